@@ -1,0 +1,125 @@
+//! From an `Authorization` header to a caller.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::access::Subject;
+use domain::{Error, Result, SecretText, Time};
+use http::{HeaderMap, header};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use signer_protocol::token::{ACCESS, Caller as SignerCaller, Claims, ISSUER};
+use signer_protocol::wire::Secret;
+
+use crate::gateway::Gateway;
+use crate::known::{Digest, KnownPrincipal, digest};
+use crate::ops::auth::agent_token;
+
+/// Who asks, with a live token.
+pub struct Caller {
+    pub claims: Arc<Claims>,
+    token: Arc<SecretText>,
+    /// Stands for the token in the cache.
+    pub digest: Digest,
+    known: Arc<KnownPrincipal>,
+}
+
+impl Caller {
+    /// The caller's own record says what it may do; the token only proves who it is.
+    pub fn principal(&self) -> &signer_protocol::record::Principal {
+        &self.known.principal
+    }
+
+    pub fn subject(&self, address: Option<std::net::IpAddr>, at: Time) -> Subject<'_> {
+        let principal = self.principal();
+        Subject {
+            id: principal.id,
+            org: principal.org,
+            role: principal.role,
+            vault_ids: &principal.vault_ids,
+            scopes: &principal.scopes,
+            address,
+            at,
+        }
+    }
+
+    /// The same caller, as the signer wants to see it.
+    pub fn for_signer(&self) -> SignerCaller {
+        SignerCaller { token: Secret::from(&*self.token), record: self.known.record.clone() }
+    }
+}
+
+const NO_TOKEN: &str = "This needs a token: Authorization: Bearer <token>. Get one from POST /v1/auth/token or \
+                        /v1/auth/agent-token.";
+const BAD_TOKEN: &str = "The token is not valid, has expired or was revoked. Get a new one.";
+
+/// # Errors
+/// `Unauthenticated`, whatever is wrong with the token; the log says what.
+pub async fn caller(gateway: &Gateway, headers: &HeaderMap, address: Option<std::net::IpAddr>) -> Result<Caller> {
+    let bearer = bearer(headers)?;
+    let token = if bearer.expose().starts_with("ocv_") {
+        agent_token::exchanged(gateway, &bearer, address).await?
+    } else {
+        Arc::new(bearer)
+    };
+    let digest = digest(&token);
+    let claims = match gateway.known.tokens.get(&digest).await {
+        Some(claims) => claims,
+        None => {
+            let claims = Arc::new(verify(gateway, &token).await?);
+            if store::tokens::is_revoked(&gateway.store, claims.jti).await? {
+                return Err(Error::unauthenticated(BAD_TOKEN).because("revoked"));
+            }
+            gateway.known.tokens.insert(digest, claims.clone()).await;
+            claims
+        }
+    };
+    let now = gateway.clock.now();
+    let bad = |why: &str| Error::unauthenticated(BAD_TOKEN).because(why);
+    if now.seconds() >= claims.exp {
+        return Err(bad("expired"));
+    }
+    let known = gateway.known.principal(&gateway.store, claims.sub, claims.org).await?;
+    let known = known.ok_or_else(|| bad("unknown principal"))?;
+    let principal = &known.principal;
+    if !principal.active || principal.epoch != claims.epoch {
+        return Err(bad("ended, or of an earlier epoch"));
+    }
+    if principal.expires_at.is_some_and(|end| now >= end) {
+        return Err(bad("the principal has expired"));
+    }
+    Ok(Caller { claims, token, digest, known })
+}
+
+fn bearer(headers: &HeaderMap) -> Result<SecretText> {
+    let value = headers.get(header::AUTHORIZATION).ok_or_else(|| Error::unauthenticated(NO_TOKEN))?;
+    let text = value.to_str().map_err(|_| Error::unauthenticated(NO_TOKEN))?;
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(SecretText::from(token.trim().to_owned()))
+        }
+        _ => Err(Error::unauthenticated(NO_TOKEN)),
+    }
+}
+
+/// Signature and claims, against the signer's public key.
+async fn verify(gateway: &Gateway, token: &SecretText) -> Result<Claims> {
+    let key = gateway.token_key().await?;
+    let mut rules = Validation::new(Algorithm::EdDSA);
+    rules.set_issuer(&[ISSUER]);
+    rules.set_audience(&[ISSUER]);
+    rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    // Expiry is checked for every request, against this gateway's clock.
+    rules.validate_exp = false;
+    let verified = jsonwebtoken::decode::<Claims>(token.expose(), key, &rules)
+        .map_err(|error| Error::unauthenticated(BAD_TOKEN).because(error))?;
+    if verified.claims.kind != ACCESS {
+        return Err(Error::unauthenticated(BAD_TOKEN).because("not an access token"));
+    }
+    Ok(verified.claims)
+}
+
+/// The signer's public key (RFC 8037), as jsonwebtoken wants it.
+pub fn decoding_key(public_key: &[u8]) -> Result<DecodingKey> {
+    DecodingKey::from_ed_components(&URL_SAFE_NO_PAD.encode(public_key)).map_err(Error::internal)
+}

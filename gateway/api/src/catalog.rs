@@ -1,0 +1,119 @@
+//! The one list of operations. The router, the tools, the OpenAPI document and the sweeps come from it.
+
+use futures::future::BoxFuture;
+use http::StatusCode;
+use schemars::{Schema, SchemaGenerator};
+
+use domain::{Error, Result};
+
+use crate::access::Access;
+use crate::cx::Cx;
+use crate::decode::{FromPath, Params};
+use crate::operation::{Operation, Route};
+use crate::ops::{agents, auth, chains, health, policies, secrets, setup, transactions, vaults};
+use crate::pipeline::{Inbound, Outbound};
+
+/// An operation without its types: what a door needs to mount it.
+#[derive(Clone)]
+pub struct Entry {
+    pub route: Route,
+    /// No token needed.
+    pub public: bool,
+    /// The path's placeholders.
+    pub placeholders: &'static [&'static str],
+    call: fn(Cx, Inbound) -> BoxFuture<'static, Result<Outbound>>,
+    shapes: fn(&mut SchemaGenerator) -> Shapes,
+}
+
+/// What goes in and what comes out.
+pub struct Shapes {
+    pub input: Option<Schema>,
+    pub output: Option<Schema>,
+}
+
+impl Entry {
+    /// The path as a router takes it: a secret's path spans segments.
+    pub fn router_path(&self) -> String {
+        self.route.path.replace("{path}", "{*path}")
+    }
+
+    pub(crate) fn call(&self, cx: Cx, request: Inbound) -> BoxFuture<'static, Result<Outbound>> {
+        (self.call)(cx, request)
+    }
+
+    pub(crate) fn shapes(&self, schemas: &mut SchemaGenerator) -> Shapes {
+        (self.shapes)(schemas)
+    }
+}
+
+/// Every operation, in the order of the contract.
+pub fn entries() -> Vec<Entry> {
+    vec![
+        mount::<auth::Login>(),
+        mount::<auth::RevokeToken>(),
+        mount::<auth::AgentToken>(),
+        mount::<auth::Signup>(),
+        mount::<auth::Me>(),
+        mount::<auth::Jwks>(),
+        mount::<vaults::CreateVault>(),
+        mount::<vaults::ListVaults>(),
+        mount::<vaults::GetVault>(),
+        mount::<vaults::DeleteVault>(),
+        mount::<secrets::ListSecrets>(),
+        mount::<secrets::PutSecret>(),
+        mount::<secrets::GetSecret>(),
+        mount::<secrets::DeleteSecret>(),
+        mount::<policies::CreatePolicy>(),
+        mount::<policies::ListPolicies>(),
+        mount::<policies::UpdatePolicy>(),
+        mount::<policies::DeletePolicy>(),
+        mount::<agents::CreateAgent>(),
+        mount::<agents::ListAgents>(),
+        mount::<agents::GetAgentSelf>(),
+        mount::<agents::GetAgent>(),
+        mount::<agents::UpdateAgent>(),
+        mount::<agents::DeleteAgent>(),
+        mount::<agents::RotateAgentKey>(),
+        mount::<transactions::SubmitTransaction>(),
+        mount::<transactions::ListTransactions>(),
+        mount::<transactions::GetTransaction>(),
+        mount::<chains::ListChains>(),
+        mount::<chains::GetChain>(),
+        mount::<health::Health>(),
+        mount::<health::HsmHealth>(),
+        mount::<setup::Setup>(),
+    ]
+}
+
+/// Takes the types off an operation.
+pub fn mount<O: Operation>() -> Entry {
+    Entry {
+        route: O::ROUTE,
+        public: O::Access::PUBLIC,
+        placeholders: O::Path::NAMES,
+        call: |cx, request| Box::pin(run::<O>(cx, request)),
+        shapes: |schemas| Shapes {
+            input: O::Params::schema(schemas),
+            output: (O::ROUTE.status != 204).then(|| schemas.subschema_for::<O::Output>()),
+        },
+    }
+}
+
+/// Path, access, fields, then the operation itself: what is not allowed is refused before its fields are read.
+async fn run<O: Operation>(cx: Cx, request: Inbound) -> Result<Outbound> {
+    let path = O::Path::from_path(&|name| {
+        let found = request.path.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone()).ok_or_else(|| Error::internal(format!("no placeholder {name}")))
+    })?;
+    let granted = O::Access::grant(&cx, &path).await?;
+    let params = O::Params::read(&request, &O::ROUTE.method)?;
+    let reply = O::run(&cx, granted, path, params).await?;
+    let status = match reply.status {
+        Some(status) => status,
+        None => StatusCode::from_u16(O::ROUTE.status).map_err(Error::internal)?,
+    };
+    if status == StatusCode::NO_CONTENT {
+        return Ok(Outbound::new(status, Vec::new()));
+    }
+    Ok(Outbound::new(status, serde_json::to_vec(&reply.body).map_err(Error::internal)?))
+}

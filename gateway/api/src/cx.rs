@@ -1,0 +1,203 @@
+//! What an operation has at hand: the gateway's parts, who asks, and the audit trail.
+
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use domain::access::Subject;
+use domain::audit::Event;
+use domain::policy::Policy;
+use domain::{Error, EventId, OrgId, PrincipalId, RequestId, Result, Time, VaultId};
+use http::HeaderMap;
+use serde_json::{Map, Value};
+use signer_protocol::SignerClient;
+use signer_protocol::token::Caller as SignerCaller;
+use store::vaults::Vault;
+use store::{Store, Tx};
+
+use crate::authenticate::Caller;
+use crate::gateway::Gateway;
+use crate::operation::Route;
+use crate::refusal;
+
+/// One request.
+pub struct Cx {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) route: Route,
+    pub(crate) request: RequestId,
+    pub(crate) headers: HeaderMap,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) now: Time,
+    pub(crate) caller: Option<Caller>,
+}
+
+impl Cx {
+    pub fn store(&self) -> &Store {
+        &self.gateway.store
+    }
+
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    pub fn request(&self) -> RequestId {
+        self.request
+    }
+
+    /// # Errors
+    /// `Unauthenticated` on a public route without a token.
+    pub(crate) fn caller(&self) -> Result<&Caller> {
+        self.caller.as_ref().ok_or_else(|| Error::unauthenticated("This needs a token."))
+    }
+
+    pub fn subject(&self) -> Result<Subject<'_>> {
+        Ok(self.caller()?.subject(self.address, self.now))
+    }
+
+    /// The caller as the signer checks it.
+    pub fn for_signer(&self) -> Result<SignerCaller> {
+        Ok(self.caller()?.for_signer())
+    }
+
+    pub fn header(&self, name: &str) -> Result<Option<&str>> {
+        let value = self.headers.get(name);
+        value.map(|v| v.to_str().map_err(|_| Error::invalid(name, "must be ASCII"))).transpose()
+    }
+
+    pub async fn vault(&self, id: VaultId) -> Result<Option<Arc<Vault>>> {
+        self.gateway.known.vault(self.store(), id).await
+    }
+
+    /// The caller's own policies.
+    pub async fn policies(&self) -> Result<Arc<Vec<Policy>>> {
+        self.gateway.known.policies(self.store(), self.caller()?.principal().id).await
+    }
+
+    /// Asks the signer; see [`signer_protocol::Client::call`].
+    pub async fn signer<T>(
+        &self,
+        request: impl AsyncFnOnce(
+            &SignerClient,
+            signer_protocol::Context,
+        ) -> Result<Result<T, signer_protocol::Refusal>, signer_protocol::RpcError>,
+    ) -> Result<T> {
+        self.gateway.signer.call(request).await.map_err(refusal::error)
+    }
+
+    /// Begins to write. The audit event that the route names is written with it.
+    pub async fn begin(&self) -> Result<Act> {
+        let (action, resource) = self
+            .route
+            .audit
+            .ok_or_else(|| Error::internal(format!("{} writes, but names no audit event", self.route.id)))?;
+        let caller = self.caller.as_ref().map(|c| (c.principal().id, c.principal().org));
+        Ok(Act {
+            tx: self.gateway.store.begin().await?,
+            event: self.event(action, resource, caller.map(|c| c.0), caller.map(|c| c.1)),
+        })
+    }
+
+    /// The audit event of a value that is about to be read.
+    pub fn read_event(&self, resource: String, details: Map<String, Value>) -> Result<Event> {
+        let (action, kind) =
+            self.route.audit.ok_or_else(|| Error::internal(format!("{} names no audit event", self.route.id)))?;
+        let principal = self.caller()?.principal();
+        let draft = self.event(action, kind, Some(principal.id), Some(principal.org));
+        Ok(Event { details, resource: (kind, resource), ..draft.into_event(principal.org) })
+    }
+
+    /// Records a failed login of somebody who is known.
+    pub async fn auth_failure(&self, who: PrincipalId, org: OrgId, method: &str) -> Result<()> {
+        let draft = self.event("auth.failure", who.kind(), Some(who), Some(org));
+        let mut event = Event { resource: (who.kind(), who.uuid()), ..draft.into_event(org) };
+        event.details.insert("method".to_owned(), method.into());
+        let mut tx = self.gateway.store.begin().await?;
+        tx.record(event);
+        tx.commit().await
+    }
+
+    fn event(
+        &self,
+        action: &'static str,
+        resource: &'static str,
+        actor: Option<PrincipalId>,
+        org: Option<OrgId>,
+    ) -> Draft {
+        Draft {
+            action,
+            resource,
+            actor,
+            org,
+            details: Map::new(),
+            address: self.address.map(|a| a.to_string()),
+            at: self.now,
+        }
+    }
+}
+
+/// An audit event in the making.
+struct Draft {
+    action: &'static str,
+    resource: &'static str,
+    actor: Option<PrincipalId>,
+    org: Option<OrgId>,
+    details: Map<String, Value>,
+    address: Option<String>,
+    at: Time,
+}
+
+impl Draft {
+    fn into_event(self, org: OrgId) -> Event {
+        Event {
+            id: EventId::new(),
+            org,
+            action: self.action,
+            actor: self.actor,
+            resource: (self.resource, String::new()),
+            details: self.details,
+            address: self.address,
+            at: self.at,
+        }
+    }
+}
+
+/// A database transaction that commits together with its audit event; dropped, neither happened.
+pub struct Act {
+    tx: Tx,
+    event: Draft,
+}
+
+impl Act {
+    /// Adds a detail to the event; never a value or a credential.
+    pub fn note(&mut self, key: &str, value: impl Into<Value>) {
+        self.event.details.insert(key.to_owned(), value.into());
+    }
+
+    /// Names who acts, where the request itself proves it (sign-up, login).
+    pub fn by(&mut self, actor: PrincipalId, org: OrgId) {
+        self.event.actor = Some(actor);
+        self.event.org = Some(org);
+    }
+
+    /// Commits; `resource` is what it was done to.
+    pub async fn commit(mut self, resource: impl ToString) -> Result<()> {
+        let org = self.event.org.ok_or_else(|| Error::internal("an audit event without an organisation"))?;
+        let kind = self.event.resource;
+        let event = Event { resource: (kind, resource.to_string()), ..self.event.into_event(org) };
+        self.tx.record(event);
+        self.tx.commit().await
+    }
+}
+
+impl Deref for Act {
+    type Target = Tx;
+    fn deref(&self) -> &Tx {
+        &self.tx
+    }
+}
+
+impl DerefMut for Act {
+    fn deref_mut(&mut self) -> &mut Tx {
+        &mut self.tx
+    }
+}

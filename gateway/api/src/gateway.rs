@@ -1,0 +1,107 @@
+//! A running gateway: its parts, and what it does by itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use domain::{Clock, Result, SecretText};
+use ipnet::IpNet;
+use jsonwebtoken::DecodingKey;
+use signer_protocol::Client;
+use signer_protocol::service::Info;
+use store::Store;
+use tokio::sync::{OnceCell, watch};
+
+use crate::known::Known;
+use crate::password::Hasher;
+use crate::registry::Registry;
+use crate::{authenticate, jobs, ops, refusal};
+
+/// What a gateway is made of.
+pub struct Parts {
+    pub store: Store,
+    pub signer: Client,
+    pub nodes: chains::Nodes,
+    pub clock: Clock,
+    pub settings: Settings,
+}
+
+/// What an operator decides.
+pub struct Settings {
+    /// As clients reach it, without a slash at the end: `https://vault.example.org`.
+    pub public_url: String,
+    /// Addresses of nodes by chain name, over those in the registry.
+    pub rpc: BTreeMap<String, SecretText>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The operator's email and password, made on a first start.
+    pub operator: Option<(String, SecretText)>,
+}
+
+pub struct Gateway {
+    pub(crate) store: Store,
+    pub(crate) signer: Client,
+    pub(crate) clock: Clock,
+    pub(crate) settings: Settings,
+    pub(crate) known: Known,
+    pub(crate) hasher: Hasher,
+    pub(crate) chains: Registry,
+    /// Who the signer is; it does not change while it holds the same keys.
+    signer_info: OnceCell<(Info, DecodingKey)>,
+    operator_link: Option<String>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Gateway {
+    /// Seeds what a first start needs and begins the background jobs.
+    ///
+    /// # Errors
+    /// If the database or the signer can't be reached, or the operator's account can't be made.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>> {
+        let Parts { store, signer, nodes, clock, settings } = parts;
+        let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
+        let mut gateway = Self {
+            known: Known::new(),
+            hasher: Hasher::new(),
+            chains,
+            signer_info: OnceCell::new(),
+            operator_link: None,
+            stopping: watch::Sender::new(false),
+            store,
+            signer,
+            clock,
+            settings,
+        };
+        gateway.operator_link = ops::setup::first_start(&gateway).await?;
+        let gateway = Arc::new(gateway);
+        jobs::start(&gateway);
+        Ok(gateway)
+    }
+
+    /// The link with which the operator's account is made, on a first start without one. Good once, for 24 hours.
+    pub fn operator_link(&self) -> Option<&str> {
+        self.operator_link.as_deref()
+    }
+
+    /// Ends the background jobs. What they were doing is durable, and goes on at the next start.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Who the signer is, asked once.
+    pub(crate) async fn signer_info(&self) -> Result<&(Info, DecodingKey)> {
+        let ask = async {
+            let info = self.signer.ask(async |signer, cx| signer.info(cx).await).await.map_err(refusal::error)?;
+            let key = authenticate::decoding_key(&info.token_public_key.0)?;
+            Ok((info, key))
+        };
+        self.signer_info.get_or_try_init(|| ask).await
+    }
+
+    pub(crate) async fn token_key(&self) -> Result<&DecodingKey> {
+        Ok(&self.signer_info().await?.1)
+    }
+
+    pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.subscribe()
+    }
+}

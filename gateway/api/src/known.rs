@@ -1,0 +1,124 @@
+//! What is looked up for every request, kept for a second.
+//!
+//! A second is what the contract gives a revocation to reach every gateway; on the gateway that makes the change
+//! it is forgotten at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::policy::Policy;
+use domain::{Error, OrgId, PrincipalId, Result, SecretText, VaultId};
+use moka::future::Cache;
+use sha2::{Digest as _, Sha256};
+use signer_protocol::Attested;
+use signer_protocol::record::Principal;
+use signer_protocol::token::Claims;
+use store::Store;
+use store::vaults::Vault;
+
+const FRESH: Duration = Duration::from_secs(1);
+/// An agent's key presented directly is exchanged this often at least.
+const EXCHANGED: Duration = Duration::from_secs(30);
+const CAPACITY: u64 = 20_000;
+
+/// A principal's record, as the database holds it.
+pub struct KnownPrincipal {
+    pub record: Attested<Principal>,
+    pub principal: Principal,
+}
+
+/// Stands for a bearer credential in a cache; the credential itself is not kept as a key.
+pub type Digest = [u8; 32];
+
+pub fn digest(text: &SecretText) -> Digest {
+    Sha256::digest(text.expose().as_bytes()).into()
+}
+
+pub struct Known {
+    /// Tokens that were good a moment ago: signature, expiry and revocation.
+    pub tokens: Cache<Digest, Arc<Claims>>,
+    /// Tokens that agents' keys were exchanged for.
+    pub exchanged: Cache<Digest, Arc<SecretText>>,
+    principals: Cache<PrincipalId, Arc<KnownPrincipal>>,
+    vaults: Cache<VaultId, Arc<Vault>>,
+    policies: Cache<PrincipalId, Arc<Vec<Policy>>>,
+}
+
+fn cache<K, V>(lifetime: Duration) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    Cache::builder().max_capacity(CAPACITY).time_to_live(lifetime).build()
+}
+
+impl Known {
+    pub fn new() -> Self {
+        Self {
+            tokens: cache(FRESH),
+            exchanged: cache(EXCHANGED),
+            principals: cache(FRESH),
+            vaults: cache(FRESH),
+            policies: cache(FRESH),
+        }
+    }
+
+    /// A principal's record, or `None` if there is no such principal in the organisation.
+    pub async fn principal(&self, store: &Store, id: PrincipalId, org: OrgId) -> Result<Option<Arc<KnownPrincipal>>> {
+        let look_up = async {
+            let record = match id {
+                PrincipalId::User(user) => store::users::facts(store, user).await?.map(|u| u.record),
+                PrincipalId::Agent(agent) => store::agents::facts(store, agent).await?.map(|a| a.record),
+            };
+            let record = record.ok_or_else(|| Error::missing("principal"))?;
+            let principal = record.peek().map_err(|e| Error::internal(format!("{id}'s record is damaged: {e}")))?;
+            Ok::<_, Error>(Arc::new(KnownPrincipal { record, principal }))
+        };
+        let found = optional(self.principals.try_get_with(id, look_up).await)?;
+        Ok(found.filter(|known| known.principal.org == org && known.principal.id == id))
+    }
+
+    pub async fn vault(&self, store: &Store, id: VaultId) -> Result<Option<Arc<Vault>>> {
+        let look_up = async {
+            store::vaults::facts(store, id).await?.map(Arc::new).ok_or_else(|| Error::missing("vault"))
+        };
+        optional(self.vaults.try_get_with(id, look_up).await)
+    }
+
+    pub async fn policies(&self, store: &Store, of: PrincipalId) -> Result<Arc<Vec<Policy>>> {
+        let look_up = async { store::policies::for_principal(store, of).await.map(Arc::new) };
+        self.policies.try_get_with(of, look_up).await.map_err(|shared| copy(&shared))
+    }
+
+    pub async fn forget_principal(&self, id: PrincipalId) {
+        self.principals.invalidate(&id).await;
+    }
+
+    pub async fn forget_vault(&self, id: VaultId) {
+        self.vaults.invalidate(&id).await;
+        // Its policies are no facts any more.
+        self.policies.invalidate_all();
+    }
+
+    pub async fn forget_policies(&self, of: PrincipalId) {
+        self.policies.invalidate(&of).await;
+    }
+}
+
+/// Absence is not cached: what is made now is there at once.
+fn optional<T>(found: Result<T, Arc<Error>>) -> Result<Option<T>> {
+    match found {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == domain::Kind::Missing => Ok(None),
+        Err(shared) => Err(copy(&shared)),
+    }
+}
+
+/// An error that several requests wait for, for each of them.
+fn copy(shared: &Error) -> Error {
+    let copy = Error::new(shared.kind(), shared.detail());
+    match shared.cause() {
+        Some(cause) => copy.because(cause),
+        None => copy,
+    }
+}

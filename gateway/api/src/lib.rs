@@ -1,0 +1,25 @@
+//! The operations, once. REST, MCP and the dashboard are doors to the same [`pipeline`]; none of them knows a rule.
+
+pub mod access;
+mod authenticate;
+pub mod catalog;
+mod cx;
+mod decode;
+mod gateway;
+mod jobs;
+mod known;
+pub mod openapi;
+pub mod operation;
+mod ops;
+mod password;
+pub mod pipeline;
+mod problem;
+mod refusal;
+mod registry;
+
+pub use catalog::Entry;
+pub use cx::Cx;
+pub use ops::setup::PAGE as SETUP_PAGE;
+pub use gateway::{Gateway, Parts, Settings};
+pub use pipeline::{Inbound, Outbound};
+pub use problem::problem;

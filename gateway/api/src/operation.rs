@@ -1,0 +1,91 @@
+//! What an operation is: a type with its place, its access and its shapes. Everything else follows from it.
+
+use http::{Method, StatusCode};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::access::Access;
+use crate::cx::Cx;
+use crate::decode::{FromPath, Params};
+use domain::Result;
+
+/// Where an operation is found and what it is called.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `getSecret`: unique; the OpenAPI operation id.
+    pub id: &'static str,
+    /// One sentence, for OpenAPI and MCP.
+    pub summary: &'static str,
+    pub method: Method,
+    /// `/v1/vaults/{vault_id}/secrets/{path}`
+    pub path: &'static str,
+    /// The status of success.
+    pub status: u16,
+    /// The audit event of a success: action and kind of resource. Without one, an operation can't write.
+    pub audit: Option<(&'static str, &'static str)>,
+}
+
+impl Route {
+    pub const fn new(id: &'static str, method: Method, path: &'static str, status: u16, summary: &'static str) -> Self {
+        Self { id, summary, method, path, status, audit: None }
+    }
+
+    /// Names the audit event: `audited("vault.create", "vault")`.
+    pub const fn audited(mut self, action: &'static str, resource: &'static str) -> Self {
+        self.audit = Some((action, resource));
+        self
+    }
+}
+
+/// One operation of the API.
+///
+/// ```compile_fail
+/// # use api::operation::*;
+/// struct NoAccess;
+/// impl Operation for NoAccess {
+///     const ROUTE: Route = Route::new("x", http::Method::GET, "/x", 200, "x");
+///     type Path = ();
+///     type Params = ();
+///     type Output = ();
+///     async fn run(_: &api::Cx, _: (), _: (), _: ()) -> domain::Result<Reply<()>> { Ok(Reply::of(())) }
+/// }
+/// ```
+pub trait Operation: Sized + 'static {
+    const ROUTE: Route;
+    /// What the path's placeholders hold.
+    type Path: FromPath + Send + Sync;
+    /// The body's fields, or the query's on GET and DELETE.
+    type Params: Params;
+    type Output: Serialize + JsonSchema + Send;
+    /// Who may; there is no default.
+    type Access: Access<Self::Path>;
+
+    fn run(
+        cx: &Cx,
+        may: <Self::Access as Access<Self::Path>>::Granted,
+        path: Self::Path,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Reply<Self::Output>>> + Send;
+}
+
+/// An answer: a body, and a status where it is not the route's own.
+pub struct Reply<T> {
+    pub status: Option<StatusCode>,
+    pub body: T,
+}
+
+impl<T> Reply<T> {
+    /// With the route's status.
+    pub fn of(body: T) -> Self {
+        Self { status: None, body }
+    }
+
+    pub fn with(status: StatusCode, body: T) -> Self {
+        Self { status: Some(status), body }
+    }
+}
+
+/// Shapes that a body or a query is read into.
+pub trait Fields: DeserializeOwned + JsonSchema + Send {}
+impl<T: DeserializeOwned + JsonSchema + Send> Fields for T {}

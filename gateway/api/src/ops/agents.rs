@@ -1,0 +1,352 @@
+//! Agents: registered, changed, ended. What decides is in the record that the signer attests; every change of it
+//! is the signer's, on the word of a person's token.
+
+mod guardrails;
+mod record;
+mod show;
+
+use domain::access::{self, Permit};
+use domain::{AgentId, Error, OrMissing as _, OrgId, Result, Revealed, Time, VaultId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use signer_protocol::record::Change;
+use store::agents::{self, Agent};
+
+use super::{OfAgent, description, name};
+use crate::access::{Agents, InOrg, OnAgent};
+use crate::cx::Cx;
+use crate::decode::{self, NothingElse, Patch};
+use crate::operation::{Operation, Reply, Route};
+use guardrails::{GuardrailFields, GuardrailPatches};
+use record::{NewKey, change, default_settings, register, settings_of, token_ttl};
+pub use guardrails::address;
+pub use show::{AgentResponse, AgentSelfResponse};
+
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateAgentRequest {
+    name: String,
+    #[serde(default)]
+    description: Option<String>,
+    /// `api_key`; `mtls` and `oidc_client_credentials` are not available yet.
+    #[serde(default)]
+    auth_method: Option<String>,
+    /// Path globs that bound what the agent may touch, whatever its policies say.
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
+    #[serde(default)]
+    expires_at: Option<Time>,
+    /// The agent may submit transactions, and never reads a key.
+    #[serde(default)]
+    intents_api_enabled: Option<bool>,
+    /// 60 to 86,400; 3,600 when left out.
+    #[serde(default)]
+    token_ttl_seconds: Option<u32>,
+    /// The vaults that the agent is bound to; empty: any of the organisation.
+    #[serde(default)]
+    vault_ids: Option<Vec<VaultId>>,
+    #[serde(default)]
+    tx_to_allowlist: Option<Vec<String>>,
+    #[serde(default)]
+    tx_max_value_eth: Option<String>,
+    #[serde(default)]
+    tx_daily_limit_eth: Option<String>,
+    /// The most that one transaction may cost in fees, in ether.
+    #[serde(default)]
+    tx_max_fee_eth: Option<String>,
+    /// Names or chain ids.
+    #[serde(default)]
+    tx_allowed_chains: Option<Vec<String>>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct AgentCreatedResponse {
+    agent: AgentResponse,
+    /// Shown once.
+    api_key: Revealed,
+}
+
+/// Registers an agent.
+pub struct CreateAgent;
+
+impl Operation for CreateAgent {
+    const ROUTE: Route = Route::new(
+        "createAgent",
+        Method::POST,
+        "/v1/agents",
+        201,
+        "Registers an agent and gives out its key, once.",
+    )
+    .audited("agent.register", "agent");
+    type Path = ();
+    type Params = decode::From<CreateAgentRequest>;
+    type Output = AgentCreatedResponse;
+    type Access = InOrg<access::CreateAgent>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::CreateAgent, OrgId>,
+        (): (),
+        decode::From(new): Self::Params,
+    ) -> Result<Reply<AgentCreatedResponse>> {
+        if !matches!(new.auth_method.as_deref(), None | Some("api_key")) {
+            return Err(Error::invalid("auth_method", "must be api_key; the others are not available yet"));
+        }
+        let fields = GuardrailFields {
+            allowed_chains: new.tx_allowed_chains.unwrap_or_default(),
+            to_allowlist: new.tx_to_allowlist.unwrap_or_default(),
+            max_value: new.tx_max_value_eth,
+            daily_limit: new.tx_daily_limit_eth,
+            max_fee: new.tx_max_fee_eth,
+        };
+        let mut settings = default_settings();
+        settings.intents = new.intents_api_enabled.unwrap_or(false);
+        settings.scopes = record::scopes(&new.scopes.unwrap_or_default())?;
+        settings.vault_ids = record::vaults(cx, new.vault_ids.unwrap_or_default()).await?;
+        settings.token_ttl_seconds = token_ttl(new.token_ttl_seconds)?;
+        settings.expires_at = record::end(cx, new.expires_at)?;
+        settings.guardrails = fields.read(cx).await?;
+        let (name, description) = (name("name", &new.name)?, description(new.description)?);
+        let (agent, key) = register(cx, &may, name, description, settings).await?;
+        let response = AgentResponse::new(cx, &agent).await?;
+        Ok(Reply::of(AgentCreatedResponse { agent: response, api_key: Revealed::new(&key) }))
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct AgentListResponse {
+    agents: Vec<AgentResponse>,
+}
+
+/// The organisation's agents.
+pub struct ListAgents;
+
+impl Operation for ListAgents {
+    const ROUTE: Route = Route::new(
+        "listAgents",
+        Method::GET,
+        "/v1/agents",
+        200,
+        "Your organisation's agents; to an agent, itself alone.",
+    );
+    type Path = ();
+    type Params = ();
+    type Output = AgentListResponse;
+    type Access = InOrg<access::ListAgents>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ListAgents, OrgId>,
+        (): (),
+        (): (),
+    ) -> Result<Reply<AgentListResponse>> {
+        let mut all = Vec::new();
+        for agent in agents::list(cx.store(), &may).await? {
+            all.push(AgentResponse::new(cx, &agent).await?);
+        }
+        Ok(Reply::of(AgentListResponse { agents: all }))
+    }
+}
+
+/// The agent that asks.
+pub struct GetAgentSelf;
+
+impl Operation for GetAgentSelf {
+    const ROUTE: Route =
+        Route::new("getAgentSelf", Method::GET, "/v1/agents/me", 200, "The agent that asks: who am I, what may I?");
+    type Path = ();
+    type Params = ();
+    type Output = AgentSelfResponse;
+    type Access = Agents;
+
+    async fn run(cx: &Cx, id: AgentId, (): (), (): ()) -> Result<Reply<AgentSelfResponse>> {
+        let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
+        Ok(Reply::of(AgentSelfResponse::new(&agent)?))
+    }
+}
+
+/// One agent.
+pub struct GetAgent;
+
+impl Operation for GetAgent {
+    const ROUTE: Route = Route::new("getAgent", Method::GET, "/v1/agents/{agent_id}", 200, "One agent.");
+    type Path = OfAgent;
+    type Params = ();
+    type Output = AgentResponse;
+    type Access = OnAgent<access::SeeAgent>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::SeeAgent, AgentId>,
+        _: OfAgent,
+        (): (),
+    ) -> Result<Reply<AgentResponse>> {
+        let agent = agents::find(cx.store(), &may).await?.or_missing("agent")?;
+        Ok(Reply::of(AgentResponse::new(cx, &agent).await?))
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct UpdateAgentRequest {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    description: Patch<String>,
+    #[serde(default)]
+    scopes: Patch<Vec<String>>,
+    #[serde(default)]
+    is_active: Option<bool>,
+    #[serde(default)]
+    expires_at: Patch<Time>,
+    #[serde(default)]
+    intents_api_enabled: Option<bool>,
+    #[serde(default)]
+    token_ttl_seconds: Patch<u32>,
+    #[serde(default)]
+    vault_ids: Patch<Vec<VaultId>>,
+    #[serde(default)]
+    tx_to_allowlist: Patch<Vec<String>>,
+    #[serde(default)]
+    tx_max_value_eth: Patch<String>,
+    #[serde(default)]
+    tx_daily_limit_eth: Patch<String>,
+    #[serde(default)]
+    tx_max_fee_eth: Patch<String>,
+    #[serde(default)]
+    tx_allowed_chains: Patch<Vec<String>>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
+}
+
+/// Changes an agent.
+pub struct UpdateAgent;
+
+impl Operation for UpdateAgent {
+    const ROUTE: Route = Route::new(
+        "updateAgent",
+        Method::PATCH,
+        "/v1/agents/{agent_id}",
+        200,
+        "Changes an agent; what is left out stays, null clears.",
+    )
+    .audited("agent.update", "agent");
+    type Path = OfAgent;
+    type Params = decode::From<UpdateAgentRequest>;
+    type Output = AgentResponse;
+    type Access = OnAgent<access::ChangeAgent>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ChangeAgent, AgentId>,
+        path: OfAgent,
+        decode::From(patch): Self::Params,
+    ) -> Result<Reply<AgentResponse>> {
+        let mut agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
+        let mut settings = settings_of(&agent)?;
+        if let Some(new) = patch.name {
+            agent.name = name("name", &new)?;
+        }
+        agent.description = description(patch.description.over(agent.description))?;
+        settings.active = patch.is_active.unwrap_or(settings.active);
+        settings.intents = patch.intents_api_enabled.unwrap_or(settings.intents);
+        settings.scopes = match patch.scopes.try_map(|s| record::scopes(&s))? {
+            Patch::Keep => settings.scopes,
+            other => other.over(None).unwrap_or_default(),
+        };
+        settings.vault_ids = match patch.vault_ids {
+            Patch::Keep => settings.vault_ids,
+            other => record::vaults(cx, other.over(None).unwrap_or_default()).await?,
+        };
+        settings.token_ttl_seconds = match patch.token_ttl_seconds {
+            Patch::Keep => settings.token_ttl_seconds,
+            other => token_ttl(other.over(None))?,
+        };
+        settings.expires_at = match patch.expires_at {
+            Patch::Keep => settings.expires_at,
+            other => record::end(cx, other.over(None))?,
+        };
+        let guardrails = GuardrailPatches {
+            allowed_chains: patch.tx_allowed_chains,
+            to_allowlist: patch.tx_to_allowlist,
+            max_value: patch.tx_max_value_eth,
+            daily_limit: patch.tx_daily_limit_eth,
+            max_fee: patch.tx_max_fee_eth,
+        };
+        settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
+        let agent = change(cx, &may, agent, Change::Update(settings), NewKey::Keep).await?;
+        Ok(Reply::of(AgentResponse::new(cx, &agent).await?))
+    }
+}
+
+/// Deactivates an agent.
+pub struct DeleteAgent;
+
+impl Operation for DeleteAgent {
+    const ROUTE: Route = Route::new(
+        "deleteAgent",
+        Method::DELETE,
+        "/v1/agents/{agent_id}",
+        204,
+        "Deactivates an agent: its keys and tokens stop at once; the record and its history stay.",
+    )
+    .audited("agent.deactivate", "agent");
+    type Path = OfAgent;
+    type Params = ();
+    type Output = ();
+    type Access = OnAgent<access::ChangeAgent>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ChangeAgent, AgentId>,
+        path: OfAgent,
+        (): (),
+    ) -> Result<Reply<()>> {
+        let agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
+        change(cx, &may, agent, Change::Deactivate, NewKey::Keep).await?;
+        Ok(Reply::of(()))
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct AgentKeyRotatedResponse {
+    /// Shown once.
+    api_key: Revealed,
+}
+
+/// Gives an agent a new key.
+pub struct RotateAgentKey;
+
+impl Operation for RotateAgentKey {
+    const ROUTE: Route = Route::new(
+        "rotateAgentKey",
+        Method::POST,
+        "/v1/agents/{agent_id}/rotate-key",
+        200,
+        "Gives an agent a new key, once; its earlier key and tokens stop at once.",
+    )
+    .audited("agent.rotate_key", "agent");
+    type Path = OfAgent;
+    type Params = ();
+    type Output = AgentKeyRotatedResponse;
+    type Access = OnAgent<access::ChangeAgent>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ChangeAgent, AgentId>,
+        path: OfAgent,
+        (): (),
+    ) -> Result<Reply<AgentKeyRotatedResponse>> {
+        let agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
+        let (key, credential) = record::new_key()?;
+        let new_key = NewKey::Set(record::prefix(&key));
+        change(cx, &may, agent, Change::RotateKey(credential), new_key).await?;
+        Ok(Reply::of(AgentKeyRotatedResponse { api_key: Revealed::new(&key) }))
+    }
+}
+
+/// Which the record of an agent is.
+fn principal(agent: &Agent) -> Result<signer_protocol::record::Principal> {
+    agent.record.peek().map_err(|e| Error::internal(format!("agent {}'s record is damaged: {e}", agent.id)))
+}

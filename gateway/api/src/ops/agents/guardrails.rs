@@ -1,0 +1,116 @@
+//! Guardrails as people write them, and as the signer enforces them.
+
+use alloy_primitives::Address;
+use domain::{Error, Result, Wei};
+use signer_protocol::record::Guardrails;
+
+use crate::cx::Cx;
+use crate::decode::Patch;
+
+/// At registration.
+pub struct GuardrailFields {
+    pub allowed_chains: Vec<String>,
+    pub to_allowlist: Vec<String>,
+    pub max_value: Option<String>,
+    pub daily_limit: Option<String>,
+    pub max_fee: Option<String>,
+}
+
+impl GuardrailFields {
+    pub async fn read(self, cx: &Cx) -> Result<Guardrails> {
+        let set = |text: Option<String>| text.map_or(Patch::Clear, Patch::Set);
+        let patches = GuardrailPatches {
+            allowed_chains: Patch::Set(self.allowed_chains),
+            to_allowlist: Patch::Set(self.to_allowlist),
+            max_value: set(self.max_value),
+            daily_limit: set(self.daily_limit),
+            max_fee: set(self.max_fee),
+        };
+        patches.apply(cx, Guardrails::default()).await
+    }
+}
+
+/// In a patch: null and an empty list mean no limit.
+pub struct GuardrailPatches {
+    pub allowed_chains: Patch<Vec<String>>,
+    pub to_allowlist: Patch<Vec<String>>,
+    pub max_value: Patch<String>,
+    pub daily_limit: Patch<String>,
+    pub max_fee: Patch<String>,
+}
+
+impl GuardrailPatches {
+    pub async fn apply(self, cx: &Cx, now: Guardrails) -> Result<Guardrails> {
+        Ok(Guardrails {
+            allowed_chains: match self.allowed_chains {
+                Patch::Keep => now.allowed_chains,
+                other => chain_ids(cx, &other.over(None).unwrap_or_default()).await?,
+            },
+            to_allowlist: match self.to_allowlist {
+                Patch::Keep => now.to_allowlist,
+                other => addresses(&other.over(None).unwrap_or_default())?,
+            },
+            max_value: limit("tx_max_value_eth", self.max_value, now.max_value)?,
+            daily_limit: limit("tx_daily_limit_eth", self.daily_limit, now.daily_limit)?,
+            max_fee: limit("tx_max_fee_eth", self.max_fee, now.max_fee)?,
+        })
+    }
+}
+
+fn limit(field: &str, patch: Patch<String>, now: Option<Wei>) -> Result<Option<Wei>> {
+    Ok(patch.try_map(|text| Wei::parse_ether(field, &text))?.over(now))
+}
+
+async fn chain_ids(cx: &Cx, given: &[String]) -> Result<Vec<u64>> {
+    let mut ids = Vec::new();
+    for text in given {
+        let chain = cx.gateway.chains.find(cx.store(), text).await?.ok_or_else(|| {
+            Error::invalid("tx_allowed_chains", "must be names or ids of chains that GET /v1/chains lists")
+        })?;
+        if !ids.contains(&chain.chain_id) {
+            ids.push(chain.chain_id);
+        }
+    }
+    Ok(ids)
+}
+
+fn addresses(given: &[String]) -> Result<Vec<Address>> {
+    given.iter().map(|text| address("tx_to_allowlist", text)).collect()
+}
+
+/// A 20-byte address; in mixed case it must be its EIP-55 form.
+pub fn address(field: &str, text: &str) -> Result<Address> {
+    let bad = || Error::invalid(field, "must be a 20-byte address in hex with 0x in front");
+    let digits = text.strip_prefix("0x").filter(|d| d.len() == 40).ok_or_else(bad)?;
+    let address: Address = text.parse().map_err(|_| bad())?;
+    let mixed = digits.bytes().any(|b| b.is_ascii_lowercase()) && digits.bytes().any(|b| b.is_ascii_uppercase());
+    if mixed && address.to_checksum(None) != text {
+        return Err(Error::invalid(field, "has a wrong checksum (EIP-55); check the address"));
+    }
+    Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_mixed_case_are_checked() {
+        for good in [
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed",
+            "0x5AAEB6053F3E94C9B9A09F33669435E7EF1BEAED",
+        ] {
+            assert!(address("to", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD",
+            "5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeA",
+            "0xzzAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+            "",
+        ] {
+            assert!(address("to", bad).unwrap_err().detail().starts_with("to:"), "{bad}");
+        }
+    }
+}

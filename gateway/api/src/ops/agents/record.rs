@@ -1,0 +1,167 @@
+//! Changes of an agent's record: proposed to the signer, stored, confirmed.
+
+use domain::access::{self, Permit};
+use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
+use signer_protocol::Attested;
+use signer_protocol::record::{
+    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, Guardrails, Principal,
+};
+use signer_protocol::wire::Secret;
+use store::agents::{self, Agent};
+
+use super::principal;
+use crate::cx::Cx;
+use crate::ops::auth::agent_token::PREFIX;
+use crate::password::random;
+
+const DEFAULT_TTL: u32 = 3600;
+
+pub fn default_settings() -> AgentSettings {
+    AgentSettings {
+        intents: false,
+        scopes: Vec::new(),
+        vault_ids: Vec::new(),
+        token_ttl_seconds: DEFAULT_TTL,
+        guardrails: Guardrails::default(),
+        active: true,
+        expires_at: None,
+    }
+}
+
+/// An agent's settings as they are.
+pub fn settings_of(agent: &Agent) -> Result<AgentSettings> {
+    let now = principal(agent)?;
+    Ok(AgentSettings {
+        intents: now.intents,
+        scopes: now.scopes,
+        vault_ids: now.vault_ids,
+        token_ttl_seconds: now.token_ttl_seconds,
+        guardrails: now.guardrails,
+        active: now.active,
+        expires_at: now.expires_at,
+    })
+}
+
+/// A fresh `ocv_` key, and the credential that the signer keeps a verifier of.
+pub fn new_key() -> Result<(SecretText, Credential)> {
+    let key = domain::secret::api_key("ocv_", &random::<32>()?);
+    let credential = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(&key) };
+    Ok((key, credential))
+}
+
+pub fn prefix(key: &SecretText) -> String {
+    key.expose().chars().take(PREFIX).collect()
+}
+
+/// What happens to the key's stored prefix.
+pub enum NewKey {
+    Keep,
+    Set(String),
+}
+
+pub async fn register(
+    cx: &Cx,
+    may: &Permit<access::CreateAgent, OrgId>,
+    name: String,
+    description: Option<String>,
+    settings: AgentSettings,
+) -> Result<(Agent, SecretText)> {
+    let (key, credential) = new_key()?;
+    let id = AgentId::new();
+    let record = propose(cx, None, Change::CreateAgent { id, credential: Some(credential), settings }).await?;
+    let agent = Agent {
+        id,
+        org: may.org(),
+        name,
+        description,
+        auth_method: "api_key".to_owned(),
+        key_prefix: Some(prefix(&key)),
+        record,
+        version: 1,
+        created_at: cx.now(),
+        last_active_at: None,
+    };
+    let mut act = cx.begin().await?;
+    agents::insert(&mut act, may, &agent).await?;
+    act.note("name", agent.name.as_str());
+    act.note("intents_api_enabled", principal(&agent)?.intents);
+    act.commit(id).await?;
+    confirm(cx, &agent.record).await?;
+    Ok((agent, key))
+}
+
+/// Changes the record, then the row, then tells the signer that it is stored. From the answer on, the record
+/// before it is refused.
+pub async fn change(
+    cx: &Cx,
+    may: &Permit<access::ChangeAgent, AgentId>,
+    mut agent: Agent,
+    change: Change,
+    key: NewKey,
+) -> Result<Agent> {
+    let from_version = agent.version;
+    agent.record = propose(cx, Some(agent.record), change).await?;
+    agent.version = principal_version(&agent.record)?;
+    if let NewKey::Set(prefix) = key {
+        agent.key_prefix = Some(prefix);
+    }
+    let mut act = cx.begin().await?;
+    let write = agents::Change {
+        from_version,
+        name: &agent.name,
+        description: agent.description.as_deref(),
+        key_prefix: agent.key_prefix.as_deref(),
+        record: &agent.record,
+    };
+    agents::change(&mut act, may, write).await?;
+    act.note("version", agent.version);
+    act.commit(agent.id).await?;
+    confirm(cx, &agent.record).await?;
+    cx.gateway.known.forget_principal(PrincipalId::Agent(agent.id)).await;
+    cx.gateway.known.exchanged.invalidate_all();
+    Ok(agent)
+}
+
+async fn propose(cx: &Cx, base: Option<Attested<Principal>>, change: Change) -> Result<Attested<Principal>> {
+    let request = ChangePrincipal { by: cx.for_signer()?, base, change };
+    cx.signer(async |signer, context| signer.change_principal(context, request).await).await
+}
+
+async fn confirm(cx: &Cx, record: &Attested<Principal>) -> Result<()> {
+    let record = record.clone();
+    cx.signer(async |signer, context| signer.confirm(context, record).await).await
+}
+
+fn principal_version(record: &Attested<Principal>) -> Result<u64> {
+    record.peek().map(|p| p.version).map_err(Error::internal)
+}
+
+pub fn scopes(given: &[String]) -> Result<Vec<PathGlob>> {
+    given.iter().map(|text| PathGlob::parse("scopes", text)).collect()
+}
+
+/// Vaults of the caller's own organisation.
+pub async fn vaults(cx: &Cx, given: Vec<VaultId>) -> Result<Vec<VaultId>> {
+    let org = cx.subject()?.org;
+    for id in &given {
+        if cx.vault(*id).await?.is_none_or(|v| v.org != org) {
+            return Err(Error::invalid("vault_ids", "must be vaults of your organisation"));
+        }
+    }
+    Ok(given)
+}
+
+pub fn token_ttl(given: Option<u32>) -> Result<u32> {
+    match given {
+        None => Ok(DEFAULT_TTL),
+        Some(seconds @ 60..=86_400) => Ok(seconds),
+        Some(_) => Err(Error::invalid("token_ttl_seconds", "must be from 60 to 86400")),
+    }
+}
+
+pub fn end(cx: &Cx, at: Option<Time>) -> Result<Option<Time>> {
+    match at {
+        Some(at) if at <= cx.now() => Err(Error::invalid("expires_at", "must be in the future")),
+        at => Ok(at),
+    }
+}

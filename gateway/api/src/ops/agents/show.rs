@@ -1,0 +1,112 @@
+//! An agent, as callers see it. Limits are shown from the record that the signer enforces.
+
+use domain::{AgentId, OrgId, Result, Time, UserId, VaultId, Wei};
+use schemars::JsonSchema;
+use serde::Serialize;
+use store::agents::Agent;
+
+use super::principal;
+use crate::cx::Cx;
+
+#[derive(Serialize, JsonSchema)]
+pub struct AgentResponse {
+    id: AgentId,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    auth_method: String,
+    /// The first characters of the key, to tell keys apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_prefix: Option<String>,
+    scopes: Vec<String>,
+    is_active: bool,
+    intents_api_enabled: bool,
+    tx_to_allowlist: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_max_value_eth: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_daily_limit_eth: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_max_fee_eth: Option<String>,
+    tx_allowed_chains: Vec<String>,
+    token_ttl_seconds: u32,
+    vault_ids: Vec<VaultId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<UserId>,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_active_at: Option<Time>,
+}
+
+impl AgentResponse {
+    pub async fn new(cx: &Cx, agent: &Agent) -> Result<Self> {
+        let record = principal(agent)?;
+        let chains = cx.gateway.chains.all(cx.store()).await?;
+        let name = |id: &u64| {
+            let known = chains.iter().find(|c| c.chain_id == *id);
+            known.map_or_else(|| id.to_string(), |c| c.name.clone())
+        };
+        let limits = &record.guardrails;
+        Ok(Self {
+            id: agent.id,
+            name: agent.name.clone(),
+            description: agent.description.clone(),
+            auth_method: agent.auth_method.clone(),
+            key_prefix: agent.key_prefix.clone(),
+            scopes: record.scopes.iter().map(ToString::to_string).collect(),
+            is_active: record.active,
+            intents_api_enabled: record.intents,
+            tx_to_allowlist: limits.to_allowlist.iter().map(|a| a.to_checksum(None)).collect(),
+            tx_max_value_eth: limits.max_value.map(Wei::to_ether),
+            tx_daily_limit_eth: limits.daily_limit.map(Wei::to_ether),
+            tx_max_fee_eth: limits.max_fee.map(Wei::to_ether),
+            tx_allowed_chains: limits.allowed_chains.iter().map(name).collect(),
+            token_ttl_seconds: record.token_ttl_seconds,
+            vault_ids: record.vault_ids.clone(),
+            created_by: record.created_by,
+            created_at: agent.created_at,
+            expires_at: record.expires_at,
+            last_active_at: agent.last_active_at,
+        })
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct AgentSelfResponse {
+    id: AgentId,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    org_id: OrgId,
+    scopes: Vec<String>,
+    is_active: bool,
+    intents_api_enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<UserId>,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_active_at: Option<Time>,
+}
+
+impl AgentSelfResponse {
+    pub fn new(agent: &Agent) -> Result<Self> {
+        let record = principal(agent)?;
+        Ok(Self {
+            id: agent.id,
+            name: agent.name.clone(),
+            description: agent.description.clone(),
+            org_id: agent.org,
+            scopes: record.scopes.iter().map(ToString::to_string).collect(),
+            is_active: record.active,
+            intents_api_enabled: record.intents,
+            created_by: record.created_by,
+            created_at: agent.created_at,
+            expires_at: record.expires_at,
+            last_active_at: agent.last_active_at,
+        })
+    }
+}

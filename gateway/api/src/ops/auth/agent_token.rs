@@ -1,0 +1,127 @@
+//! An agent's key, exchanged for a token.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use domain::audit::Event;
+use domain::{AgentId, Error, EventId, Kind, PrincipalId, Result, SecretText};
+use http::Method;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Map;
+use signer_protocol::record::{Credential, CredentialKind};
+use signer_protocol::token::{IssueToken, IssuedToken};
+use signer_protocol::wire::Secret;
+use store::agents::{self, Agent};
+
+use super::{TokenResponse, text};
+use crate::access::Public;
+use crate::cx::Cx;
+use crate::decode;
+use crate::gateway::Gateway;
+use crate::known::digest;
+use crate::operation::{Operation, Reply, Route};
+use crate::refusal;
+
+/// Of a key, kept for look-up and display.
+pub const PREFIX: usize = 12;
+
+#[derive(Deserialize, JsonSchema)]
+pub struct AgentTokenRequest {
+    /// Found by the key when it is left out.
+    #[serde(default)]
+    agent_id: Option<AgentId>,
+    #[serde(default)]
+    api_key: Option<SecretText>,
+}
+
+/// Exchanges an agent's key for a token.
+pub struct AgentToken;
+
+const WRONG: &str = "Wrong agent or key, or the agent is deactivated or expired. Ask whoever registered the agent.";
+
+impl Operation for AgentToken {
+    const ROUTE: Route = Route::new(
+        "agentToken",
+        Method::POST,
+        "/v1/auth/agent-token",
+        200,
+        "Exchanges an agent's key for a token, with the agent's id or by the key alone.",
+    );
+    type Path = ();
+    type Params = decode::From<AgentTokenRequest>;
+    type Output = TokenResponse;
+    type Access = Public;
+
+    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
+        let key = given.api_key.ok_or_else(|| Error::invalid("api_key", "must be the agent's key (ocv_…)"))?;
+        let issued = exchange(&cx.gateway, given.agent_id, &key, cx.address).await?;
+        Ok(Reply::of(TokenResponse::new(&issued)?))
+    }
+}
+
+/// The token that stands for a key presented directly, kept for half a minute at most.
+pub async fn exchanged(gateway: &Gateway, key: &SecretText, address: Option<IpAddr>) -> Result<Arc<SecretText>> {
+    let exchange = async { Ok::<_, Error>(Arc::new(text(&exchange(gateway, None, key, address).await?)?)) };
+    let token = gateway.known.exchanged.try_get_with(digest(key), exchange).await;
+    token.map_err(|e| Error::new(e.kind(), e.detail()).because(e.cause().unwrap_or_default()))
+}
+
+async fn exchange(
+    gateway: &Gateway,
+    id: Option<AgentId>,
+    key: &SecretText,
+    address: Option<IpAddr>,
+) -> Result<IssuedToken> {
+    let candidates = match id {
+        Some(id) => agents::facts(&gateway.store, id).await?.into_iter().collect(),
+        // The first characters are no secret, and a key that is shorter is none at all.
+        None => match key.expose().get(..PREFIX) {
+            Some(prefix) => agents::facts_by_key_prefix(&gateway.store, prefix).await?,
+            None => Vec::new(),
+        },
+    };
+    for agent in &candidates {
+        match issue(gateway, agent, key).await {
+            Ok(issued) => {
+                record(gateway, agent, "auth.success", address).await?;
+                return Ok(issued);
+            }
+            Err(error) if error.kind() == Kind::Unauthenticated => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Whose failure it was is only certain where an id was given.
+    if let (Some(_), Some(agent)) = (id, candidates.first()) {
+        record(gateway, agent, "auth.failure", address).await?;
+    }
+    Err(Error::unauthenticated(WRONG))
+}
+
+async fn issue(gateway: &Gateway, agent: &Agent, key: &SecretText) -> Result<IssuedToken> {
+    let policies = gateway.known.policies(&gateway.store, PrincipalId::Agent(agent.id)).await?;
+    let mut derived_scopes: Vec<_> = policies.iter().map(|p| p.pattern.clone()).collect();
+    derived_scopes.dedup();
+    let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
+    let request = IssueToken { record: agent.record.clone(), proof, derived_scopes };
+    gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await.map_err(refusal::error)
+}
+
+async fn record(gateway: &Gateway, agent: &Agent, action: &'static str, address: Option<IpAddr>) -> Result<()> {
+    let now = gateway.clock.now();
+    let mut tx = gateway.store.begin().await?;
+    if action == "auth.success" {
+        agents::seen(&mut tx, agent.id, now).await?;
+    }
+    tx.record(Event {
+        id: EventId::new(),
+        org: agent.org,
+        action,
+        actor: Some(PrincipalId::Agent(agent.id)),
+        resource: ("agent", agent.id.to_string()),
+        details: Map::from_iter([("method".to_owned(), "api_key".into())]),
+        address: address.map(|a| a.to_string()),
+        at: now,
+    });
+    tx.commit().await
+}

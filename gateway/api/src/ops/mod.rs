@@ -1,0 +1,86 @@
+//! The operations, one file for each thing.
+
+pub mod agents;
+pub mod auth;
+pub mod chains;
+pub mod health;
+pub mod policies;
+pub mod secrets;
+pub mod setup;
+pub mod transactions;
+pub mod vaults;
+
+use domain::{AgentId, PolicyId, SecretPath, TxId, VaultId};
+
+use crate::access::{NamesAgent, NamesSecret, NamesVault};
+use crate::decode::path_of;
+
+path_of! {
+    /// `/v1/vaults/{vault_id}…`
+    OfVault { vault_id: VaultId }
+    /// `/v1/vaults/{vault_id}/secrets/{path}`
+    OfSecret { vault_id: VaultId, path: SecretPath }
+    /// `/v1/vaults/{vault_id}/policies/{policy_id}`
+    OfPolicy { vault_id: VaultId, policy_id: PolicyId }
+    /// `/v1/agents/{agent_id}…`
+    OfAgent { agent_id: AgentId }
+    /// `/v1/agents/{agent_id}/transactions/{tx_id}`
+    OfTransaction { agent_id: AgentId, tx_id: TxId }
+    /// `/v1/chains/{identifier}`
+    OfChain { identifier: String }
+}
+
+impl NamesVault for OfVault {
+    fn vault(&self) -> VaultId {
+        self.vault_id
+    }
+}
+
+impl NamesVault for OfSecret {
+    fn vault(&self) -> VaultId {
+        self.vault_id
+    }
+}
+
+impl NamesSecret for OfSecret {
+    fn secret(&self) -> &SecretPath {
+        &self.path
+    }
+}
+
+impl NamesVault for OfPolicy {
+    fn vault(&self) -> VaultId {
+        self.vault_id
+    }
+}
+
+impl NamesAgent for OfAgent {
+    fn agent(&self) -> AgentId {
+        self.agent_id
+    }
+}
+
+impl NamesAgent for OfTransaction {
+    fn agent(&self) -> AgentId {
+        self.agent_id
+    }
+}
+
+/// A name that people gave: trimmed, 1 to 200 characters, no control characters.
+fn name(field: &str, text: &str) -> domain::Result<String> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
+        return Err(domain::Error::invalid(field, "must have 1 to 200 characters, none of them a control character"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A description that people gave: at most 2,000 characters.
+fn description(text: Option<String>) -> domain::Result<Option<String>> {
+    match text {
+        Some(text) if text.chars().count() > 2000 => {
+            Err(domain::Error::invalid("description", "must have at most 2,000 characters"))
+        }
+        text => Ok(text),
+    }
+}

@@ -1,0 +1,366 @@
+//! Secrets: written, read, listed, deleted. Values are sealed and opened by the signer.
+
+use domain::access::{self, Permit, SecretAt};
+use domain::{Error, OrMissing as _, Revealed, Result, SecretId, SecretPath, SecretText, SecretType, Time, VaultId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use signer_protocol::sealing::{Label, Open, Seal};
+use signer_protocol::wire::Secret;
+use store::Read;
+use store::secrets::{self, NewVersion, Version};
+
+use super::{OfSecret, OfVault};
+use crate::access::{Granted, OnSecret, OnVault};
+use crate::cx::Cx;
+use crate::decode;
+use crate::operation::{Operation, Reply, Route};
+
+/// Of a value, in bytes.
+const MAX_VALUE: usize = 1024 * 1024;
+/// Of a version's metadata, as JSON, in bytes.
+const MAX_METADATA: usize = 16 * 1024;
+/// Writers of one path at the same moment, before one of them gives up.
+const TRIES: usize = 32;
+
+#[derive(Serialize, JsonSchema)]
+pub struct SecretMetadataResponse {
+    id: SecretId,
+    path: SecretPathText,
+    #[serde(rename = "type")]
+    kind: SecretType,
+    version: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Map<String, Value>>,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+}
+
+/// A path, for the schema a string.
+type SecretPathText = String;
+
+impl From<&Version> for SecretMetadataResponse {
+    fn from(version: &Version) -> Self {
+        Self {
+            id: version.id,
+            path: version.path.to_string(),
+            kind: version.kind,
+            version: version.version,
+            metadata: version.metadata.clone(),
+            created_at: version.created_at,
+            expires_at: version.expires_at,
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct PutSecretRequest {
+    /// What it is: password, api_key, private_key, certificate, file, note, ssh_key, env_bundle or generic.
+    #[serde(rename = "type", default)]
+    kind: SecretType,
+    /// At most 1 MiB.
+    value: SecretText,
+    /// With `signing_only: true`, a private_key can sign and never be read, by anybody.
+    #[serde(default)]
+    metadata: Option<Map<String, Value>>,
+    #[serde(default)]
+    expires_at: Option<Time>,
+    #[serde(default)]
+    rotation_policy: Option<Map<String, Value>>,
+    /// Successful reads after which the value is gone.
+    #[serde(default)]
+    max_access_count: Option<u64>,
+}
+
+/// Writes a new version of a secret.
+pub struct PutSecret;
+
+impl Operation for PutSecret {
+    const ROUTE: Route = Route::new(
+        "putSecret",
+        Method::PUT,
+        "/v1/vaults/{vault_id}/secrets/{path}",
+        201,
+        "Writes a new version of a secret; the versions before it are kept.",
+    )
+    .audited("secret.write", "secret");
+    type Path = OfSecret;
+    type Params = decode::From<PutSecretRequest>;
+    type Output = SecretMetadataResponse;
+    type Access = OnSecret<access::WriteSecret>;
+
+    async fn run(
+        cx: &Cx,
+        granted: Granted<Permit<access::WriteSecret, SecretAt>>,
+        path: OfSecret,
+        decode::From(new): Self::Params,
+    ) -> Result<Reply<SecretMetadataResponse>> {
+        check(cx, &new)?;
+        // Somebody else may write the same version number first; it is sealed again for the next one then.
+        for _ in 0..TRIES {
+            if let Some(written) = write(cx, &granted, &path.path, &new).await? {
+                return Ok(Reply::of(written));
+            }
+        }
+        Err(Error::conflict("Many writers at this path at once; try again in a moment."))
+    }
+}
+
+fn check(cx: &Cx, new: &PutSecretRequest) -> Result<()> {
+    if new.value.expose().len() > MAX_VALUE {
+        return Err(Error::new(domain::Kind::TooLarge, "value: must have at most 1 MiB (1,048,576 bytes)"));
+    }
+    let metadata = serde_json::to_vec(&new.metadata).map_err(Error::internal)?;
+    if metadata.len() > MAX_METADATA {
+        return Err(Error::invalid("metadata", "must have at most 16 KiB as JSON"));
+    }
+    if new.expires_at.is_some_and(|at| at <= cx.now()) {
+        return Err(Error::invalid("expires_at", "must be in the future"));
+    }
+    if new.max_access_count == Some(0) {
+        return Err(Error::invalid("max_access_count", "must be at least 1; leave it out for no limit"));
+    }
+    if signing_only(&new.metadata) && new.kind != SecretType::PrivateKey {
+        return Err(Error::invalid("metadata.signing_only", "is for type private_key alone"));
+    }
+    Ok(())
+}
+
+fn signing_only(metadata: &Option<Map<String, Value>>) -> bool {
+    metadata.as_ref().is_some_and(|m| m.get("signing_only") == Some(&Value::Bool(true)))
+}
+
+async fn write(
+    cx: &Cx,
+    granted: &Granted<Permit<access::WriteSecret, SecretAt>>,
+    path: &SecretPath,
+    new: &PutSecretRequest,
+) -> Result<Option<SecretMetadataResponse>> {
+    let Granted { may, vault } = granted;
+    let before = secrets::facts(cx.store(), may.on()).await?;
+    if cx.caller()?.principal().intents && (new.kind.is_key() || before.as_ref().is_some_and(|v| v.kind.is_key())) {
+        return Err(Error::forbidden(
+            "An agent with intents_api_enabled may not write keys, nor on the path of one; a person must.",
+        ));
+    }
+    let (id, version) = before.map_or_else(|| (SecretId::new(), 1), |v| (v.id, v.version + 1));
+    let label = Label { org: may.org(), vault: vault.id, path: path.clone(), version, kind: new.kind };
+    let request = Seal {
+        by: cx.for_signer()?,
+        vault_key: vault.key.clone(),
+        label,
+        value: Secret::from(&new.value),
+        signing_only: signing_only(&new.metadata),
+    };
+    let sealed = cx.signer(async |signer, context| signer.seal(context, request).await).await?;
+    let new_version = NewVersion {
+        id,
+        version,
+        kind: new.kind,
+        metadata: new.metadata.as_ref(),
+        rotation_policy: new.rotation_policy.as_ref(),
+        sealed: sealed.value.as_ref(),
+        signing_key: sealed.signing_key.as_ref(),
+        expires_at: new.expires_at,
+        max_access_count: new.max_access_count,
+        at: cx.now(),
+    };
+    let mut act = cx.begin().await?;
+    if !secrets::put(&mut act, may, &new_version).await? {
+        return Ok(None);
+    }
+    act.note("path", path.as_str());
+    act.note("version", version);
+    act.note("type", new.kind.as_str());
+    act.note("vault_id", vault.id.to_string());
+    act.commit(id).await?;
+    Ok(Some(SecretMetadataResponse {
+        id,
+        path: path.to_string(),
+        kind: new.kind,
+        version,
+        metadata: new.metadata.clone(),
+        created_at: cx.now(),
+        expires_at: new.expires_at,
+    }))
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct SecretResponse {
+    #[serde(flatten)]
+    about: SecretMetadataResponse,
+    value: Revealed,
+    created_by: String,
+    cmek_encrypted: bool,
+}
+
+/// Reads a secret's value.
+pub struct GetSecret;
+
+impl Operation for GetSecret {
+    const ROUTE: Route = Route::new(
+        "getSecret",
+        Method::GET,
+        "/v1/vaults/{vault_id}/secrets/{path}",
+        200,
+        "Reads the value of a secret's newest version. Each read is audited, and counted where reads are limited.",
+    )
+    .audited("secret.read", "secret");
+    type Path = OfSecret;
+    type Params = ();
+    type Output = SecretResponse;
+    type Access = OnSecret<access::ReadSecret>;
+
+    async fn run(
+        cx: &Cx,
+        granted: Granted<Permit<access::ReadSecret, SecretAt>>,
+        path: OfSecret,
+        (): (),
+    ) -> Result<Reply<SecretResponse>> {
+        let Granted { may, vault } = granted;
+        let found = secrets::reveal(cx.store(), &may).await?.or_missing("secret")?;
+        let version = &found.version;
+        live(cx, version)?;
+        if cx.caller()?.principal().intents && version.kind.is_key() {
+            return Err(Error::forbidden(format!(
+                "A {} is not readable by an agent with intents_api_enabled; submit a transaction with \
+                 signing_key_path instead.",
+                version.kind.as_str()
+            )));
+        }
+        let sealed = found.sealed.ok_or_else(|| {
+            Error::forbidden("This key is signing-only: it can sign transactions and never be read.")
+        })?;
+        let label = Label {
+            org: may.org(),
+            vault: vault.id,
+            path: path.path,
+            version: version.version,
+            kind: version.kind,
+        };
+        let request = Open { by: cx.for_signer()?, vault_key: vault.key.clone(), label, sealed };
+        let value = cx.signer(async |signer, context| signer.open(context, request).await).await?;
+        record(cx, version, vault.id).await?;
+        Ok(Reply::of(SecretResponse {
+            about: SecretMetadataResponse::from(version),
+            value: Revealed::from_bytes(&value.into())?,
+            created_by: version.created_by.uuid(),
+            cmek_encrypted: false,
+        }))
+    }
+}
+
+/// Deleted, expired or used up: gone.
+fn live(cx: &Cx, version: &Version) -> Result<()> {
+    if version.deleted_at.is_some() {
+        return Err(Error::gone("This secret was deleted; write it again to use the path."));
+    }
+    if version.expires_at.is_some_and(|end| cx.now() >= end) {
+        return Err(Error::gone("This secret has expired; ask for a new version."));
+    }
+    if version.max_access_count.is_some_and(|max| version.access_count >= max) {
+        return Err(used_up());
+    }
+    Ok(())
+}
+
+fn used_up() -> Error {
+    Error::gone("This secret's reads are used up; ask for a new version.")
+}
+
+/// The read is counted and on the audit trail before the value leaves.
+async fn record(cx: &Cx, version: &Version, vault: VaultId) -> Result<()> {
+    let details = Map::from_iter([
+        ("path".to_owned(), version.path.as_str().into()),
+        ("version".to_owned(), version.version.into()),
+        ("vault_id".to_owned(), vault.to_string().into()),
+    ]);
+    let read = Read {
+        event: cx.read_event(version.id.to_string(), details)?,
+        limited: version.max_access_count.map(|_| (version.id, version.version)),
+    };
+    if cx.store().journal().record(read).await? { Ok(()) } else { Err(used_up()) }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct ListSecretsQuery {
+    /// Only paths that begin with it.
+    #[serde(default)]
+    prefix: Option<String>,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct SecretListResponse {
+    secrets: Vec<SecretMetadataResponse>,
+}
+
+/// What is in a vault, without values.
+pub struct ListSecrets;
+
+impl Operation for ListSecrets {
+    const ROUTE: Route = Route::new(
+        "listSecrets",
+        Method::GET,
+        "/v1/vaults/{vault_id}/secrets",
+        200,
+        "What is in a vault, as far as you may read it: paths, types and versions, never a value.",
+    );
+    type Path = OfVault;
+    type Params = decode::From<ListSecretsQuery>;
+    type Output = SecretListResponse;
+    type Access = OnVault<access::ListSecrets>;
+
+    async fn run(
+        cx: &Cx,
+        granted: Granted<Permit<access::ListSecrets, VaultId>>,
+        _: OfVault,
+        decode::From(query): Self::Params,
+    ) -> Result<Reply<SecretListResponse>> {
+        let policies = cx.policies().await?;
+        let readable = access::readable(&cx.subject()?, &granted.vault.facts(), &policies);
+        let prefix = query.prefix.unwrap_or_default();
+        let all = secrets::list(cx.store(), &granted.may).await?;
+        let seen = all.iter().filter(|v| v.path.as_str().starts_with(&prefix) && readable.covers(&v.path));
+        Ok(Reply::of(SecretListResponse { secrets: seen.map(SecretMetadataResponse::from).collect() }))
+    }
+}
+
+/// Deletes a secret, all its versions.
+pub struct DeleteSecret;
+
+impl Operation for DeleteSecret {
+    const ROUTE: Route = Route::new(
+        "deleteSecret",
+        Method::DELETE,
+        "/v1/vaults/{vault_id}/secrets/{path}",
+        204,
+        "Deletes a secret with all its versions; reading it answers 410 from then on.",
+    )
+    .audited("secret.delete", "secret");
+    type Path = OfSecret;
+    type Params = ();
+    type Output = ();
+    type Access = OnSecret<access::DeleteSecret>;
+
+    async fn run(
+        cx: &Cx,
+        granted: Granted<Permit<access::DeleteSecret, SecretAt>>,
+        path: OfSecret,
+        (): (),
+    ) -> Result<Reply<()>> {
+        let found = secrets::facts(cx.store(), granted.may.on()).await?.or_missing("secret")?;
+        if cx.caller()?.principal().intents && found.kind.is_key() {
+            return Err(Error::forbidden("An agent with intents_api_enabled may not delete a key; a person must."));
+        }
+        let mut act = cx.begin().await?;
+        if !secrets::delete(&mut act, &granted.may, cx.now()).await? {
+            return Err(Error::gone("This secret was deleted already."));
+        }
+        act.note("path", path.path.as_str());
+        act.note("vault_id", path.vault_id.to_string());
+        act.commit(found.id).await?;
+        Ok(Reply::of(()))
+    }
+}

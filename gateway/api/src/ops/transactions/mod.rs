@@ -1,0 +1,10 @@
+//! Transactions: submitted by agents, followed by everyone who may see the agent.
+
+mod list;
+mod request;
+mod show;
+mod submit;
+
+pub use list::{GetTransaction, ListTransactions};
+pub use show::TransactionResponse;
+pub use submit::SubmitTransaction;

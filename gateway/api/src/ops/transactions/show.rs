@@ -1,0 +1,74 @@
+//! A transaction, as callers see it.
+
+use domain::transaction::Status;
+use domain::{AgentId, Time, TxId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use signer_protocol::intent::Fees;
+use store::transactions::Transaction;
+
+#[derive(Serialize, JsonSchema)]
+pub struct TransactionResponse {
+    id: TxId,
+    agent_id: AgentId,
+    chain: String,
+    chain_id: u64,
+    from: String,
+    to: String,
+    value_wei: String,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<u64>,
+    gas_limit: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gas_price: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_fee_per_gas: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_priority_fee_per_gas: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_tx: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_hash: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block_number: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<String>,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_at: Option<Time>,
+}
+
+impl TransactionResponse {
+    /// `with_signed`: whether the signed bytes are shown.
+    pub fn new(tx: &Transaction, with_signed: bool) -> Self {
+        let (gas_price, max_fee, priority) = match tx.fees {
+            Fees::Legacy { gas_price } => (Some(gas_price), None, None),
+            Fees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => {
+                (None, Some(max_fee_per_gas), Some(max_priority_fee_per_gas))
+            }
+        };
+        let signed = tx.signed_tx.as_ref().filter(|_| with_signed);
+        Self {
+            id: tx.id,
+            agent_id: tx.agent,
+            chain: tx.chain.clone(),
+            chain_id: tx.chain_id,
+            from: tx.from.to_checksum(None),
+            to: tx.to.to_checksum(None),
+            value_wei: tx.value.to_string(),
+            status: tx.status,
+            nonce: tx.nonce,
+            gas_limit: tx.gas_limit,
+            gas_price: gas_price.map(|f| f.to_string()),
+            max_fee_per_gas: max_fee.map(|f| f.to_string()),
+            max_priority_fee_per_gas: priority.map(|f| f.to_string()),
+            signed_tx: signed.map(|raw| format!("0x{}", hex::encode(&raw.0))),
+            tx_hash: tx.hash.map(|h| h.to_string()),
+            block_number: tx.block_number,
+            error_message: tx.error_message.clone(),
+            created_at: tx.created_at,
+            signed_at: tx.signed_at,
+        }
+    }
+}

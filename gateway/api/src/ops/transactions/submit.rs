@@ -1,0 +1,298 @@
+//! Submitting a transaction: checked here and in the signer, stored, then carried as far as it goes at once.
+
+use chains::{Call, Node, Quote};
+use domain::access::{self, Permit, ReadSecret};
+use domain::transaction::Status;
+use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
+use http::{Method, StatusCode};
+use signer_protocol::intent::{Fees, Release, Submit, Transfer};
+use signer_protocol::key::SigningKey;
+use signer_protocol::Attested;
+use store::nonces::{self, Account};
+use store::transactions::{LEASE, Transaction};
+use store::{idempotency, transactions, vaults};
+
+use super::TransactionResponse;
+use super::request::{SubmitTransactionRequest, Wanted, WantedFees};
+use crate::access::OnAgent;
+use crate::cx::Cx;
+use crate::decode;
+use crate::jobs::transactions::carry;
+use crate::operation::{Operation, Reply, Route};
+use crate::ops::OfAgent;
+
+type May = Permit<access::SubmitTransaction, AgentId>;
+
+/// Signs and sends a transaction.
+pub struct SubmitTransaction;
+
+impl Operation for SubmitTransaction {
+    const ROUTE: Route = Route::new(
+        "submitTransaction",
+        Method::POST,
+        "/v1/agents/{agent_id}/transactions",
+        201,
+        "Signs a transaction with a key that you can't read, within your guardrails, and sends it. With an \
+         Idempotency-Key, a retry finds the same transaction.",
+    )
+    .audited("transaction.submit", "transaction");
+    type Path = OfAgent;
+    type Params = decode::From<SubmitTransactionRequest>;
+    type Output = TransactionResponse;
+    type Access = OnAgent<access::SubmitTransaction>;
+
+    async fn run(
+        cx: &Cx,
+        may: May,
+        _: OfAgent,
+        decode::From(request): Self::Params,
+    ) -> Result<Reply<TransactionResponse>> {
+        if !cx.caller()?.claims.intents_api_enabled || !cx.caller()?.principal().intents {
+            return Err(Error::forbidden(
+                "This agent may not submit transactions; a person sets intents_api_enabled, then get a new token.",
+            ));
+        }
+        let key = idempotency_key(cx)?;
+        let wanted = request.check(cx).await?;
+        if let Some(key) = &key
+            && let Some(known) = repeated(cx, &may, key, &wanted).await?
+        {
+            return Ok(known);
+        }
+        submit(cx, &may, &wanted, key.as_deref()).await
+    }
+}
+
+fn idempotency_key(cx: &Cx) -> Result<Option<String>> {
+    match cx.header("idempotency-key")? {
+        Some(key) if key.is_empty() || key.len() > 255 => {
+            Err(Error::invalid("Idempotency-Key", "must have 1 to 255 characters"))
+        }
+        key => Ok(key.map(str::to_owned)),
+    }
+}
+
+/// The answer to a request that came before.
+async fn repeated(cx: &Cx, may: &May, key: &str, wanted: &Wanted) -> Result<Option<Reply<TransactionResponse>>> {
+    let Some(used) = idempotency::find(cx.store(), may, key, cx.now()).await? else { return Ok(None) };
+    if used.body_hash != wanted.digest {
+        return Err(Error::new(
+            Kind::Unprocessable,
+            "This Idempotency-Key was used for another request; use a new key for a new transaction.",
+        ));
+    }
+    let tx = transactions::by_id(cx.store(), used.tx).await?.or_missing("transaction")?;
+    if tx.status == Status::Pending && cx.now() < tx.lease_until {
+        return Err(Error::conflict("This request is still being worked on; repeat it in a moment."));
+    }
+    Ok(Some(Reply::with(StatusCode::OK, TransactionResponse::new(&tx, true))))
+}
+
+async fn submit(cx: &Cx, may: &May, wanted: &Wanted, key: Option<&str>) -> Result<Reply<TransactionResponse>> {
+    let signing_key = find_key(cx, wanted).await?;
+    let from = signing_key.peek().map_err(Error::internal)?.address;
+    let node = cx.gateway.chains.node(&wanted.chain).await?;
+    let account = Account { chain_id: wanted.chain.chain_id, address: from };
+    let call = Call { from, to: wanted.to, value: wanted.value, data: wanted.data.clone() };
+    let (gas_limit, fees, on_chain) = tokio::try_join!(
+        gas_limit(&node, &call, wanted),
+        fees(&node, wanted),
+        async { node.next_nonce(from).await.map_err(Error::from) },
+    )?;
+    let replaces = replaced(cx, wanted, account, &fees).await?;
+    let transfer = Transfer {
+        chain_id: wanted.chain.chain_id,
+        to: wanted.to,
+        value: wanted.value,
+        data: wanted.data.clone(),
+        gas_limit,
+        fees,
+        replaces,
+    };
+    let request =
+        Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), transfer };
+    let intent = cx.signer(async |signer, context| signer.submit(context, request).await).await?;
+    let tx = Transaction {
+        id: TxId::new(),
+        org: may.org(),
+        agent: *may.on(),
+        chain: wanted.chain.name.clone(),
+        chain_id: wanted.chain.chain_id,
+        from,
+        to: wanted.to,
+        value: wanted.value,
+        gas_limit,
+        fees,
+        nonce: None,
+        status: Status::Pending,
+        error_message: None,
+        intent,
+        signing_key,
+        signed_tx: None,
+        hash: None,
+        block_number: None,
+        lease_until: cx.now().plus(LEASE),
+        created_at: cx.now(),
+        signed_at: None,
+    };
+    match store(cx, may, wanted, &tx, key, account, on_chain).await {
+        Ok(true) => {}
+        Ok(false) => {
+            release(cx, &tx).await;
+            // Whoever took the key first has the transaction.
+            let known = repeated(cx, may, key.unwrap_or_default(), wanted).await?;
+            return known.ok_or_else(|| Error::conflict("This request is being worked on; repeat it in a moment."));
+        }
+        Err(error) => {
+            release(cx, &tx).await;
+            return Err(error);
+        }
+    }
+    let tx = carry(&cx.gateway, tx.id).await?;
+    Ok(Reply::of(TransactionResponse::new(&tx, true)))
+}
+
+/// The pending row, its idempotency key and its nonce, in one commit. `false`: the key is taken.
+async fn store(
+    cx: &Cx,
+    may: &May,
+    wanted: &Wanted,
+    tx: &Transaction,
+    key: Option<&str>,
+    account: Account,
+    on_chain: u64,
+) -> Result<bool> {
+    let mut act = cx.begin().await?;
+    transactions::insert(&mut act, may, tx).await?;
+    if let Some(key) = key
+        && !idempotency::claim(&mut act, may, key, &wanted.digest, tx.id, cx.now()).await?
+    {
+        return Ok(false);
+    }
+    let replaces = tx.intent.peek().map_err(Error::internal)?.transfer.replaces;
+    match (replaces, wanted.nonce) {
+        (Some(nonce), _) => nonces::share(&mut act, nonce, tx.id).await?,
+        (None, Some(nonce)) => nonces::reserve_exactly(&mut act, account, on_chain, nonce, tx.id).await?,
+        (None, None) => nonces::reserve(&mut act, account, on_chain, tx.id).await.map(drop)?,
+    }
+    act.note("agent_id", tx.agent.to_string());
+    act.note("chain_id", tx.chain_id);
+    act.note("from", tx.from.to_checksum(None));
+    act.note("to", tx.to.to_checksum(None));
+    act.note("value_wei", tx.value.to_string());
+    act.commit(tx.id).await?;
+    Ok(true)
+}
+
+/// Lets go of what the signer holds for it; if that fails, it lets go by itself when the intent expires.
+async fn release(cx: &Cx, tx: &Transaction) {
+    let request = Release { intent: tx.intent.clone() };
+    if let Err(error) = cx.signer(async |signer, context| signer.release(context, request).await).await {
+        tracing::warn!(%error, "an intent was not released");
+    }
+}
+
+/// The key at the path, in the first vault that the agent may use which has one.
+async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<Attested<SigningKey>> {
+    let (subject, policies) = (cx.subject()?, cx.policies().await?);
+    let list = access::org::<access::ListVaults>(&subject)?;
+    let mut permitted = false;
+    for vault in vaults::list(cx.store(), &list).await? {
+        let path = wanted.key_path.clone();
+        let Ok(may) = access::secret::<ReadSecret>(&subject, &vault.facts(), &policies, path) else { continue };
+        permitted = true;
+        let Some(found) = store::secrets::reveal(cx.store(), &may).await? else { continue };
+        let gone = found.version.deleted_at.is_some() || found.version.expires_at.is_some_and(|end| cx.now() >= end);
+        if gone {
+            continue;
+        }
+        return found.signing_key.ok_or_else(|| {
+            Error::invalid("signing_key_path", "the secret there is not a private_key that can sign (32 bytes of hex)")
+        });
+    }
+    if permitted {
+        Err(Error::missing(&format!("signing key at {} in the vaults that you may use", wanted.key_path)))
+    } else {
+        Err(Error::forbidden(format!(
+            "No read permission on {} in any vault. Ask an owner or admin for a policy that gives it.",
+            wanted.key_path
+        )))
+    }
+}
+
+async fn gas_limit(node: &Node, call: &Call, wanted: &Wanted) -> Result<u64> {
+    match wanted.gas_limit {
+        Some(limit) if !wanted.simulate_first => Ok(limit),
+        limit => {
+            let estimate = node.estimate_gas(call).await.map_err(|error| reverted(error, wanted.simulate_first))?;
+            Ok(limit.unwrap_or(estimate))
+        }
+    }
+}
+
+/// With `simulate_first`, a transaction that would revert is answered 422, and nothing is signed.
+fn reverted(error: chains::NodeError, simulated: bool) -> Error {
+    let error = Error::from(error);
+    if simulated && error.kind() != Kind::Unavailable && error.kind() != Kind::Internal {
+        let detail = error.detail().to_owned();
+        return Error::new(Kind::Unprocessable, format!("The simulation fails: {detail} Nothing was signed."))
+            .with("status", "simulation_failed")
+            .with("error_message", detail);
+    }
+    error
+}
+
+async fn fees(node: &Node, wanted: &Wanted) -> Result<Fees> {
+    match wanted.fees {
+        WantedFees::Legacy { gas_price } => Ok(Fees::Legacy { gas_price }),
+        WantedFees::Eip1559 { max_fee_per_gas: Some(fee), max_priority_fee_per_gas: Some(tip) } => {
+            Ok(Fees::Eip1559 { max_fee_per_gas: fee, max_priority_fee_per_gas: tip })
+        }
+        WantedFees::Any => Ok(match node.quote().await? {
+            Quote::Legacy { gas_price } => Fees::Legacy { gas_price },
+            Quote::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas, .. } => {
+                Fees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas }
+            }
+        }),
+        WantedFees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => match node.quote().await? {
+            Quote::Legacy { .. } => Err(Error::invalid(
+                "max_fee_per_gas",
+                format!("must be left out: {} has no EIP-1559 fees; use gas_price", wanted.chain.name),
+            )),
+            Quote::Eip1559 { base_fee, max_priority_fee_per_gas: tip, .. } => {
+                let priority = max_priority_fee_per_gas.unwrap_or(tip);
+                let cap = max_fee_per_gas.unwrap_or(base_fee.saturating_mul(2).saturating_add(priority));
+                Ok(Fees::Eip1559 { max_fee_per_gas: cap, max_priority_fee_per_gas: priority.min(cap) })
+            }
+        },
+    }
+}
+
+/// The nonce whose transaction this one replaces, if the agent named one that is in use.
+async fn replaced(cx: &Cx, wanted: &Wanted, account: Account, fees: &Fees) -> Result<Option<u64>> {
+    let Some(nonce) = wanted.nonce else { return Ok(None) };
+    let Some(now) = transactions::at_nonce(cx.store(), account.chain_id, account.address, nonce).await? else {
+        return Ok(None);
+    };
+    let enough = match (now.fees, *fees) {
+        (Fees::Legacy { gas_price: old }, Fees::Legacy { gas_price: new }) => raised(old, new),
+        (
+            Fees::Eip1559 { max_fee_per_gas: old, max_priority_fee_per_gas: old_tip },
+            Fees::Eip1559 { max_fee_per_gas: new, max_priority_fee_per_gas: new_tip },
+        ) => raised(old, new) && raised(old_tip, new_tip),
+        _ => false,
+    };
+    if enough {
+        Ok(Some(nonce))
+    } else {
+        Err(Error::invalid(
+            "nonce",
+            "is in use; to replace its transaction, give fees of the same kind, each at least 12.5 % higher",
+        ))
+    }
+}
+
+/// At least an eighth more: what every node takes for a replacement.
+fn raised(old: u128, new: u128) -> bool {
+    new >= old.saturating_add(old.div_ceil(8))
+}

@@ -1,0 +1,172 @@
+//! Vaults: made, listed, deleted.
+
+use domain::access::{self, Permit, SeeVault};
+use domain::{Error, OrgId, Result, Time, VaultId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use signer_protocol::sealing;
+use store::vaults::{self, Vault};
+
+use super::{OfVault, description, name};
+use crate::access::{Granted, InOrg, OnVault};
+use crate::cx::Cx;
+use crate::decode;
+use crate::operation::{Operation, Reply, Route};
+
+#[derive(Serialize, JsonSchema)]
+pub struct VaultResponse {
+    id: VaultId,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    created_by: String,
+    created_by_type: &'static str,
+    created_at: Time,
+    cmek_enabled: bool,
+}
+
+impl From<&Vault> for VaultResponse {
+    fn from(vault: &Vault) -> Self {
+        Self {
+            id: vault.id,
+            name: vault.name.clone(),
+            description: vault.description.clone(),
+            created_by: vault.creator.uuid(),
+            created_by_type: vault.creator.kind(),
+            created_at: vault.created_at,
+            cmek_enabled: false,
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateVaultRequest {
+    name: String,
+    #[serde(default)]
+    description: Option<String>,
+}
+
+/// Makes a vault; its creator may do everything with it.
+pub struct CreateVault;
+
+impl Operation for CreateVault {
+    const ROUTE: Route = Route::new(
+        "createVault",
+        Method::POST,
+        "/v1/vaults",
+        201,
+        "Makes a vault. Its creator may read, write and delete in it, and manages its policies.",
+    )
+    .audited("vault.create", "vault");
+    type Path = ();
+    type Params = decode::From<CreateVaultRequest>;
+    type Output = VaultResponse;
+    type Access = InOrg<access::CreateVault>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::CreateVault, OrgId>,
+        (): (),
+        decode::From(new): Self::Params,
+    ) -> Result<Reply<VaultResponse>> {
+        let (name, description) = (name("name", &new.name)?, description(new.description)?);
+        let id = VaultId::new();
+        if !cx.subject()?.vault_ids.is_empty() {
+            return Err(Error::forbidden("Your token is bound to certain vaults; it can't make others."));
+        }
+        let request = sealing::MakeVaultKey { by: cx.for_signer()?, vault: id };
+        let key = cx.signer(async |signer, context| signer.make_vault_key(context, request).await).await?;
+        let vault = Vault { id, org: may.org(), name, description, creator: may.by(), key, created_at: cx.now() };
+        let mut act = cx.begin().await?;
+        vaults::insert(&mut act, &may, &vault).await?;
+        act.note("name", vault.name.as_str());
+        act.commit(id).await?;
+        Ok(Reply::of(VaultResponse::from(&vault)))
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct VaultListResponse {
+    vaults: Vec<VaultResponse>,
+}
+
+/// The vaults that the caller may use.
+pub struct ListVaults;
+
+impl Operation for ListVaults {
+    const ROUTE: Route =
+        Route::new("listVaults", Method::GET, "/v1/vaults", 200, "The vaults that you may use or manage.");
+    type Path = ();
+    type Params = ();
+    type Output = VaultListResponse;
+    type Access = InOrg<access::ListVaults>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ListVaults, OrgId>,
+        (): (),
+        (): (),
+    ) -> Result<Reply<VaultListResponse>> {
+        let (subject, policies) = (cx.subject()?, cx.policies().await?);
+        let all = vaults::list(cx.store(), &may).await?;
+        let seen = all.iter().filter(|v| access::vault::<SeeVault>(&subject, &v.facts(), &policies).is_ok());
+        Ok(Reply::of(VaultListResponse { vaults: seen.map(VaultResponse::from).collect() }))
+    }
+}
+
+/// One vault.
+pub struct GetVault;
+
+impl Operation for GetVault {
+    const ROUTE: Route = Route::new("getVault", Method::GET, "/v1/vaults/{vault_id}", 200, "One vault.");
+    type Path = OfVault;
+    type Params = ();
+    type Output = VaultResponse;
+    type Access = OnVault<SeeVault>;
+
+    async fn run(
+        _: &Cx,
+        granted: Granted<Permit<SeeVault, VaultId>>,
+        _: OfVault,
+        (): (),
+    ) -> Result<Reply<VaultResponse>> {
+        Ok(Reply::of(VaultResponse::from(&*granted.vault)))
+    }
+}
+
+/// Deletes a vault and destroys its key.
+pub struct DeleteVault;
+
+impl Operation for DeleteVault {
+    const ROUTE: Route = Route::new(
+        "deleteVault",
+        Method::DELETE,
+        "/v1/vaults/{vault_id}",
+        204,
+        "Deletes a vault for good: its key is destroyed, and what it held can't be opened any more.",
+    )
+    .audited("vault.delete", "vault");
+    type Path = OfVault;
+    type Params = ();
+    type Output = ();
+    type Access = OnVault<access::DeleteVault>;
+
+    async fn run(
+        cx: &Cx,
+        granted: Granted<Permit<access::DeleteVault, VaultId>>,
+        path: OfVault,
+        (): (),
+    ) -> Result<Reply<()>> {
+        // The key first: a crash in between leaves a vault that can't be opened, and a second DELETE ends it.
+        let request = sealing::DestroyVaultKey { by: cx.for_signer()?, key: granted.vault.key.clone() };
+        cx.signer(async |signer, context| signer.destroy_vault_key(context, request).await).await?;
+        let mut act = cx.begin().await?;
+        if !vaults::delete(&mut act, &granted.may, cx.now()).await? {
+            return Err(Error::missing("vault"));
+        }
+        act.commit(path.vault_id).await?;
+        cx.gateway.known.forget_vault(path.vault_id).await;
+        Ok(Reply::of(()))
+    }
+}

@@ -1,0 +1,107 @@
+//! What every request passes, in this order, whichever door it came through.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{Error, RequestId, Result};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tracing::Instrument as _;
+
+use crate::catalog::Entry;
+use crate::cx::Cx;
+use crate::gateway::Gateway;
+use crate::problem::problem;
+use crate::authenticate;
+
+/// A request, without the door that it came through.
+pub struct Inbound {
+    /// The placeholders' values by name, percent-decoded.
+    pub path: Vec<(String, String)>,
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The socket's other end.
+    pub peer: Option<IpAddr>,
+}
+
+/// An answer, for whichever door.
+pub struct Outbound {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Outbound {
+    pub fn new(status: StatusCode, body: Vec<u8>) -> Self {
+        let mut headers = HeaderMap::new();
+        if !body.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        // Values and tokens are in these answers.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Self { status, headers, body }
+    }
+}
+
+/// Serves one request. It runs to its end even if the caller hangs up: nothing is left half-done.
+pub async fn serve(gateway: &Arc<Gateway>, entry: &Entry, request: Inbound) -> Outbound {
+    let id = RequestId::new();
+    let span = tracing::info_span!("request", %id, operation = entry.route.id);
+    let (gateway, entry) = (gateway.clone(), entry.clone());
+    let work = async move { steps(gateway, &entry, request, id).await }.instrument(span.clone());
+    let result = match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(panic) => Err(Error::internal(format!("the operation ended in a panic: {panic}"))),
+    };
+    let mut out = result.unwrap_or_else(|error| {
+        let out = problem(&error);
+        span.in_scope(|| log(&error, out.status));
+        out
+    });
+    if let Ok(id) = HeaderValue::from_str(&id.to_string()) {
+        out.headers.insert("x-request-id", id);
+    }
+    out
+}
+
+async fn steps(gateway: Arc<Gateway>, entry: &Entry, request: Inbound, id: RequestId) -> Result<Outbound> {
+    let now = gateway.clock.now();
+    let address = client_address(&gateway, &request);
+    let caller = if entry.public {
+        None
+    } else {
+        Some(authenticate::caller(&gateway, &request.headers, address).await?)
+    };
+    let headers = request.headers.clone();
+    let cx = Cx { gateway, route: entry.route.clone(), request: id, headers, address, now, caller };
+    entry.call(cx, request).await
+}
+
+/// The socket's address, or the one that a trusted proxy forwards: the right-most that is no trusted proxy.
+fn client_address(gateway: &Gateway, request: &Inbound) -> Option<IpAddr> {
+    let trusted = |ip: &IpAddr| gateway.settings.trusted_proxies.iter().any(|net| net.contains(ip));
+    let peer = request.peer?.to_canonical();
+    if !trusted(&peer) {
+        return Some(peer);
+    }
+    let forwarded = request.headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
+    let hops: Vec<&str> = forwarded.flat_map(|v| v.split(',')).map(str::trim).collect();
+    for hop in hops.into_iter().rev() {
+        // What can't be read can't be trusted either: the last known hop stands.
+        let Ok(ip) = hop.parse::<IpAddr>() else { break };
+        let ip = ip.to_canonical();
+        if !trusted(&ip) {
+            return Some(ip);
+        }
+    }
+    Some(peer)
+}
+
+fn log(error: &Error, status: StatusCode) {
+    if status.is_server_error() {
+        tracing::error!(status = status.as_u16(), %error);
+    } else {
+        tracing::info!(status = status.as_u16(), %error);
+    }
+}

@@ -1,0 +1,24 @@
+//! The signer's refusals, as the API's errors.
+
+use domain::{Error, Kind};
+use signer_protocol::{Reason, Refusal};
+
+pub fn error(refusal: Refusal) -> Error {
+    let Refusal { reason, detail } = refusal;
+    match reason {
+        Reason::Invalid => Error::new(Kind::Invalid, detail),
+        Reason::Unauthenticated => Error::unauthenticated(detail),
+        Reason::Forbidden => Error::forbidden(detail),
+        Reason::Guardrail(name) => Error::forbidden(detail).with("guardrail", name),
+        Reason::Tampered | Reason::RolledBack => {
+            tracing::error!(?reason, detail, "the signer refused what the database holds");
+            Error::forbidden(
+                "The signer refused what the database holds for this request; an operator must look into it.",
+            )
+            .because(detail)
+        }
+        Reason::Destroyed => Error::gone(detail),
+        Reason::Conflict => Error::conflict(detail),
+        Reason::Unavailable => Error::unavailable(detail),
+    }
+}

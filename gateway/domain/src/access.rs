@@ -1,0 +1,397 @@
+//! Who may do what. A [`Permit`] is the proof of it: private fields, made here alone, and demanded by the store,
+//! which uses the ids that the permit carries. Forgetting a check does not compile.
+
+use std::marker::PhantomData;
+use std::net::IpAddr;
+
+use crate::policy::{Permission, Policy};
+use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
+
+/// Leave to do `A` to the resource `R`, for one principal, now.
+pub struct Permit<A, R> {
+    org: OrgId,
+    by: PrincipalId,
+    on: R,
+    action: PhantomData<fn() -> A>,
+}
+
+impl<A, R> Permit<A, R> {
+    fn new(subject: &Subject<'_>, on: R) -> Self {
+        Self { org: subject.org, by: subject.id, on, action: PhantomData }
+    }
+
+    /// The organisation in which it was given.
+    pub fn org(&self) -> OrgId {
+        self.org
+    }
+
+    /// The principal to whom it was given.
+    pub fn by(&self) -> PrincipalId {
+        self.by
+    }
+
+    pub fn on(&self) -> &R {
+        &self.on
+    }
+}
+
+/// A caller, as far as access goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    pub id: PrincipalId,
+    pub org: OrgId,
+    pub role: Option<Role>,
+    /// The vaults that the token is bound to; empty: any.
+    pub vault_ids: &'a [VaultId],
+    /// The explicit ceiling over paths; empty: none.
+    pub scopes: &'a [PathGlob],
+    pub address: Option<IpAddr>,
+    pub at: Time,
+}
+
+impl Subject<'_> {
+    fn manages(&self) -> bool {
+        self.role.is_some_and(Role::manages)
+    }
+
+    fn is_agent(&self) -> bool {
+        matches!(self.id, PrincipalId::Agent(_))
+    }
+
+    fn bound_to(&self, vault: VaultId) -> bool {
+        self.vault_ids.is_empty() || self.vault_ids.contains(&vault)
+    }
+
+    fn ceiling_covers(&self, path: &SecretPath) -> bool {
+        self.scopes.is_empty() || self.scopes.iter().any(|glob| glob.matches(path))
+    }
+}
+
+/// What there is to know of a vault to decide.
+#[derive(Clone, Copy, Debug)]
+pub struct VaultFacts {
+    pub id: VaultId,
+    pub org: OrgId,
+    pub creator: PrincipalId,
+}
+
+/// A path of a vault.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SecretAt {
+    pub vault: VaultId,
+    pub path: SecretPath,
+}
+
+macro_rules! actions {
+    ($($kind:ident($rule:ident): $($(#[$doc:meta])* $name:ident = $value:ident),+;)+) => {$($(
+        $(#[$doc])*
+        pub struct $name;
+        impl $kind for $name {
+            const RULE: $rule = $rule::$value;
+        }
+    )+)+};
+}
+
+/// Something that is done to a secret; its rule is the permission that it needs.
+pub trait SecretAction {
+    const RULE: Permission;
+}
+
+/// Something that is done to a vault as a whole.
+pub trait VaultAction {
+    const RULE: VaultRule;
+}
+
+/// Something that is done in an organisation.
+pub trait OrgAction {
+    const RULE: OrgRule;
+}
+
+/// Something that is done to an agent.
+pub trait AgentAction {
+    const RULE: AgentRule;
+}
+
+pub enum VaultRule {
+    /// Owners and admins, the creator, whoever a policy names.
+    Reachable,
+    /// Owners and admins, and the vault's creator.
+    Managed,
+}
+
+pub enum OrgRule {
+    /// Every principal of the organisation.
+    Anyone,
+    /// People, never agents.
+    People,
+}
+
+pub enum AgentRule {
+    /// The agent itself, and the people of its organisation.
+    Seen,
+    /// Owners and admins, and the person who made it. Never an agent.
+    Managed,
+    /// The agent itself and nobody else.
+    Itself,
+}
+
+actions! {
+    SecretAction(Permission):
+        ReadSecret = Read,
+        WriteSecret = Write,
+        DeleteSecret = Delete;
+    VaultAction(VaultRule):
+        SeeVault = Reachable,
+        ListSecrets = Reachable,
+        DeleteVault = Managed,
+        ManagePolicies = Managed;
+    OrgAction(OrgRule):
+        CreateVault = Anyone,
+        ListVaults = Anyone,
+        CreateAgent = People,
+        ListAgents = Anyone;
+    AgentAction(AgentRule):
+        SeeAgent = Seen,
+        ChangeAgent = Managed,
+        SubmitTransaction = Itself,
+        SeeTransactions = Seen;
+}
+
+/// Decides on one path: organisation, vault binding, ceiling, then policies, then creatorship.
+///
+/// # Errors
+/// `Missing` for a vault of another organisation; else the same `Forbidden` whether the path exists or not.
+pub fn secret<A: SecretAction>(
+    subject: &Subject<'_>,
+    vault: &VaultFacts,
+    policies: &[Policy],
+    path: SecretPath,
+) -> Result<Permit<A, SecretAt>> {
+    own(subject, vault)?;
+    let may = subject.bound_to(vault.id)
+        && subject.ceiling_covers(&path)
+        && (vault.creator == subject.id
+            || live(subject, vault, policies).any(|policy| policy.allows(A::RULE) && policy.covers(&path)));
+    if may {
+        Ok(Permit::new(subject, SecretAt { vault: vault.id, path }))
+    } else {
+        Err(Error::forbidden(format!(
+            "No {} permission on this path. Ask an owner or admin, or the vault's creator, for a policy that gives it.",
+            A::RULE.as_str()
+        )))
+    }
+}
+
+/// The paths of a vault that the subject may read: what a listing may show.
+pub struct Readable {
+    everything: bool,
+    patterns: Vec<PathGlob>,
+    ceiling: Vec<PathGlob>,
+}
+
+impl Readable {
+    pub fn covers(&self, path: &SecretPath) -> bool {
+        (self.ceiling.is_empty() || self.ceiling.iter().any(|glob| glob.matches(path)))
+            && (self.everything || self.patterns.iter().any(|glob| glob.matches(path)))
+    }
+}
+
+/// Which paths the subject may read.
+pub fn readable(subject: &Subject<'_>, vault: &VaultFacts, policies: &[Policy]) -> Readable {
+    Readable {
+        everything: vault.creator == subject.id,
+        patterns: live(subject, vault, policies)
+            .filter(|policy| policy.allows(Permission::Read))
+            .map(|policy| policy.pattern.clone())
+            .collect(),
+        ceiling: subject.scopes.to_vec(),
+    }
+}
+
+/// Decides on a vault as a whole.
+///
+/// # Errors
+/// `Missing` for a vault of another organisation, else `Forbidden`.
+pub fn vault<A: VaultAction>(
+    subject: &Subject<'_>,
+    vault: &VaultFacts,
+    policies: &[Policy],
+) -> Result<Permit<A, VaultId>> {
+    own(subject, vault)?;
+    let managed = subject.manages() || vault.creator == subject.id;
+    let may = subject.bound_to(vault.id)
+        && match A::RULE {
+            VaultRule::Managed => managed,
+            VaultRule::Reachable => managed || live(subject, vault, policies).next().is_some(),
+        };
+    if may { Ok(Permit::new(subject, vault.id)) } else { Err(Error::forbidden(VAULT_REFUSED)) }
+}
+
+const VAULT_REFUSED: &str =
+    "You may not do this with this vault. Owners, admins and its creator may; ask one of them, or for a policy.";
+
+/// Decides on something done in the caller's own organisation.
+///
+/// # Errors
+/// `Forbidden`.
+pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
+    let may = match A::RULE {
+        OrgRule::Anyone => true,
+        OrgRule::People => !subject.is_agent(),
+    };
+    if may {
+        Ok(Permit::new(subject, subject.org))
+    } else {
+        Err(Error::forbidden("Agents may not do this; a person of the organisation must."))
+    }
+}
+
+/// What there is to know of an agent to decide.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentFacts {
+    pub id: AgentId,
+    pub org: OrgId,
+    pub created_by: Option<UserId>,
+}
+
+/// Decides on an agent.
+///
+/// # Errors
+/// `Missing` for an agent of another organisation, or for another agent that an agent asks about; else `Forbidden`.
+pub fn agent<A: AgentAction>(subject: &Subject<'_>, agent: &AgentFacts) -> Result<Permit<A, AgentId>> {
+    let itself = subject.id == PrincipalId::Agent(agent.id);
+    if agent.org != subject.org || (subject.is_agent() && !itself) {
+        return Err(Error::missing("agent"));
+    }
+    let may = match A::RULE {
+        AgentRule::Seen => true,
+        AgentRule::Itself => itself,
+        AgentRule::Managed => match subject.id {
+            PrincipalId::User(user) => subject.manages() || agent.created_by == Some(user),
+            PrincipalId::Agent(_) => false,
+        },
+    };
+    if may {
+        Ok(Permit::new(subject, agent.id))
+    } else {
+        Err(Error::forbidden(match A::RULE {
+            AgentRule::Itself => "Only the agent itself may do this, with its own token.",
+            _ => "Owners, admins and the person who registered the agent may do this; an agent never.",
+        }))
+    }
+}
+
+fn own(subject: &Subject<'_>, vault: &VaultFacts) -> Result<()> {
+    if vault.org == subject.org { Ok(()) } else { Err(Error::missing("vault")) }
+}
+
+/// The policies that count: this vault's, this principal's, in force now.
+fn live<'a>(
+    subject: &Subject<'_>,
+    vault: &VaultFacts,
+    policies: &'a [Policy],
+) -> impl Iterator<Item = &'a Policy> + use<'a> {
+    let (id, vault, at, address) = (subject.id, vault.id, subject.at, subject.address);
+    policies.iter().filter(move |p| p.vault == vault && p.principal == id && p.holds(at, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PolicyId;
+    use crate::policy::Conditions;
+
+    struct Case {
+        org: OrgId,
+        id: PrincipalId,
+        vault: VaultFacts,
+    }
+
+    fn case() -> Case {
+        let org = OrgId::new();
+        let creator = PrincipalId::User(UserId::new());
+        Case { org, id: PrincipalId::Agent(AgentId::new()), vault: VaultFacts { id: VaultId::new(), org, creator } }
+    }
+
+    fn policy(case: &Case, pattern: &str, permissions: &[Permission]) -> Policy {
+        Policy {
+            id: PolicyId::new(),
+            vault: case.vault.id,
+            pattern: PathGlob::parse("p", pattern).unwrap(),
+            principal: case.id,
+            permissions: permissions.to_vec(),
+            conditions: Conditions::default(),
+            expires_at: None,
+            created_by: case.vault.creator,
+            created_at: Time::from_millis(0),
+        }
+    }
+
+    fn subject<'a>(case: &Case, vault_ids: &'a [VaultId], scopes: &'a [PathGlob]) -> Subject<'a> {
+        let at = Time::from_seconds(1000);
+        Subject { id: case.id, org: case.org, role: None, vault_ids, scopes, address: None, at }
+    }
+
+    fn path(text: &str) -> SecretPath {
+        SecretPath::parse(text).unwrap()
+    }
+
+    #[test]
+    fn no_policy_no_access_and_write_includes_delete() {
+        let case = case();
+        let me = subject(&case, &[], &[]);
+        assert!(secret::<ReadSecret>(&me, &case.vault, &[], path("a")).is_err());
+        let writes = [policy(&case, "keys/*", &[Permission::Write])];
+        assert!(secret::<ReadSecret>(&me, &case.vault, &writes, path("keys/a")).is_err());
+        assert!(secret::<WriteSecret>(&me, &case.vault, &writes, path("keys/a")).is_ok());
+        assert!(secret::<DeleteSecret>(&me, &case.vault, &writes, path("keys/a")).is_ok());
+        assert!(secret::<WriteSecret>(&me, &case.vault, &writes, path("other/a")).is_err());
+    }
+
+    #[test]
+    fn binding_and_ceiling_come_before_policies_and_creatorship() {
+        let mut case = case();
+        case.vault.creator = case.id;
+        let elsewhere = [VaultId::new()];
+        let scopes = [PathGlob::parse("s", "keys/**").unwrap()];
+        let open = subject(&case, &[], &[]);
+        assert!(secret::<ReadSecret>(&open, &case.vault, &[], path("any")).is_ok());
+        assert!(secret::<ReadSecret>(&subject(&case, &elsewhere, &[]), &case.vault, &[], path("any")).is_err());
+        assert!(secret::<ReadSecret>(&subject(&case, &[], &scopes), &case.vault, &[], path("any")).is_err());
+        assert!(secret::<ReadSecret>(&subject(&case, &[], &scopes), &case.vault, &[], path("keys/a")).is_ok());
+    }
+
+    #[test]
+    fn expired_policies_and_other_principals_policies_grant_nothing() {
+        let case = case();
+        let me = subject(&case, &[], &[]);
+        let mut expired = policy(&case, "**", &[Permission::Read]);
+        expired.expires_at = Some(Time::from_seconds(1000));
+        let mut others = policy(&case, "**", &[Permission::Read]);
+        others.principal = PrincipalId::Agent(AgentId::new());
+        let mut elsewhere = policy(&case, "**", &[Permission::Read]);
+        elsewhere.vault = VaultId::new();
+        assert!(secret::<ReadSecret>(&me, &case.vault, &[expired, others, elsewhere], path("a")).is_err());
+    }
+
+    #[test]
+    fn owners_manage_but_do_not_read_without_a_policy() {
+        let mut case = case();
+        case.id = PrincipalId::User(UserId::new());
+        let owner = Subject { role: Some(Role::Owner), ..subject(&case, &[], &[]) };
+        assert!(vault::<ManagePolicies>(&owner, &case.vault, &[]).is_ok());
+        assert!(secret::<ReadSecret>(&owner, &case.vault, &[], path("a")).is_err());
+        let member = Subject { role: Some(Role::Member), ..owner };
+        assert!(vault::<SeeVault>(&member, &case.vault, &[]).is_err());
+    }
+
+    #[test]
+    fn another_organisations_things_are_missing() {
+        let case = case();
+        let stranger = Subject { org: OrgId::new(), ..subject(&case, &[], &[]) };
+        let vault_error = vault::<SeeVault>(&stranger, &case.vault, &[]).err().unwrap();
+        assert_eq!(vault_error.kind(), crate::Kind::Missing);
+        let facts = AgentFacts { id: AgentId::new(), org: case.org, created_by: None };
+        assert_eq!(agent::<SeeAgent>(&stranger, &facts).err().unwrap().kind(), crate::Kind::Missing);
+    }
+}

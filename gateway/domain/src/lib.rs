@@ -1,0 +1,22 @@
+//! Talon's vocabulary and its rules. Nothing here does I/O: time, randomness and facts come in as values.
+
+pub mod access;
+pub mod audit;
+pub mod clock;
+pub mod error;
+pub mod ether;
+pub mod ids;
+pub mod password;
+pub mod path;
+pub mod policy;
+pub mod principal;
+pub mod secret;
+pub mod transaction;
+
+pub use clock::{Clock, Time};
+pub use error::{Error, Kind, OrMissing, Result};
+pub use ether::Wei;
+pub use ids::*;
+pub use path::{PathGlob, SecretPath};
+pub use principal::{PrincipalId, Role};
+pub use secret::{Revealed, SecretBytes, SecretText, SecretType};

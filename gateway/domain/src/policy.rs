@@ -1,0 +1,267 @@
+//! Policies: which principal may do what with which paths of a vault, and when.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use jiff::civil;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Error, PathGlob, PolicyId, PrincipalId, Result, SecretPath, Time, VaultId};
+
+/// What a policy allows. `write` includes `delete`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Permission {
+    Read,
+    Write,
+    Delete,
+}
+
+impl Permission {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Delete => "delete",
+        }
+    }
+
+    fn includes(self, wanted: Self) -> bool {
+        self == wanted || (self == Self::Write && wanted == Self::Delete)
+    }
+}
+
+impl std::str::FromStr for Permission {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        [Self::Read, Self::Write, Self::Delete]
+            .into_iter()
+            .find(|p| p.as_str() == text)
+            .ok_or_else(|| Error::invalid("permissions", "must be read, write or delete"))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub id: PolicyId,
+    pub vault: VaultId,
+    pub pattern: PathGlob,
+    pub principal: PrincipalId,
+    pub permissions: Vec<Permission>,
+    pub conditions: Conditions,
+    pub expires_at: Option<Time>,
+    pub created_by: PrincipalId,
+    pub created_at: Time,
+}
+
+impl Policy {
+    /// Whether the policy's own terms hold now: not expired, every condition met.
+    pub fn holds(&self, at: Time, address: Option<IpAddr>) -> bool {
+        self.expires_at.is_none_or(|end| at < end) && self.conditions.hold(at, address)
+    }
+
+    pub fn allows(&self, wanted: Permission) -> bool {
+        self.permissions.iter().any(|p| p.includes(wanted))
+    }
+
+    pub fn covers(&self, path: &SecretPath) -> bool {
+        self.pattern.matches(path)
+    }
+}
+
+/// A policy's conditions, as they were given and as they are understood. All must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    given: Map<String, Value>,
+    terms: Vec<Condition>,
+}
+
+#[derive(Clone, Debug)]
+enum Condition {
+    IpAllowlist(Vec<IpNet>),
+    TimeWindow(Box<TimeWindow>),
+    /// Nobody can approve a read yet, so it is not allowed.
+    RequireApproval,
+    /// Written by a newer gateway, or broken: denies.
+    NotUnderstood,
+}
+
+#[derive(Clone, Debug)]
+struct TimeWindow {
+    start: civil::Time,
+    end: civil::Time,
+    /// Empty: every day. A window over midnight belongs to the day on which it starts.
+    days: Vec<civil::Weekday>,
+    zone: jiff::tz::TimeZone,
+}
+
+impl Conditions {
+    /// Conditions as a caller gives them. Null, false and empty conditions say nothing.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the condition that is unknown or malformed.
+    pub fn parse(given: Map<String, Value>) -> Result<Self> {
+        let terms = given.iter().filter_map(|(key, value)| term(key, value).transpose()).collect::<Result<_>>()?;
+        Ok(Self { given, terms })
+    }
+
+    /// Conditions from the database: what is not understood denies.
+    pub fn stored(given: Map<String, Value>) -> Self {
+        let terms = given
+            .iter()
+            .filter_map(|(key, value)| term(key, value).unwrap_or(Some(Condition::NotUnderstood)))
+            .collect();
+        Self { given, terms }
+    }
+
+    pub fn as_given(&self) -> &Map<String, Value> {
+        &self.given
+    }
+
+    fn hold(&self, at: Time, address: Option<IpAddr>) -> bool {
+        self.terms.iter().all(|term| match term {
+            Condition::IpAllowlist(nets) => {
+                address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip.to_canonical())))
+            }
+            Condition::TimeWindow(window) => window.contains(at),
+            Condition::RequireApproval | Condition::NotUnderstood => false,
+        })
+    }
+}
+
+fn term(key: &str, value: &Value) -> Result<Option<Condition>> {
+    let nothing = match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    };
+    if nothing {
+        return Ok(None);
+    }
+    match key {
+        "ip_allowlist" => ip_allowlist(value).map(Condition::IpAllowlist).map(Some),
+        "time_window" => TimeWindow::parse(value).map(|w| Some(Condition::TimeWindow(Box::new(w)))),
+        "require_approval" if *value == Value::Bool(true) => Ok(Some(Condition::RequireApproval)),
+        "require_approval" => Err(Error::invalid("conditions.require_approval", "must be true or false")),
+        _ => Err(Error::invalid(
+            &format!("conditions.{}", key.chars().take(40).collect::<String>()),
+            "is not a condition; there are ip_allowlist, time_window and require_approval",
+        )),
+    }
+}
+
+fn ip_allowlist(value: &Value) -> Result<Vec<IpNet>> {
+    let bad = || Error::invalid("conditions.ip_allowlist", "must be a list of addresses or CIDRs such as 10.0.0.0/8");
+    let items = value.as_array().ok_or_else(bad)?;
+    items.iter().map(|item| item.as_str().and_then(cidr).ok_or_else(bad)).collect()
+}
+
+/// An address or a network, `10.1.2.3` or `10.0.0.0/8`.
+pub fn cidr(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenWindow {
+    start: String,
+    end: String,
+    #[serde(default)]
+    days: Vec<String>,
+    timezone: Option<String>,
+}
+
+impl TimeWindow {
+    fn parse(value: &Value) -> Result<Self> {
+        let field = "conditions.time_window";
+        let given: GivenWindow = serde_json::from_value(value.clone())
+            .map_err(|_| Error::invalid(field, "must be {start, end, days?, timezone?}"))?;
+        let zone = given.timezone.as_deref().unwrap_or("UTC");
+        Ok(Self {
+            start: clock_time(&given.start).ok_or_else(|| Error::invalid(field, "start must be \"HH:MM\""))?,
+            end: clock_time(&given.end).ok_or_else(|| Error::invalid(field, "end must be \"HH:MM\""))?,
+            days: given
+                .days
+                .iter()
+                .map(|d| weekday(d).ok_or_else(|| Error::invalid(field, "days must be mon, tue, wed, thu, fri, sat, sun")))
+                .collect::<Result<_>>()?,
+            zone: jiff::tz::TimeZone::get(zone)
+                .map_err(|_| Error::invalid(field, "timezone must be an IANA name such as Europe/Berlin"))?,
+        })
+    }
+
+    fn contains(&self, at: Time) -> bool {
+        let here = self.zone.to_datetime(at.timestamp());
+        let (now, today) = (here.time(), here.weekday());
+        let on = |day| self.days.is_empty() || self.days.contains(&day);
+        if self.start <= self.end {
+            on(today) && self.start <= now && now < self.end
+        } else {
+            (on(today) && self.start <= now) || (on(today.previous()) && now < self.end)
+        }
+    }
+}
+
+fn clock_time(text: &str) -> Option<civil::Time> {
+    let (hour, minute) = text.split_once(':')?;
+    let number = |s: &str| (s.len() == 2).then(|| s.parse::<i8>().ok()).flatten();
+    civil::Time::new(number(hour)?, number(minute)?, 0, 0).ok()
+}
+
+fn weekday(text: &str) -> Option<civil::Weekday> {
+    use civil::Weekday::*;
+    let days = [Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday];
+    let names = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+    let text = text.to_ascii_lowercase();
+    names.iter().zip(days).find(|(name, _)| **name == text || name[..3] == text).map(|(_, day)| day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions(json: Value) -> Result<Conditions> {
+        Conditions::parse(json.as_object().unwrap().clone())
+    }
+
+    fn at(text: &str) -> Time {
+        serde_json::from_value(Value::from(text)).unwrap()
+    }
+
+    #[test]
+    fn a_window_over_midnight_belongs_to_its_first_day() {
+        let nights = conditions(serde_json::json!({"time_window":
+            {"start": "22:00", "end": "06:00", "days": ["fri"], "timezone": "Europe/Berlin"}}))
+        .unwrap();
+        // 2026-11-27 is a Friday; Berlin is an hour ahead of UTC then.
+        for (time, inside) in [
+            ("2026-11-27T20:59:00Z", false),
+            ("2026-11-27T21:00:00Z", true),
+            ("2026-11-28T04:59:00Z", true),
+            ("2026-11-28T05:00:00Z", false),
+            ("2026-11-28T22:00:00Z", false),
+            ("2026-11-27T02:00:00Z", false),
+        ] {
+            assert_eq!(nights.hold(at(time), None), inside, "{time}");
+        }
+    }
+
+    #[test]
+    fn addresses_count_mapped_or_not() {
+        let office = conditions(serde_json::json!({"ip_allowlist": ["10.0.0.0/8", "2001:db8::1"]})).unwrap();
+        let hold = |ip: &str| office.hold(at("2026-01-01T00:00:00Z"), Some(ip.parse().unwrap()));
+        assert!(hold("10.9.9.9") && hold("::ffff:10.9.9.9") && hold("2001:db8::1"));
+        assert!(!hold("11.0.0.1") && !hold("2001:db8::2"));
+        assert!(!office.hold(at("2026-01-01T00:00:00Z"), None), "no address, no access");
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_when_written_and_denies_when_read() {
+        let odd = serde_json::json!({"moon_phase": "full"});
+        assert!(conditions(odd.clone()).unwrap_err().detail().contains("moon_phase"));
+        assert!(!Conditions::stored(odd.as_object().unwrap().clone()).hold(at("2026-01-01T00:00:00Z"), None));
+        assert!(conditions(serde_json::json!({"moon_phase": null, "ip_allowlist": []})).is_ok());
+    }
+}

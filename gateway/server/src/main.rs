@@ -1,0 +1,71 @@
+//! `talon`: the gateway, and what belongs to it.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gateway::config::ServeOptions;
+
+/// A self-hosted vault and signing gateway for AI agents.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeOptions,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start everything: the signer, the database, REST (the default).
+    Serve(ServeOptions),
+    /// The signer alone.
+    Signer {
+        #[command(subcommand)]
+        command: SignerCommand,
+    },
+    /// Bring the database up to date, and end.
+    Migrate(ServeOptions),
+    /// Print the OpenAPI 3.1 document.
+    Openapi,
+}
+
+#[derive(Subcommand)]
+enum SignerCommand {
+    /// Listen and serve.
+    Run(signer::Options),
+    /// Make the root keys, once.
+    Init(signer::Options),
+}
+
+fn main() -> ExitCode {
+    // Everything that is written is for this user alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            let line = format!("talon: {}.\n", error.to_string().trim_end_matches('.'));
+            let _closed = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    match cli.command {
+        None => Ok(gateway::serve(cli.serve)?),
+        Some(Command::Serve(options)) => Ok(gateway::serve(options)?),
+        Some(Command::Signer { command: SignerCommand::Run(options) }) => Ok(signer::main(options)),
+        Some(Command::Signer { command: SignerCommand::Init(options) }) => Ok(signer::main_init(options)),
+        Some(Command::Migrate(options)) => {
+            gateway::config::migrate(options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Openapi) => {
+            let document = serde_json::to_string_pretty(&api::openapi::document())?;
+            std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

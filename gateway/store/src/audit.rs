@@ -1,0 +1,88 @@
+//! The audit chain: appended to, queried.
+
+use std::collections::BTreeMap;
+
+use domain::audit::{Event, GENESIS, Hash, Row};
+use domain::{Error, OrgId, Result};
+use sqlx::AnyConnection;
+
+use crate::failed;
+use crate::row::Columns as _;
+
+/// Takes the head for this transaction: on PostgreSQL the row stays locked until the commit.
+const ADVANCE: &str = "UPDATE audit_heads SET sequence = sequence + $2 WHERE org_id = $1 \
+                       RETURNING sequence, event_id, hash";
+const START: &str = "INSERT INTO audit_heads (org_id, sequence, event_id, hash) VALUES ($1, 0, '', $2) \
+                     ON CONFLICT (org_id) DO NOTHING";
+const SET_HEAD: &str = "UPDATE audit_heads SET event_id = $2, hash = $3 WHERE org_id = $1";
+const INSERT: &str = "INSERT INTO audit_events (org_id, sequence, id, prev_event_id, integrity_hash, action, \
+                      actor_type, actor_id, resource_type, resource_id, details, ip_address, created_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+
+/// Appends events to the chains of their organisations, in order of organisation id, so that two transactions
+/// never wait for each other in a circle.
+pub(crate) async fn append(connection: &mut AnyConnection, events: Vec<Event>) -> Result<()> {
+    let mut by_org: BTreeMap<OrgId, Vec<Event>> = BTreeMap::new();
+    for event in events {
+        by_org.entry(event.org).or_default().push(event);
+    }
+    for (org, events) in by_org {
+        extend(connection, org, &events).await?;
+    }
+    Ok(())
+}
+
+async fn extend(connection: &mut AnyConnection, org: OrgId, events: &[Event]) -> Result<()> {
+    let org = org.to_string();
+    let count = i64::try_from(events.len()).map_err(Error::internal)?;
+    let head = loop {
+        let head = sqlx::query(ADVANCE).bind(&org).bind(count).fetch_optional(&mut *connection).await.map_err(failed)?;
+        match head {
+            Some(head) => break head,
+            None => sqlx::query(START).bind(&org).bind(&GENESIS[..]).execute(&mut *connection).await.map_err(failed)?,
+        };
+    };
+    let mut sequence = head.number("sequence")? - count;
+    let mut previous: String = head.text("event_id")?;
+    let mut hash: Hash = head.bytes("hash")?.try_into().map_err(|_| Error::internal("an audit head is damaged"))?;
+    for event in events {
+        sequence += 1;
+        let id = event.id.to_string();
+        let details = serde_json::to_string(&event.details).map_err(Error::internal)?;
+        let actor_id = event.actor.map(|a| a.uuid()).unwrap_or_default();
+        let row = Row {
+            sequence,
+            id: &id,
+            org: &org,
+            action: event.action,
+            actor_type: event.actor.map_or("", |a| a.kind()),
+            actor_id: &actor_id,
+            resource_type: event.resource.0,
+            resource_id: &event.resource.1,
+            details: &details,
+            address: event.address.as_deref().unwrap_or_default(),
+            created_at: event.at.millis(),
+        };
+        hash = row.hash(&hash);
+        sqlx::query(INSERT)
+            .bind(row.org)
+            .bind(row.sequence)
+            .bind(row.id)
+            .bind(&previous)
+            .bind(&hash[..])
+            .bind(row.action)
+            .bind(row.actor_type)
+            .bind(row.actor_id)
+            .bind(row.resource_type)
+            .bind(row.resource_id)
+            .bind(row.details)
+            .bind(row.address)
+            .bind(row.created_at)
+            .execute(&mut *connection)
+            .await
+            .map_err(failed)?;
+        previous = id;
+    }
+    sqlx::query(SET_HEAD).bind(&org).bind(&previous).bind(&hash[..]).execute(connection).await.map_err(failed)?;
+    Ok(())
+}

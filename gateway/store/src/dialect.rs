@@ -1,0 +1,93 @@
+//! What really differs between SQLite and PostgreSQL.
+
+use std::time::Duration;
+
+use domain::{Error, Result};
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, Executor as _};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// A writer waits this long for the database before it gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Write-ahead log, an fsync for each commit, and no failure while another process holds the lock.
+const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000; \
+                       PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY;";
+
+impl Dialect {
+    pub fn of(url: &str) -> Result<Self> {
+        if url.starts_with("sqlite:") {
+            Ok(Self::Sqlite)
+        } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            Ok(Self::Postgres)
+        } else {
+            Err(Error::unavailable("The database's address must start with sqlite:// or postgres://."))
+        }
+    }
+
+    /// Takes the write lock at once on SQLite, so that a transaction which has read never fails to write.
+    pub fn begin(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    pub async fn writers(self, url: &str) -> Result<AnyPool> {
+        let connections = match self {
+            Self::Sqlite => 1,
+            Self::Postgres => 16,
+        };
+        self.pool(url, connections).await
+    }
+
+    pub async fn readers(self, url: &str) -> Result<AnyPool> {
+        let connections = match self {
+            Self::Sqlite => 4,
+            Self::Postgres => 16,
+        };
+        self.pool(url, connections).await
+    }
+
+    async fn pool(self, url: &str, connections: u32) -> Result<AnyPool> {
+        let url = match self {
+            Self::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
+            _ => url.to_owned(),
+        };
+        AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(PATIENCE)
+            // A ping before each use would cost a round trip; a broken connection shows itself.
+            .test_before_acquire(self == Self::Postgres)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if self == Self::Sqlite {
+                        connection.execute(PRAGMAS).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&url)
+            .await
+            .map_err(|error| match self {
+                Self::Sqlite => Error::unavailable(format!("The database file can't be opened: {}.", reason(&error))),
+                Self::Postgres => Error::unavailable(format!("PostgreSQL can't be reached: {}.", reason(&error))),
+            })
+    }
+}
+
+/// What went wrong, without the address, which may hold a password.
+fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(database) => database.message().to_owned(),
+        sqlx::Error::Io(io) => io.to_string(),
+        sqlx::Error::PoolTimedOut => "no connection in time".to_owned(),
+        sqlx::Error::Configuration(_) => "the address is not understood".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,105 @@
+//! Reads of values: counted and audited before the value leaves, many in one commit.
+//!
+//! A value may be read thousands of times a second, and each read must be on disk before it is answered. One task
+//! gathers the reads that wait and commits them together, so that the cost of an fsync is shared by all of them.
+
+use domain::audit::Event;
+use domain::{Error, Result, SecretId};
+use sqlx::AnyPool;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::dialect::Dialect;
+use crate::{Tx, failed};
+
+/// Reads that one commit may hold.
+const BATCH: usize = 512;
+/// Reads that may wait; more wait for a place.
+const QUEUE: usize = 4096;
+
+/// One version's count rises by one, unless it is used up.
+const COUNT: &str = "UPDATE secret_versions SET access_count = access_count + 1 \
+                     WHERE secret_id = $1 AND version = $2 AND deleted_at IS NULL AND access_count < max_access_count";
+
+/// A read of a value that is about to happen.
+pub struct Read {
+    pub event: Event,
+    /// The version whose reads are limited, if they are.
+    pub limited: Option<(SecretId, u64)>,
+}
+
+struct Waiting {
+    read: Read,
+    answer: oneshot::Sender<Result<bool>>,
+}
+
+#[derive(Clone)]
+pub struct Journal {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Journal {
+    pub(crate) fn start(pool: AnyPool, dialect: Dialect) -> Self {
+        let (queue, mut waiting) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            let mut batch = Vec::with_capacity(BATCH);
+            while waiting.recv_many(&mut batch, BATCH).await > 0 {
+                write(&pool, dialect, std::mem::take(&mut batch)).await;
+            }
+        });
+        Self { queue }
+    }
+
+    /// Counts and records a read; durable when it answers.
+    ///
+    /// Answers `false`, with nothing recorded, when the version's reads are used up.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being recorded. The value must not leave then.
+    pub async fn record(&self, read: Read) -> Result<bool> {
+        let closed = |_| Error::unavailable("The gateway is shutting down; try again in a moment.");
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Waiting { read, answer }).await.map_err(|_| closed(()))?;
+        answered.await.map_err(|_| closed(()))?
+    }
+}
+
+async fn write(pool: &AnyPool, dialect: Dialect, batch: Vec<Waiting>) {
+    let (reads, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.read, w.answer)).unzip();
+    match commit(pool, dialect, reads).await {
+        Ok(counted) => answers.into_iter().zip(counted).for_each(|(answer, counted)| {
+            let _gone = answer.send(Ok(counted));
+        }),
+        Err(error) => {
+            tracing::error!(%error, reads = answers.len(), "reads could not be recorded; their values are not given out");
+            for answer in answers {
+                let _gone = answer.send(Err(Error::new(error.kind(), error.detail())));
+            }
+        }
+    }
+}
+
+async fn commit(pool: &AnyPool, dialect: Dialect, reads: Vec<Read>) -> Result<Vec<bool>> {
+    let mut tx = Tx::begin(pool, dialect).await?;
+    let mut counted = Vec::with_capacity(reads.len());
+    for read in reads {
+        let live = match read.limited {
+            None => true,
+            Some((secret, version)) => {
+                sqlx::query(COUNT)
+                    .bind(secret.to_string())
+                    .bind(i64::try_from(version).map_err(Error::internal)?)
+                    .execute(tx.connection())
+                    .await
+                    .map_err(failed)?
+                    .rows_affected()
+                    == 1
+            }
+        };
+        if live {
+            tx.record(read.event);
+        }
+        counted.push(live);
+    }
+    tx.commit().await?;
+    Ok(counted)
+}

@@ -1,0 +1,103 @@
+//! Every SQL statement, one file for each thing. The same text runs on SQLite and PostgreSQL; what really differs
+//! is in `dialect`. Functions that touch a tenant's data take a [`domain::access::Permit`] and use its ids; the
+//! few that gather the facts to decide on (`facts`, `for_principal`) say so in their name.
+
+mod dialect;
+mod row;
+mod tx;
+
+pub mod agents;
+pub mod audit;
+pub mod chains;
+pub mod idempotency;
+pub mod journal;
+pub mod nonces;
+pub mod policies;
+pub mod secrets;
+pub mod settings;
+pub mod tokens;
+pub mod transactions;
+pub mod users;
+pub mod vaults;
+
+use domain::{Error, Result};
+use sqlx::AnyPool;
+use sqlx::migrate::MigrateError;
+
+use dialect::Dialect;
+pub use journal::{Journal, Read};
+pub use tx::Tx;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
+/// The database: a pool to read from, and one to write to (a single connection on SQLite).
+#[derive(Clone)]
+pub struct Store {
+    read: AnyPool,
+    write: AnyPool,
+    dialect: Dialect,
+    journal: Journal,
+}
+
+impl Store {
+    /// Opens `sqlite://FILE` (made if it is not there) or `postgres://…`, brings the schema up to date and starts
+    /// the journal.
+    ///
+    /// # Errors
+    /// `Unavailable` with one sentence for an operator: not reachable, damaged, or written by a newer version.
+    pub async fn open(url: &str) -> Result<Self> {
+        sqlx::any::install_default_drivers();
+        let dialect = Dialect::of(url)?;
+        let write = dialect.writers(url).await?;
+        MIGRATIONS.run(&write).await.map_err(refused)?;
+        let read = dialect.readers(url).await?;
+        let journal = Journal::start(write.clone(), dialect);
+        Ok(Self { read, write, dialect, journal })
+    }
+
+    /// Begins a writing transaction.
+    pub async fn begin(&self) -> Result<Tx> {
+        Tx::begin(&self.write, self.dialect).await
+    }
+
+    /// Where reads of values are recorded before the value leaves.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.read).await.map_err(failed).map(drop)
+    }
+
+    fn pool(&self) -> &AnyPool {
+        &self.read
+    }
+}
+
+fn refused(error: MigrateError) -> Error {
+    match error {
+        MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => {
+            Error::unavailable("The database was written by a newer version of Talon; start that version.")
+        }
+        MigrateError::VersionMismatch(version) => Error::unavailable(format!(
+            "The database's schema (migration {version}) is not the one that this version of Talon made."
+        )),
+        error => Error::unavailable(format!("The database can't be used: {error}.")),
+    }
+}
+
+/// A failed statement: the database is away, or we have a bug.
+fn failed(error: sqlx::Error) -> Error {
+    match error {
+        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+            Error::unavailable("The database is not reachable; try again in a moment.").because(error)
+        }
+        error => Error::internal(error),
+    }
+}
+
+/// Whether a statement failed because the row is there already.
+fn is_duplicate(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|e| e.is_unique_violation())
+}

@@ -1,0 +1,127 @@
+//! Nonces: given out one after the other for each chain and address, and given back when nothing was signed.
+
+use alloy_primitives::Address;
+use domain::{Error, Result, TxId};
+
+use crate::row::Columns as _;
+use crate::{Tx, failed};
+
+/// One address on one chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Account {
+    pub chain_id: u64,
+    pub address: Address,
+}
+
+const START: &str = "INSERT INTO nonces (chain_id, address, next) VALUES ($1, $2, $3) \
+                     ON CONFLICT (chain_id, address) DO NOTHING";
+/// Locks the account's row for the rest of the transaction, and never lets it fall behind the chain.
+const CATCH_UP: &str = "UPDATE nonces SET next = CASE WHEN next < $3 THEN $3 ELSE next END \
+                        WHERE chain_id = $1 AND address = $2 RETURNING next";
+/// What the chain has used by itself in the meantime is not free.
+const FORGET_USED: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce < $3";
+const TAKE_FREE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = \
+                         (SELECT MIN(nonce) FROM free_nonces WHERE chain_id = $1 AND address = $2) RETURNING nonce";
+const ADVANCE: &str = "UPDATE nonces SET next = next + 1 WHERE chain_id = $1 AND address = $2";
+const STEP_BACK: &str = "UPDATE nonces SET next = next - 1 WHERE chain_id = $1 AND address = $2 AND next = $3 + 1";
+const FREE: &str = "INSERT INTO free_nonces (chain_id, address, nonce) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+const ASSIGN: &str = "UPDATE transactions SET nonce = $2 WHERE id = $1 AND status = 'pending' AND nonce IS NULL";
+const UNASSIGN: &str = "UPDATE transactions SET nonce = NULL WHERE id = $1 AND nonce = $2";
+
+/// Reserves the next nonce for a pending transaction: a given-back one first, else the larger of the tracked next
+/// and `on_chain` (the node's pending count). Exact under concurrency: the account's row is locked first.
+///
+/// # Errors
+/// `Conflict` if the transaction is not pending, or has a nonce already.
+pub async fn reserve(tx: &mut Tx, account: Account, on_chain: u64, id: TxId) -> Result<u64> {
+    let (chain, address) = keys(account)?;
+    let on_chain = number(on_chain)?;
+    let next = catch_up(tx, account, on_chain).await?;
+    sqlx::query(FORGET_USED)
+        .bind(chain)
+        .bind(&address)
+        .bind(on_chain)
+        .execute(tx.connection())
+        .await
+        .map_err(failed)?;
+    let free = sqlx::query(TAKE_FREE).bind(chain).bind(&address).fetch_optional(tx.connection()).await.map_err(failed)?;
+    let nonce = match free {
+        Some(row) => row.number("nonce")?,
+        None => {
+            sqlx::query(ADVANCE).bind(chain).bind(&address).execute(tx.connection()).await.map_err(failed)?;
+            next
+        }
+    };
+    assign(tx, id, nonce).await?;
+    u64::try_from(nonce).map_err(Error::internal)
+}
+
+/// Reserves exactly this nonce, which must be the next one or a given-back one.
+///
+/// # Errors
+/// `Invalid`, naming `nonce`, with the next one.
+pub async fn reserve_exactly(tx: &mut Tx, account: Account, on_chain: u64, nonce: u64, id: TxId) -> Result<()> {
+    const TAKE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = $3";
+    let (chain, address) = keys(account)?;
+    let wanted = number(nonce)?;
+    let next = catch_up(tx, account, number(on_chain)?).await?;
+    let took = if wanted == next {
+        sqlx::query(ADVANCE).bind(chain).bind(&address).execute(tx.connection()).await
+    } else {
+        sqlx::query(TAKE).bind(chain).bind(&address).bind(wanted).execute(tx.connection()).await
+    };
+    if took.map_err(failed)?.rows_affected() == 0 {
+        return Err(Error::invalid("nonce", format!("must be {next}, the next one, or one that is in use, to replace it")));
+    }
+    assign(tx, id, wanted).await
+}
+
+/// Gives a transaction the nonce of the one that it replaces.
+pub async fn share(tx: &mut Tx, nonce: u64, id: TxId) -> Result<()> {
+    assign(tx, id, number(nonce)?).await
+}
+
+/// Takes a nonce back from a transaction that will never be signed.
+pub async fn give_back(tx: &mut Tx, account: Account, nonce: u64, id: TxId) -> Result<()> {
+    let (chain, address) = keys(account)?;
+    let nonce = number(nonce)?;
+    let unassign = sqlx::query(UNASSIGN).bind(id.to_string()).bind(nonce);
+    if unassign.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 0 {
+        return Ok(());
+    }
+    let back = sqlx::query(STEP_BACK).bind(chain).bind(&address).bind(nonce);
+    if back.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 0 {
+        let free = sqlx::query(FREE).bind(chain).bind(&address).bind(nonce);
+        free.execute(tx.connection()).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+async fn catch_up(tx: &mut Tx, account: Account, on_chain: i64) -> Result<i64> {
+    let (chain, address) = keys(account)?;
+    loop {
+        let caught = sqlx::query(CATCH_UP).bind(chain).bind(&address).bind(on_chain);
+        if let Some(row) = caught.fetch_optional(tx.connection()).await.map_err(failed)? {
+            return row.number("next");
+        }
+        let start = sqlx::query(START).bind(chain).bind(&address).bind(on_chain);
+        start.execute(tx.connection()).await.map_err(failed)?;
+    }
+}
+
+async fn assign(tx: &mut Tx, id: TxId, nonce: i64) -> Result<()> {
+    let assign = sqlx::query(ASSIGN).bind(id.to_string()).bind(nonce);
+    if assign.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::conflict("This transaction is being worked on already; read it again in a moment."))
+    }
+}
+
+fn keys(account: Account) -> Result<(i64, String)> {
+    Ok((number(account.chain_id)?, account.address.to_checksum(None)))
+}
+
+fn number(count: u64) -> Result<i64> {
+    i64::try_from(count).map_err(|_| Error::invalid("nonce", "is too large"))
+}

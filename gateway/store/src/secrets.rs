@@ -1,0 +1,150 @@
+//! Secrets: a path, and its versions. Values are sealed by the signer before they come here.
+
+use domain::access::{DeleteSecret, ListSecrets, Permit, ReadSecret, SecretAt, WriteSecret};
+use domain::{Error, PrincipalId, Result, SecretId, SecretPath, SecretType, Time, VaultId};
+use serde_json::{Map, Value};
+use signer_protocol::Attested;
+use signer_protocol::key::SigningKey;
+use signer_protocol::wire::Blob;
+use sqlx::any::AnyRow;
+
+use crate::row::Columns as _;
+use crate::{Store, Tx, failed};
+
+/// A version without its value.
+pub struct Version {
+    pub id: SecretId,
+    pub path: SecretPath,
+    pub version: u64,
+    pub kind: SecretType,
+    pub metadata: Option<Map<String, Value>>,
+    pub expires_at: Option<Time>,
+    pub max_access_count: Option<u64>,
+    pub access_count: u64,
+    pub created_by: PrincipalId,
+    pub created_at: Time,
+    pub deleted_at: Option<Time>,
+}
+
+/// A version with what was sealed.
+pub struct SealedVersion {
+    pub version: Version,
+    /// `None`: a key that can be used and never read.
+    pub sealed: Option<Blob>,
+    pub signing_key: Option<Attested<SigningKey>>,
+}
+
+/// What a PUT writes.
+pub struct NewVersion<'a> {
+    pub id: SecretId,
+    pub version: u64,
+    pub kind: SecretType,
+    pub metadata: Option<&'a Map<String, Value>>,
+    pub rotation_policy: Option<&'a Map<String, Value>>,
+    pub sealed: Option<&'a Blob>,
+    pub signing_key: Option<&'a Attested<SigningKey>>,
+    pub expires_at: Option<Time>,
+    pub max_access_count: Option<u64>,
+    pub at: Time,
+}
+
+const NEWEST: &str = "SELECT s.id, s.path, v.* FROM secrets s \
+                      JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.newest \
+                      WHERE s.vault_id = $1 AND s.path = $2";
+const LIST: &str = "SELECT s.id, s.path, v.version, v.type, v.metadata, v.expires_at, v.max_access_count, \
+                    v.access_count, v.created_by_type, v.created_by, v.created_at, v.deleted_at FROM secrets s \
+                    JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.newest \
+                    WHERE s.vault_id = $1 AND v.deleted_at IS NULL ORDER BY s.path";
+const FIRST: &str = "INSERT INTO secrets (id, vault_id, path, newest) VALUES ($1, $2, $3, 1) \
+                     ON CONFLICT (vault_id, path) DO NOTHING";
+/// One version up, unless somebody else was faster.
+const NEXT: &str = "UPDATE secrets SET newest = $3 WHERE id = $1 AND vault_id = $2 AND newest = $3 - 1";
+const INSERT: &str = "INSERT INTO secret_versions (secret_id, version, type, metadata, rotation_policy, sealed, \
+                      signing_key, expires_at, max_access_count, access_count, created_by_type, created_by, created_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12)";
+const DELETE: &str = "UPDATE secret_versions SET deleted_at = $3 WHERE deleted_at IS NULL AND secret_id IN \
+                      (SELECT id FROM secrets WHERE vault_id = $1 AND path = $2)";
+
+/// The newest version at a path, deleted or not, value and all.
+pub async fn reveal(store: &Store, may: &Permit<ReadSecret, SecretAt>) -> Result<Option<SealedVersion>> {
+    let find = sqlx::query(NEWEST).bind(may.on().vault.to_string()).bind(may.on().path.as_str());
+    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read_sealed).transpose()
+}
+
+/// The facts about what is at a path, to decide with; no value.
+pub async fn facts(store: &Store, at: &SecretAt) -> Result<Option<Version>> {
+    let find = sqlx::query(NEWEST).bind(at.vault.to_string()).bind(at.path.as_str());
+    find.fetch_optional(store.pool()).await.map_err(failed)?.as_ref().map(read).transpose()
+}
+
+/// The newest live version of every path of a vault, by path, without values.
+pub async fn list(store: &Store, may: &Permit<ListSecrets, VaultId>) -> Result<Vec<Version>> {
+    let rows = sqlx::query(LIST).bind(may.on().to_string()).fetch_all(store.pool()).await.map_err(failed)?;
+    rows.iter().map(read).collect()
+}
+
+/// Writes a version that was sealed for exactly this number. `false`: somebody else wrote that number first; seal
+/// again for the next.
+pub async fn put(tx: &mut Tx, may: &Permit<WriteSecret, SecretAt>, new: &NewVersion<'_>) -> Result<bool> {
+    let vault = may.on().vault.to_string();
+    let placed = if new.version == 1 {
+        sqlx::query(FIRST).bind(new.id.to_string()).bind(vault).bind(may.on().path.as_str())
+    } else {
+        sqlx::query(NEXT).bind(new.id.to_string()).bind(vault).bind(number(new.version)?)
+    };
+    if placed.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(INSERT)
+        .bind(new.id.to_string())
+        .bind(number(new.version)?)
+        .bind(new.kind.as_str())
+        .bind(new.metadata.map(serde_json::to_string).transpose().map_err(Error::internal)?)
+        .bind(new.rotation_policy.map(serde_json::to_string).transpose().map_err(Error::internal)?)
+        .bind(new.sealed.map(|blob| blob.0.as_slice()))
+        .bind(new.signing_key.map(|key| key.as_bytes()))
+        .bind(new.expires_at.map(Time::millis))
+        .bind(new.max_access_count.map(number).transpose()?)
+        .bind(may.by().kind())
+        .bind(may.by().uuid())
+        .bind(new.at.millis())
+        .execute(tx.connection())
+        .await
+        .map_err(failed)?;
+    Ok(true)
+}
+
+/// Soft-deletes every version at a path. `false`: nothing was live there.
+pub async fn delete(tx: &mut Tx, may: &Permit<DeleteSecret, SecretAt>, at: Time) -> Result<bool> {
+    let delete =
+        sqlx::query(DELETE).bind(may.on().vault.to_string()).bind(may.on().path.as_str()).bind(at.millis());
+    Ok(delete.execute(tx.connection()).await.map_err(failed)?.rows_affected() > 0)
+}
+
+fn number(count: u64) -> Result<i64> {
+    i64::try_from(count).map_err(|_| Error::invalid("max_access_count", "is too large"))
+}
+
+fn read_sealed(row: AnyRow) -> Result<SealedVersion> {
+    Ok(SealedVersion {
+        version: read(&row)?,
+        sealed: row.maybe_bytes("sealed")?.map(Blob),
+        signing_key: row.maybe_bytes("signing_key")?.map(Attested::from_bytes),
+    })
+}
+
+fn read(row: &AnyRow) -> Result<Version> {
+    Ok(Version {
+        id: row.parsed("id")?,
+        path: SecretPath::parse(&row.text("path")?).map_err(|e| Error::internal(e.detail()))?,
+        version: row.count("version")?,
+        kind: row.parsed("type")?,
+        metadata: row.maybe_json("metadata")?,
+        expires_at: row.maybe_time("expires_at")?,
+        max_access_count: row.maybe_count("max_access_count")?,
+        access_count: row.count("access_count")?,
+        created_by: row.principal("created_by_type", "created_by")?,
+        created_at: row.time("created_at")?,
+        deleted_at: row.maybe_time("deleted_at")?,
+    })
+}

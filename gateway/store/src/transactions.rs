@@ -1,0 +1,212 @@
+//! Transactions and their states. Each step is one statement that names the state it comes from.
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256};
+use domain::access::{Permit, SeeTransactions, SubmitTransaction};
+use domain::transaction::Status;
+use domain::{AgentId, Error, OrgId, Result, Time, TxId, Wei};
+use signer_protocol::Attested;
+use signer_protocol::intent::{Fees, Intent};
+use signer_protocol::key::SigningKey;
+use signer_protocol::wire::Blob;
+use sqlx::any::AnyRow;
+
+use crate::row::Columns as _;
+use crate::{Store, Tx, failed};
+
+/// How long a worker may hold a transaction before others take it up.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+pub struct Transaction {
+    pub id: TxId,
+    pub org: OrgId,
+    pub agent: AgentId,
+    /// The chain's name at submission.
+    pub chain: String,
+    pub chain_id: u64,
+    pub from: Address,
+    pub to: Address,
+    pub value: Wei,
+    pub gas_limit: u64,
+    pub fees: Fees,
+    pub nonce: Option<u64>,
+    pub status: Status,
+    pub error_message: Option<String>,
+    pub intent: Attested<Intent>,
+    pub signing_key: Attested<SigningKey>,
+    pub signed_tx: Option<Blob>,
+    pub hash: Option<B256>,
+    pub block_number: Option<u64>,
+    pub lease_until: Time,
+    pub created_at: Time,
+    pub signed_at: Option<Time>,
+}
+
+const INSERT: &str = "INSERT INTO transactions (id, org_id, agent_id, chain, chain_id, from_address, to_address, \
+                      value_wei, gas_limit, gas_price, max_fee_per_gas, max_priority_fee_per_gas, status, intent, \
+                      signing_key, lease_until, created_at, updated_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16, $16)";
+const FIND: &str = "SELECT * FROM transactions WHERE id = $1 AND agent_id = $2 AND org_id = $3";
+const BY_ID: &str = "SELECT * FROM transactions WHERE id = $1";
+const LIST: &str = "SELECT * FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT 1000";
+/// Takes the oldest that nobody works on; the subselect is run again for the row that is updated.
+const TAKE: &str = "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
+                    (SELECT id FROM transactions WHERE status = $1 AND lease_until < $2 ORDER BY id LIMIT 64) \
+                    RETURNING *";
+const SIGNED: &str = "UPDATE transactions SET status = 'signed', signed_tx = $2, tx_hash = $3, signed_at = $4, \
+                      updated_at = $4 WHERE id = $1 AND status = 'pending'";
+const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message = $2, updated_at = $3 \
+                      WHERE id = $1 AND status = 'pending'";
+const MOVE: &str = "UPDATE transactions SET status = $3, block_number = $4, error_message = NULL, updated_at = $5 \
+                    WHERE id = $1 AND status = $2";
+const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1";
+const RELEASE: &str = "UPDATE transactions SET lease_until = $2 WHERE id = $1";
+const AT_NONCE: &str = "SELECT * FROM transactions WHERE chain_id = $1 AND from_address = $2 AND nonce = $3 \
+                        AND status IN ('signed', 'broadcast') ORDER BY id DESC LIMIT 1";
+
+/// Stores a transaction that the signer has accepted, held by the handler that submits it.
+pub async fn insert(tx: &mut Tx, may: &Permit<SubmitTransaction, AgentId>, new: &Transaction) -> Result<()> {
+    let (gas_price, max_fee, priority) = fee_columns(&new.fees);
+    sqlx::query(INSERT)
+        .bind(new.id.to_string())
+        .bind(may.org().to_string())
+        .bind(may.on().to_string())
+        .bind(&new.chain)
+        .bind(number(new.chain_id)?)
+        .bind(new.from.to_checksum(None))
+        .bind(new.to.to_checksum(None))
+        .bind(new.value.to_string())
+        .bind(number(new.gas_limit)?)
+        .bind(gas_price)
+        .bind(max_fee)
+        .bind(priority)
+        .bind(new.intent.as_bytes())
+        .bind(new.signing_key.as_bytes())
+        .bind(new.lease_until.millis())
+        .bind(new.created_at.millis())
+        .execute(tx.connection())
+        .await
+        .map_err(failed)
+        .map(drop)
+}
+
+pub async fn find(store: &Store, may: &Permit<SeeTransactions, AgentId>, id: TxId) -> Result<Option<Transaction>> {
+    let find = sqlx::query(FIND).bind(id.to_string()).bind(may.on().to_string()).bind(may.org().to_string());
+    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+}
+
+/// The agent's transactions, newest first, at most 1,000.
+pub async fn list(store: &Store, may: &Permit<SeeTransactions, AgentId>) -> Result<Vec<Transaction>> {
+    let list = sqlx::query(LIST).bind(may.on().to_string()).bind(may.org().to_string());
+    list.fetch_all(store.pool()).await.map_err(failed)?.into_iter().map(read).collect()
+}
+
+/// A transaction as it is now, for whoever works on it.
+pub async fn by_id(store: &Store, id: TxId) -> Result<Option<Transaction>> {
+    let find = sqlx::query(BY_ID).bind(id.to_string());
+    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+}
+
+/// The signed transaction that holds a nonce.
+pub async fn at_nonce(store: &Store, chain_id: u64, from: Address, nonce: u64) -> Result<Option<Transaction>> {
+    let find = sqlx::query(AT_NONCE).bind(number(chain_id)?).bind(from.to_checksum(None)).bind(number(nonce)?);
+    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+}
+
+/// Takes up to 64 transactions in a state, whose worker is gone, and holds them until `until`.
+pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result<Vec<Transaction>> {
+    let take = sqlx::query(TAKE).bind(status.as_str()).bind(now.millis()).bind(until.millis());
+    let rows = take.fetch_all(tx.connection()).await.map_err(failed)?;
+    let mut taken = rows.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+    taken.sort_by_key(|t| t.id);
+    Ok(taken)
+}
+
+/// `pending → signed`, bytes and all. `false`: it is not pending any more.
+pub async fn signed(tx: &mut Tx, id: TxId, raw: &Blob, hash: B256, at: Time) -> Result<bool> {
+    let signed =
+        sqlx::query(SIGNED).bind(id.to_string()).bind(&raw.0).bind(hash.to_string()).bind(at.millis());
+    Ok(signed.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+}
+
+/// `pending → failed`, for good. `false`: it is not pending any more.
+pub async fn fail(tx: &mut Tx, id: TxId, why: &str, at: Time) -> Result<bool> {
+    let fail = sqlx::query(FAILED).bind(id.to_string()).bind(why).bind(at.millis());
+    Ok(fail.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Any later step. `false`: it was not in `from` any more.
+///
+/// # Errors
+/// `Internal` if the states do not follow each other.
+pub async fn advance(tx: &mut Tx, id: TxId, from: Status, to: Status, block: Option<u64>, at: Time) -> Result<bool> {
+    if !from.may_become(to) {
+        return Err(Error::internal(format!("a transaction can't go from {} to {}", from.as_str(), to.as_str())));
+    }
+    let step = sqlx::query(MOVE)
+        .bind(id.to_string())
+        .bind(from.as_str())
+        .bind(to.as_str())
+        .bind(block.map(number).transpose()?)
+        .bind(at.millis());
+    Ok(step.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Says why it is not further yet, for people.
+pub async fn note(tx: &mut Tx, id: TxId, why: &str) -> Result<()> {
+    sqlx::query(NOTE).bind(id.to_string()).bind(why).execute(tx.connection()).await.map_err(failed).map(drop)
+}
+
+/// Lets go of a transaction: others may take it up from `at` on.
+pub async fn release(tx: &mut Tx, id: TxId, at: Time) -> Result<()> {
+    let release = sqlx::query(RELEASE).bind(id.to_string()).bind(at.millis());
+    release.execute(tx.connection()).await.map_err(failed).map(drop)
+}
+
+fn number(count: u64) -> Result<i64> {
+    i64::try_from(count).map_err(|_| Error::invalid("gas_limit", "is too large"))
+}
+
+fn fee_columns(fees: &Fees) -> (Option<String>, Option<String>, Option<String>) {
+    match fees {
+        Fees::Legacy { gas_price } => (Some(gas_price.to_string()), None, None),
+        Fees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => {
+            (None, Some(max_fee_per_gas.to_string()), Some(max_priority_fee_per_gas.to_string()))
+        }
+    }
+}
+
+fn read(row: AnyRow) -> Result<Transaction> {
+    let fees = match row.maybe_text("gas_price")? {
+        Some(_) => Fees::Legacy { gas_price: row.parsed("gas_price")? },
+        None => Fees::Eip1559 {
+            max_fee_per_gas: row.parsed("max_fee_per_gas")?,
+            max_priority_fee_per_gas: row.parsed("max_priority_fee_per_gas")?,
+        },
+    };
+    Ok(Transaction {
+        id: row.parsed("id")?,
+        org: row.parsed("org_id")?,
+        agent: row.parsed("agent_id")?,
+        chain: row.text("chain")?,
+        chain_id: row.count("chain_id")?,
+        from: row.parsed("from_address")?,
+        to: row.parsed("to_address")?,
+        value: Wei::parse_wei("value_wei", &row.text("value_wei")?).map_err(|e| Error::internal(e.detail()))?,
+        gas_limit: row.count("gas_limit")?,
+        fees,
+        nonce: row.maybe_count("nonce")?,
+        status: row.parsed("status")?,
+        error_message: row.maybe_text("error_message")?,
+        intent: Attested::from_bytes(row.bytes("intent")?),
+        signing_key: Attested::from_bytes(row.bytes("signing_key")?),
+        signed_tx: row.maybe_bytes("signed_tx")?.map(Blob),
+        hash: row.maybe_text("tx_hash")?.map(|h| h.parse().map_err(Error::internal)).transpose()?,
+        block_number: row.maybe_count("block_number")?,
+        lease_until: row.time("lease_until")?,
+        created_at: row.time("created_at")?,
+        signed_at: row.maybe_time("signed_at")?,
+    })
+}

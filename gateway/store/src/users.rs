@@ -1,0 +1,97 @@
+//! People and their organisations.
+
+use domain::{Error, OrgId, Result, Time, UserId};
+use signer_protocol::Attested;
+use signer_protocol::record::Principal;
+use sqlx::any::AnyRow;
+
+use crate::row::Columns as _;
+use crate::{Store, Tx, failed, is_duplicate};
+
+pub struct User {
+    pub id: UserId,
+    pub org: OrgId,
+    /// Trimmed and lower-cased.
+    pub email: String,
+    pub display_name: Option<String>,
+    pub auth_method: String,
+    pub email_verified: bool,
+    pub marketing_emails: bool,
+    /// Argon2id's salt.
+    pub salt: Vec<u8>,
+    pub record: Attested<Principal>,
+    pub created_at: Time,
+}
+
+const FOUND: &str = "INSERT INTO organisations (id, name, created_at) VALUES ($1, $2, $3)";
+const INSERT: &str = "INSERT INTO users (id, org_id, email, display_name, auth_method, email_verified, \
+                      marketing_emails, salt, record, version, created_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+const FIND: &str = "SELECT * FROM users WHERE id = $1";
+const FIND_BY_EMAIL: &str = "SELECT * FROM users WHERE email = $1";
+const IN_ORG: &str = "SELECT COUNT(*) AS found FROM users WHERE id = $1 AND org_id = $2";
+
+pub async fn found_organisation(tx: &mut Tx, id: OrgId, name: &str, at: Time) -> Result<()> {
+    let found = sqlx::query(FOUND).bind(id.to_string()).bind(name).bind(at.millis());
+    found.execute(tx.connection()).await.map_err(failed).map(drop)
+}
+
+/// # Errors
+/// `Conflict` if the email is taken.
+pub async fn insert(tx: &mut Tx, user: &User) -> Result<()> {
+    sqlx::query(INSERT)
+        .bind(user.id.to_string())
+        .bind(user.org.to_string())
+        .bind(&user.email)
+        .bind(user.display_name.as_deref())
+        .bind(&user.auth_method)
+        .bind(i64::from(user.email_verified))
+        .bind(i64::from(user.marketing_emails))
+        .bind(&user.salt)
+        .bind(user.record.as_bytes())
+        .bind(1_i64)
+        .bind(user.created_at.millis())
+        .execute(tx.connection())
+        .await
+        .map_err(|error| {
+            if is_duplicate(&error) {
+                Error::conflict("This email has an account already; log in, or use another.")
+            } else {
+                failed(error)
+            }
+        })
+        .map(drop)
+}
+
+/// The facts about a person, for the pipeline to authenticate with.
+pub async fn facts(store: &Store, id: UserId) -> Result<Option<User>> {
+    let row = sqlx::query(FIND).bind(id.to_string()).fetch_optional(store.pool()).await.map_err(failed)?;
+    row.map(read).transpose()
+}
+
+/// The facts about whoever wants to log in.
+pub async fn facts_by_email(store: &Store, email: &str) -> Result<Option<User>> {
+    let row = sqlx::query(FIND_BY_EMAIL).bind(email).fetch_optional(store.pool()).await.map_err(failed)?;
+    row.map(read).transpose()
+}
+
+/// Whether such a person is in the organisation.
+pub async fn is_member(store: &Store, org: OrgId, id: UserId) -> Result<bool> {
+    let row = sqlx::query(IN_ORG).bind(id.to_string()).bind(org.to_string()).fetch_one(store.pool()).await;
+    row.map_err(failed)?.flag("found")
+}
+
+fn read(row: AnyRow) -> Result<User> {
+    Ok(User {
+        id: row.parsed("id")?,
+        org: row.parsed("org_id")?,
+        email: row.text("email")?,
+        display_name: row.maybe_text("display_name")?,
+        auth_method: row.text("auth_method")?,
+        email_verified: row.flag("email_verified")?,
+        marketing_emails: row.flag("marketing_emails")?,
+        salt: row.bytes("salt")?,
+        record: Attested::from_bytes(row.bytes("record")?),
+        created_at: row.time("created_at")?,
+    })
+}

@@ -1,0 +1,120 @@
+//! Who asks: a live token, and the newest record of the one that it names.
+
+use std::sync::Arc;
+
+use domain::{AgentId, OrgId, PrincipalId, SecretPath, Time, UserId, VaultId};
+use signer_protocol::attested::Attested;
+use signer_protocol::record::Principal;
+use signer_protocol::token::{Caller, Claims};
+
+use crate::authority::Authority;
+use crate::refuse::{Result, forbidden, tampered};
+use crate::statements::digest;
+use crate::tokens::bad_token;
+
+/// A caller whose token and record were checked, and belong together. Made by [`Authority::caller`] alone.
+pub struct Checked {
+    claims: Arc<Claims>,
+    record: Arc<Principal>,
+}
+
+impl Checked {
+    pub fn org(&self) -> OrgId {
+        self.record.org
+    }
+
+    pub fn record(&self) -> &Principal {
+        &self.record
+    }
+
+    /// The caller as an agent that may submit transactions.
+    pub fn intents_agent(&self) -> Result<AgentId> {
+        match self.record.id {
+            PrincipalId::Agent(id) if self.record.intents && self.claims.intents_api_enabled => Ok(id),
+            _ => Err(forbidden("Only an agent with intents_api_enabled submits transactions.")),
+        }
+    }
+
+    /// The caller as a person.
+    pub fn user(&self) -> Result<UserId> {
+        match self.record.id {
+            PrincipalId::User(id) => Ok(id),
+            PrincipalId::Agent(_) => Err(forbidden("An agent may not change principals.")),
+        }
+    }
+
+    /// Whether keys are out of reach: either the token or the record says that the agent submits intents. A flag
+    /// that was switched on after the token was issued counts at once.
+    pub fn never_touches_keys(&self) -> bool {
+        matches!(self.record.id, PrincipalId::Agent(_))
+            && (self.record.intents || self.claims.intents_api_enabled)
+    }
+
+    /// Organisation and vault binding. Both the token's binding and the record's count: narrowing takes effect at
+    /// once, widening with the next token.
+    pub fn reaches_vault(&self, org: OrgId, vault: VaultId) -> Result<()> {
+        if self.record.org != org {
+            return Err(forbidden("The vault belongs to another organisation."));
+        }
+        let bound = |ids: &[VaultId]| ids.is_empty() || ids.contains(&vault);
+        if bound(&self.claims.vault_ids) && bound(&self.record.vault_ids) {
+            Ok(())
+        } else {
+            Err(forbidden("The token is not bound to this vault."))
+        }
+    }
+
+    /// Explicit scopes are a ceiling. The token's own may be the gateway's, for information: they don't count.
+    pub fn reaches_path(&self, path: &SecretPath) -> Result<()> {
+        let scopes = &self.record.scopes;
+        if scopes.is_empty() || scopes.iter().any(|scope| scope.matches(path)) {
+            Ok(())
+        } else {
+            Err(forbidden("The path is outside the principal's scopes."))
+        }
+    }
+}
+
+/// Whether a record's principal may act at all.
+pub trait Usable {
+    fn usable(&self, now: Time) -> bool;
+}
+
+impl Usable for Principal {
+    fn usable(&self, now: Time) -> bool {
+        self.active && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+impl Authority {
+    /// Checks a caller: the token genuine, live and not revoked; the record genuine and the newest; both of the
+    /// same principal, organisation and epoch; the principal active.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, `Tampered`, `RolledBack`, `Unavailable`.
+    pub async fn caller(&self, by: &Caller) -> Result<Checked> {
+        let now = self.clock.now();
+        let claims = self.tokens.verify(&by.token, now)?;
+        if self.ledger.revoked(claims.jti)? {
+            return Err(bad_token());
+        }
+        let record = self.newest(&by.record).await?;
+        if record.id != claims.sub || record.org != claims.org {
+            return Err(tampered("The record is not the token's principal."));
+        }
+        if record.epoch != claims.epoch || !record.usable(now) {
+            return Err(bad_token());
+        }
+        Ok(Checked { claims, record })
+    }
+
+    /// A record, genuine and the newest of its principal. The first sight of a newer version ends the older ones.
+    ///
+    /// # Errors
+    /// `Tampered`, `RolledBack`, `Unavailable`.
+    pub async fn newest(&self, record: &Attested<Principal>) -> Result<Arc<Principal>> {
+        let principal = self.statements.verify(record).await?;
+        self.ledger.newest(principal.id, principal.version, digest(record)).await?;
+        Ok(principal)
+    }
+}

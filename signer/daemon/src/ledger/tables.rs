@@ -1,0 +1,95 @@
+//! The ledger's tables and their keys. All integers in keys are big-endian, so that they sort.
+
+use alloy_primitives::Address;
+use domain::{OrgId, PrincipalId, VaultId};
+use redb::{Database, ReadableTable as _, TableDefinition};
+
+/// The newest format that this signer knows.
+pub const FORMAT: u64 = 1;
+
+/// Kind of principal, then its UUID.
+pub type PrincipalKey = [u8; 17];
+/// Address, chain, nonce.
+pub type NonceKey = [u8; 36];
+/// Agent, time in milliseconds, then the nonce.
+pub type SpendKey = [u8; 60];
+
+pub const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
+/// The newest version seen of a principal's record, and its SHA-256.
+pub const FLOORS: TableDefinition<'static, PrincipalKey, (u64, [u8; 32])> = TableDefinition::new("floors");
+pub const FOUNDED: TableDefinition<'static, [u8; 16], ()> = TableDefinition::new("founded");
+/// Ended tokens, until they expire (milliseconds).
+pub const REVOKED: TableDefinition<'static, [u8; 16], i64> = TableDefinition::new("revoked");
+/// Organisation and vault: two organisations can't touch each other's ids.
+pub const DESTROYED: TableDefinition<'static, [u8; 32], ()> = TableDefinition::new("destroyed");
+/// Accepted transfers that wait for their signature (JSON).
+pub const HOLDS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("holds");
+/// Signed intents (JSON).
+pub const SIGNED: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("signed");
+/// Used nonces (JSON).
+pub const NONCES: TableDefinition<'static, NonceKey, &[u8]> = TableDefinition::new("nonces");
+/// What was spent in the last 24 hours: wei, big-endian.
+pub const SPENDS: TableDefinition<'static, SpendKey, [u8; 32]> = TableDefinition::new("spends");
+
+/// Makes the tables where there are none, and answers with the format that was there before.
+pub fn create(db: &Database) -> Result<Option<u64>, redb::Error> {
+    let tx = db.begin_write()?;
+    let found = tx.open_table(META)?.get("format")?.map(|format| format.value());
+    if found.is_some() {
+        tx.abort()?;
+        return Ok(found);
+    }
+    tx.open_table(META)?.insert("format", FORMAT)?;
+    tx.open_table(FLOORS)?;
+    tx.open_table(FOUNDED)?;
+    tx.open_table(REVOKED)?;
+    tx.open_table(DESTROYED)?;
+    tx.open_table(HOLDS)?;
+    tx.open_table(SIGNED)?;
+    tx.open_table(NONCES)?;
+    tx.open_table(SPENDS)?;
+    tx.commit()?;
+    Ok(None)
+}
+
+pub fn principal(id: PrincipalId) -> PrincipalKey {
+    let (kind, uuid) = match &id {
+        PrincipalId::User(id) => (0, id.as_bytes()),
+        PrincipalId::Agent(id) => (1, id.as_bytes()),
+    };
+    let mut key = [kind; 17];
+    key[1..].copy_from_slice(uuid);
+    key
+}
+
+pub fn vault(org: OrgId, vault: VaultId) -> [u8; 32] {
+    let mut key = [0; 32];
+    key[..16].copy_from_slice(org.as_bytes());
+    key[16..].copy_from_slice(vault.as_bytes());
+    key
+}
+
+pub fn nonce(from: Address, chain_id: u64, nonce: u64) -> NonceKey {
+    let mut key = [0; 36];
+    key[..20].copy_from_slice(from.as_slice());
+    key[20..28].copy_from_slice(&chain_id.to_be_bytes());
+    key[28..].copy_from_slice(&nonce.to_be_bytes());
+    key
+}
+
+pub fn spend(agent: &[u8; 16], at: i64, nonce: &NonceKey) -> SpendKey {
+    let mut key = [0; 60];
+    key[..16].copy_from_slice(agent);
+    key[16..24].copy_from_slice(&at.to_be_bytes());
+    key[24..].copy_from_slice(nonce);
+    key
+}
+
+/// Agent, time and nonce of a spend.
+pub fn spend_parts(key: &SpendKey) -> ([u8; 16], i64, NonceKey) {
+    let mut parts = ([0; 16], [0; 8], [0; 36]);
+    parts.0.copy_from_slice(&key[..16]);
+    parts.1.copy_from_slice(&key[16..24]);
+    parts.2.copy_from_slice(&key[24..]);
+    (parts.0, i64::from_be_bytes(parts.1), parts.2)
+}

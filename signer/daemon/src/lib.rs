@@ -1,0 +1,40 @@
+//! Talon's signer: the only process that opens a secret or uses a key.
+//!
+//! It trusts nobody's word, the gateway's least. Where a rule is enforced: who asks in [`callers`], who may change
+//! whom in [`principals`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
+//! [`intents`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
+//! refused: `signer/docs/threat-model.md`.
+
+mod authority;
+mod callers;
+mod config;
+mod encoding;
+mod ethereum;
+mod guardrails;
+mod intents;
+mod isolation;
+pub mod keys;
+mod keystore;
+pub mod ledger;
+mod listen;
+mod options;
+mod pool;
+mod principals;
+mod process;
+mod refuse;
+mod sealing;
+mod service;
+mod signing_keys;
+mod start;
+mod statements;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+pub use authority::Limits;
+pub use config::{Config, KeystoreConfig};
+pub use isolation::isolate;
+pub use options::Options;
+pub use process::{main, main_init};
+pub use start::{StartError, init, run};

@@ -1,0 +1,22 @@
+//! `talon-signer`: the signer alone, for a host or a user of its own.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The only process that opens a secret or uses a key.
+#[derive(Parser)]
+#[command(name = "talon-signer", version)]
+enum Command {
+    /// Listens for a gateway until it is told to end.
+    Run(Box<signer::Options>),
+    /// Makes the root keys and an empty ledger, once.
+    Init(Box<signer::Options>),
+}
+
+fn main() -> ExitCode {
+    match Command::parse() {
+        Command::Run(options) => signer::main(*options),
+        Command::Init(options) => signer::main_init(*options),
+    }
+}

@@ -1,0 +1,131 @@
+//! The command line and the environment of a signer.
+
+use std::path::{Path, PathBuf};
+
+use domain::{SecretBytes, Wei};
+use zeroize::Zeroizing;
+
+use crate::config::{Config, KeystoreConfig};
+use crate::keys::{CacheSizes, pkcs11};
+use crate::start::StartError;
+
+/// Options of `talon-signer` and of `talon signer`. Secrets come from files or the environment alone: a command
+/// line shows in the list of processes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The Unix socket to listen on [default: signer.sock in the data folder].
+    #[arg(long, env = "TALON_SIGNER_SOCKET", value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+
+    /// The signer's own folder: its ledger and, with the software keystore, its keys.
+    #[arg(long, env = "TALON_SIGNER_DATA", value_name = "FOLDER", default_value = "talon-signer-data")]
+    pub data: PathBuf,
+
+    /// Where the keys are.
+    #[arg(long, env = "TALON_KEYSTORE", value_enum, default_value_t = Kind::Software)]
+    pub keystore: Kind,
+
+    /// A file with the passphrase of the software keystore (or TALON_KEYSTORE_PASSPHRASE).
+    #[arg(long, env = "TALON_KEYSTORE_PASSPHRASE_FILE", value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+
+    /// The HSM's PKCS#11 module, such as /usr/lib/softhsm/libsofthsm2.so.
+    #[arg(long, env = "TALON_PKCS11_MODULE", value_name = "FILE")]
+    pub pkcs11_module: Option<PathBuf>,
+
+    /// The label of the HSM's token.
+    #[arg(long, env = "TALON_PKCS11_TOKEN", value_name = "LABEL")]
+    pub pkcs11_token: Option<String>,
+
+    /// A file with the token's PIN (or TALON_PKCS11_PIN).
+    #[arg(long, env = "TALON_PKCS11_PIN_FILE", value_name = "FILE")]
+    pub pkcs11_pin_file: Option<PathBuf>,
+
+    /// Sessions to keep open with the HSM; as many threads use the keystore.
+    #[arg(long, env = "TALON_PKCS11_SESSIONS", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub pkcs11_sessions: u16,
+
+    /// Another user (a numeric id) who may connect, besides the signer's own. The socket must then be in a folder
+    /// that he can enter.
+    #[arg(long, env = "TALON_SIGNER_PEER_UID", value_name = "UID")]
+    pub peer_uid: Option<u32>,
+
+    /// The most ether that one transaction may cost in fees, for agents without a limit of their own.
+    #[arg(long, env = "TALON_SIGNER_MAX_FEE", value_name = "ETHER", default_value = "1", value_parser = ether)]
+    pub max_fee: Wei,
+
+    /// A file or folder that the HSM's module needs beside the system's; may be given more than once.
+    #[arg(long, env = "TALON_SIGNER_ALLOW", value_name = "PATH", value_delimiter = ':')]
+    pub allow: Vec<PathBuf>,
+
+    /// A TCP port that the HSM's module may connect to; may be given more than once.
+    #[arg(long, env = "TALON_SIGNER_ALLOW_PORT", value_name = "PORT", value_delimiter = ',')]
+    pub allow_port: Vec<u16>,
+
+    /// End when standard input closes, so as not to outlive the parent process.
+    #[arg(long)]
+    pub parent_stdin: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Kind {
+    Software,
+    Pkcs11,
+}
+
+fn ether(text: &str) -> Result<Wei, String> {
+    Wei::parse_ether("max-fee", text).map_err(|error| error.detail().to_owned())
+}
+
+impl Options {
+    /// Reads the secrets, and puts all together.
+    ///
+    /// # Errors
+    /// What is missing or can't be read, in one sentence.
+    pub fn config(self) -> Result<Config, StartError> {
+        let keystore = match self.keystore {
+            Kind::Software => KeystoreConfig::Software {
+                passphrase: secret(self.passphrase_file.as_deref(), "TALON_KEYSTORE_PASSPHRASE")?,
+            },
+            Kind::Pkcs11 => {
+                let missing = |name| StartError::new(format!("the pkcs11 keystore needs {name}"));
+                KeystoreConfig::Pkcs11(pkcs11::Config {
+                    module: self.pkcs11_module.ok_or_else(|| missing("TALON_PKCS11_MODULE"))?,
+                    token: self.pkcs11_token.ok_or_else(|| missing("TALON_PKCS11_TOKEN"))?,
+                    pin: secret(self.pkcs11_pin_file.as_deref(), "TALON_PKCS11_PIN")?
+                        .ok_or_else(|| missing("TALON_PKCS11_PIN or TALON_PKCS11_PIN_FILE"))?,
+                    sessions: usize::from(self.pkcs11_sessions),
+                    caches: CacheSizes::default(),
+                })
+            }
+        };
+        let socket = self.socket.unwrap_or_else(|| self.data.join("signer.sock"));
+        let mut config = Config::new(socket, self.data, keystore);
+        if let KeystoreConfig::Pkcs11(hsm) = &config.keystore {
+            config.key_threads = hsm.sessions;
+        }
+        config.peer_uid = self.peer_uid;
+        config.parent_stdin = self.parent_stdin;
+        config.limits.max_fee = self.max_fee;
+        config.allow = self.allow;
+        config.allow_ports = self.allow_port;
+        Ok(config)
+    }
+}
+
+/// From the file if one is named, else from the environment. A line's end in the file does not count.
+fn secret(file: Option<&Path>, variable: &str) -> Result<Option<SecretBytes>, StartError> {
+    let Some(file) = file else {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "secrets are read from the environment here, and nowhere else"
+        )]
+        return Ok(std::env::var(variable).ok().map(|text| text.into_bytes().into()));
+    };
+    let unreadable = |cause: String| StartError::new(format!("{} can't be read ({cause})", file.display()));
+    let text = std::fs::read(file).map(Zeroizing::new).map_err(|error| unreadable(error.to_string()))?;
+    match text.trim_ascii_end() {
+        b"" => Err(unreadable("it is empty".to_owned())),
+        secret => Ok(Some(secret.to_vec().into())),
+    }
+}

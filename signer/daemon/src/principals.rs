@@ -1,0 +1,205 @@
+//! Principal records: who may make and change them.
+
+use domain::{AgentId, PrincipalId, Role, UserId};
+use signer_protocol::attested::Attested;
+use signer_protocol::record::{
+    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails,
+    Principal, Verifier,
+};
+
+use crate::authority::Authority;
+use crate::callers::Checked;
+use crate::encoding::length_prefixed;
+use crate::refuse::{Result, conflict, forbidden, invalid};
+use crate::statements::digest;
+
+/// Entries of a list in a record, at most: a record travels with every request.
+const MAX_LIST: usize = 1000;
+
+/// Seconds, as for an agent that says nothing.
+const DEFAULT_TTL: u32 = 3600;
+
+impl Authority {
+    /// Sign-up: the owner of an organisation that nobody has had.
+    pub async fn found_organisation(&self, request: FoundOrganisation) -> Result<Attested<Principal>> {
+        let FoundOrganisation { org, owner, credential } = request;
+        let id = PrincipalId::User(owner);
+        let record = Principal {
+            id,
+            org,
+            role: Some(Role::Owner),
+            verifier: Some(self.enrol(id, &credential).await?),
+            intents: false,
+            scopes: Vec::new(),
+            vault_ids: Vec::new(),
+            token_ttl_seconds: DEFAULT_TTL,
+            guardrails: Guardrails::default(),
+            active: true,
+            expires_at: None,
+            created_by: None,
+            epoch: 1,
+            version: 1,
+        };
+        let attested = self.statements.attest(&record).await?;
+        self.ledger.found(org, id, record.version, digest(&attested)).await?;
+        Ok(attested)
+    }
+
+    /// Answers with the record as the change makes it. Its predecessor counts until the new one is first seen.
+    pub async fn change_principal(&self, request: ChangePrincipal) -> Result<Attested<Principal>> {
+        let by = self.caller(&request.by).await?;
+        let user = by.user()?;
+        let record = match (request.base, request.change) {
+            (None, Change::CreateAgent { id, credential, settings }) => {
+                self.create_agent(&by, user, id, credential, settings).await?
+            }
+            (Some(base), change) => {
+                let base = self.newest(&base).await?;
+                may_change(&by, user, &base)?;
+                self.changed(&base, change).await?
+            }
+            (None, _) => return Err(invalid("base: names the record to change.")),
+        };
+        self.statements.attest(&record).await
+    }
+
+    /// Makes a record the newest: it was answered by [`Authority::change_principal`], so it is somebody's
+    /// authorised will.
+    pub async fn confirm(&self, record: Attested<Principal>) -> Result<()> {
+        self.newest(&record).await.map(|_| ())
+    }
+
+    async fn create_agent(
+        &self,
+        by: &Checked,
+        user: UserId,
+        id: AgentId,
+        credential: Option<Credential>,
+        settings: AgentSettings,
+    ) -> Result<Principal> {
+        let id = PrincipalId::Agent(id);
+        if self.ledger.knows(id)? {
+            return Err(conflict("id: an agent has had it."));
+        }
+        check_settings(&settings)?;
+        let verifier = match credential {
+            Some(credential) => Some(self.enrol(id, &credential).await?),
+            None => None,
+        };
+        let blank = Principal {
+            id,
+            org: by.org(),
+            role: None,
+            verifier,
+            intents: false,
+            scopes: Vec::new(),
+            vault_ids: Vec::new(),
+            token_ttl_seconds: DEFAULT_TTL,
+            guardrails: Guardrails::default(),
+            active: true,
+            expires_at: None,
+            created_by: Some(user),
+            epoch: 1,
+            version: 1,
+        };
+        Ok(with_settings(blank, settings))
+    }
+
+    async fn changed(&self, base: &Principal, change: Change) -> Result<Principal> {
+        let next =
+            |number: u64| number.checked_add(1).ok_or_else(|| invalid("The record can't change any more."));
+        let mut record = Principal { version: next(base.version)?, ..base.clone() };
+        match change {
+            Change::CreateAgent { .. } => return Err(invalid("base: a new agent has none.")),
+            Change::Update(settings) => {
+                check_settings(&settings)?;
+                record = with_settings(record, settings);
+                if base.active && !record.active {
+                    record.epoch = next(base.epoch)?;
+                }
+            }
+            Change::RotateKey(credential) => {
+                record.verifier = Some(self.enrol(base.id, &credential).await?);
+                record.epoch = next(base.epoch)?;
+            }
+            Change::Deactivate => {
+                record.active = false;
+                // Its key has ended for good: reactivating takes a new one.
+                record.verifier = None;
+                record.epoch = next(base.epoch)?;
+            }
+        }
+        Ok(record)
+    }
+
+    async fn enrol(&self, id: PrincipalId, credential: &Credential) -> Result<Verifier> {
+        let fits = match (id, credential.kind) {
+            (PrincipalId::User(_), CredentialKind::Password) => credential.secret.expose().len() == 32,
+            // A prefix and 32 random bytes in base64.
+            (PrincipalId::Agent(_), CredentialKind::AgentKey) => {
+                (40..=128).contains(&credential.secret.expose().len())
+            }
+            _ => false,
+        };
+        if !fits {
+            return Err(invalid("credential: is not of the kind or length that this principal has."));
+        }
+        Ok(Verifier { kind: credential.kind, code: credential_code(self, id, credential).await? })
+    }
+}
+
+/// What a credential of this principal comes to, in hex: the MAC over it and whose it is.
+pub async fn credential_code(
+    authority: &Authority,
+    id: PrincipalId,
+    credential: &Credential,
+) -> Result<String> {
+    let kind: &[u8] = match credential.kind {
+        CredentialKind::AgentKey => b"agent_key",
+        CredentialKind::Password => b"password",
+    };
+    let message = zeroize::Zeroizing::new(length_prefixed(&[
+        b"talon/verifier/1",
+        kind,
+        id.to_string().as_bytes(),
+        credential.secret.expose(),
+    ]));
+    authority.pool.on_keys(move |keys| keys.mac(&message)).await.map(hex::encode)
+}
+
+/// An owner or admin of the same organisation, or the person who made the agent.
+fn may_change(by: &Checked, user: UserId, base: &Principal) -> Result<()> {
+    if by.org() != base.org {
+        return Err(forbidden("The principal belongs to another organisation."));
+    }
+    if matches!(base.id, PrincipalId::User(_)) {
+        return Err(forbidden("Only agents' records change this way."));
+    }
+    if by.record().role.is_some_and(Role::manages) || base.created_by == Some(user) {
+        Ok(())
+    } else {
+        Err(forbidden("Only an owner, an admin or the member who made the agent changes it."))
+    }
+}
+
+fn check_settings(settings: &AgentSettings) -> Result<()> {
+    if !(60..=86_400).contains(&settings.token_ttl_seconds) {
+        return Err(invalid("token_ttl_seconds: must be from 60 to 86400."));
+    }
+    let lists = [
+        ("scopes", settings.scopes.len()),
+        ("vault_ids", settings.vault_ids.len()),
+        ("tx_allowed_chains", settings.guardrails.allowed_chains.len()),
+        ("tx_to_allowlist", settings.guardrails.to_allowlist.len()),
+    ];
+    match lists.into_iter().find(|(_, length)| *length > MAX_LIST) {
+        Some((name, _)) => Err(invalid(format!("{name}: must have at most {MAX_LIST} entries."))),
+        None => Ok(()),
+    }
+}
+
+fn with_settings(record: Principal, settings: AgentSettings) -> Principal {
+    let AgentSettings { intents, scopes, vault_ids, token_ttl_seconds, guardrails, active, expires_at } =
+        settings;
+    Principal { intents, scopes, vault_ids, token_ttl_seconds, guardrails, active, expires_at, ..record }
+}

@@ -1,0 +1,43 @@
+//! A signer as a process of its own: isolated first, then run.
+
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Config;
+use crate::options::Options;
+use crate::start::{StartError, init, run};
+
+/// `talon-signer run` and `talon signer`: everything but parsing the command line.
+pub fn main(options: Options) -> ExitCode {
+    ended(options.config().and_then(|config| in_isolation(&config)))
+}
+
+/// `talon-signer init`: makes the root keys and an empty ledger.
+pub fn main_init(options: Options) -> ExitCode {
+    ended(options.config().and_then(|config| init(&config)))
+}
+
+fn in_isolation(config: &Config) -> Result<(), StartError> {
+    // Standard output is for `ready` alone. Logging may be set up already, by the executable around us.
+    let filter = EnvFilter::try_from_env("TALON_LOG").unwrap_or_else(|_| EnvFilter::new("info,tarpc=warn"));
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    crate::isolate(config)?;
+    let failed = |error: std::io::Error| StartError::new(format!("the runtime does not start ({error})"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let outcome = runtime.block_on(run(config.clone()));
+    // What is in work has been answered or never will be; the ledger has committed what it took.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    outcome
+}
+
+fn ended(outcome: Result<(), StartError>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write as _;
+            let _ = writeln!(std::io::stderr(), "talon-signer: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Values at rest: sealed under a data key of their own, which the vault's key guards.
+
+use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use domain::{OrgId, VaultId};
+use signer_protocol::attested::Attested;
+use signer_protocol::sealing::{DestroyVaultKey, Label, MakeVaultKey, Open, Seal, Sealed, VaultKey};
+use signer_protocol::wire::{Blob, Secret};
+use signer_protocol::{Reason, Refusal};
+
+use crate::authority::Authority;
+use crate::callers::Checked;
+use crate::encoding::length_prefixed;
+use crate::keys::{Key, KeyError, Keystore};
+use crate::refuse::{Result, forbidden, invalid, tampered};
+
+/// First byte of a sealed value, and part of what it is bound to.
+const FORMAT: u8 = 1;
+
+/// Bytes of a value, at most.
+const MAX_VALUE: usize = 1 << 20;
+
+const NONCE: usize = 12;
+
+/// Bytes of a wrapped data key: nonce, key, tag.
+const WRAPPED: usize = 12 + 32 + 16;
+
+impl Authority {
+    /// A key for a new vault of the caller's organisation.
+    pub async fn make_vault_key(&self, request: MakeVaultKey) -> Result<Attested<VaultKey>> {
+        let by = self.caller(&request.by).await?;
+        by.reaches_vault(by.org(), request.vault)?;
+        self.not_destroyed(by.org(), request.vault)?;
+        let wrapped = self.pool.on_keys(|keys| keys.new_vault_key()).await?;
+        self.statements
+            .attest(&VaultKey { org: by.org(), vault: request.vault, wrapped: Blob(wrapped) })
+            .await
+    }
+
+    /// Refuses a vault's key from now on.
+    pub async fn destroy_vault_key(&self, request: DestroyVaultKey) -> Result<()> {
+        let by = self.caller(&request.by).await?;
+        let key = self.statements.verify(&request.key).await?;
+        by.reaches_vault(key.org, key.vault)?;
+        self.ledger.destroy(key.org, key.vault).await
+    }
+
+    /// Seals a value; of a private key it makes the signing key too.
+    pub async fn seal(&self, request: Seal) -> Result<Sealed> {
+        let Seal { by, vault_key, label, value, signing_only } = request;
+        let vault_key = self.may_touch(&self.caller(&by).await?, &vault_key, &label).await?;
+        if value.expose().len() > MAX_VALUE {
+            return Err(invalid("value: must have at most 1 MiB."));
+        }
+        let signing_key = self.import(&label, &value).await?;
+        if signing_only {
+            return match signing_key {
+                Some(_) => Ok(Sealed { value: None, signing_key }),
+                None => {
+                    Err(invalid("signing_only: takes a private_key of 32 bytes in hex, valid on secp256k1."))
+                }
+            };
+        }
+        let sealed = self.pool.on_keys(move |keys| seal(keys, &vault_key, &label, value.expose())).await?;
+        Ok(Sealed { value: Some(Blob(sealed)), signing_key })
+    }
+
+    /// Opens a value for a caller who may have it.
+    pub async fn open(&self, request: Open) -> Result<Secret> {
+        let Open { by, vault_key, label, sealed } = request;
+        let vault_key = self.may_touch(&self.caller(&by).await?, &vault_key, &label).await?;
+        self.pool.on_keys(move |keys| open(keys, &vault_key, &label, &sealed.0)).await
+    }
+
+    /// What reading and writing have in common: organisation, vault, path, type, and that the vault lives.
+    /// Answers with the vault's wrapped key.
+    async fn may_touch(&self, by: &Checked, key: &Attested<VaultKey>, label: &Label) -> Result<Vec<u8>> {
+        let key = self.statements.verify(key).await?;
+        if (key.org, key.vault) != (label.org, label.vault) {
+            return Err(tampered("The key is another vault's."));
+        }
+        by.reaches_vault(label.org, label.vault)?;
+        by.reaches_path(&label.path)?;
+        if label.kind.is_key() && by.never_touches_keys() {
+            return Err(forbidden(format!(
+                "An agent with intents_api_enabled uses keys and never reads or writes one: {} is out of its reach.",
+                label.kind.as_str()
+            )));
+        }
+        self.not_destroyed(label.org, label.vault)?;
+        Ok(key.wrapped.0.clone())
+    }
+
+    pub(crate) fn not_destroyed(&self, org: OrgId, vault: VaultId) -> Result<()> {
+        if self.ledger.destroyed(org, vault)? {
+            return Err(Refusal::new(
+                Reason::Destroyed,
+                "The vault's key was destroyed: its values are gone.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// All that a value is bound to.
+fn aad(label: &Label) -> Vec<u8> {
+    length_prefixed(&[
+        b"talon/sealed",
+        &[FORMAT],
+        b"value",
+        label.org.as_bytes(),
+        label.vault.as_bytes(),
+        label.path.as_str().as_bytes(),
+        &label.version.to_be_bytes(),
+        label.kind.as_str().as_bytes(),
+    ])
+}
+
+/// Format, wrapped data key, nonce, ciphertext with its tag.
+fn seal(keys: &dyn Keystore, vault_key: &[u8], label: &Label, value: &[u8]) -> Result<Vec<u8>, KeyError> {
+    let aad = aad(label);
+    let mut data_key = Key::default();
+    let mut nonce = [0; NONCE];
+    random(&mut *data_key)?;
+    random(&mut nonce)?;
+    let wrapped = keys.wrap_data_key(vault_key, &aad, &data_key)?;
+    if wrapped.len() != WRAPPED {
+        return Err(KeyError::Unavailable("a wrapped data key has an unexpected length".into()));
+    }
+    let ciphertext = Aes256Gcm::new((&*data_key).into())
+        .encrypt(&Nonce::from(nonce), Payload { msg: value, aad: &aad })
+        .map_err(|_| KeyError::Unavailable("AES-GCM failed".into()))?;
+    Ok([&[FORMAT], wrapped.as_slice(), &nonce, &ciphertext].concat())
+}
+
+fn open(keys: &dyn Keystore, vault_key: &[u8], label: &Label, sealed: &[u8]) -> Result<Secret, KeyError> {
+    let rejected = || KeyError::Rejected("a sealed value does not belong where it was found".into());
+    let (format, rest) = sealed.split_first().ok_or_else(rejected)?;
+    if *format != FORMAT {
+        return Err(rejected());
+    }
+    let (wrapped, rest) = rest.split_first_chunk::<WRAPPED>().ok_or_else(rejected)?;
+    let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or_else(rejected)?;
+    let aad = aad(label);
+    let data_key = keys.unwrap_data_key(vault_key, &aad, wrapped)?;
+    Aes256Gcm::new((&*data_key).into())
+        .decrypt(&Nonce::from(*nonce), Payload { msg: ciphertext, aad: &aad })
+        .map(Secret::from)
+        .map_err(|_| rejected())
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
+    getrandom::fill(bytes).map_err(|error| KeyError::Unavailable(format!("no random bytes: {error}")))
+}

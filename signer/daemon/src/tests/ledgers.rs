@@ -1,0 +1,124 @@
+//! The ledger: durable before it answers, one commit for many, one signer at a time.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use domain::{Clock, Time, TokenId};
+use signer_protocol::intent::Release;
+
+use super::intents::{Desk, daily, pay};
+use super::{World, ether, guardrail, reason};
+use crate::ledger::{self, Ledger, OpenError};
+
+#[tokio::test]
+async fn what_was_answered_survives_a_power_cut() {
+    let mut d = Desk::new(daily("3")).await;
+    let held = d.submit(pay("1")).await.unwrap();
+    let intent = d.submit(pay("1")).await.unwrap();
+    let signed = d.sign(&intent, 7).await.unwrap();
+    let released = d.submit(pay("1")).await.unwrap();
+    d.w.signer.release(Release { intent: released.clone() }).await.unwrap();
+
+    d.w = d.w.after_power_cut();
+    assert_eq!(d.spent().await, "2");
+    assert_eq!(d.sign(&intent, 7).await.unwrap().raw, signed.raw);
+    assert_eq!(reason(d.sign(&held, 7).await), signer_protocol::Reason::Conflict);
+    assert_eq!(reason(d.sign(&released, 9).await), signer_protocol::Reason::Conflict);
+    d.sign(&held, 8).await.unwrap();
+    d.submit(pay("1")).await.unwrap();
+    assert_eq!(reason(d.submit(pay("0.1")).await), guardrail("tx_daily_limit_eth"));
+}
+
+#[tokio::test]
+async fn changes_that_wait_share_a_commit() {
+    let w = World::new();
+    let ledger = &w.signer.ledger;
+    let before = ledger.commits();
+    let expires_at = Time::from_millis(i64::MAX / 2);
+    let ids: Vec<TokenId> = (0..500).map(|_| TokenId::new()).collect();
+    for outcome in futures::future::join_all(ids.iter().map(|id| ledger.revoke(*id, expires_at))).await {
+        outcome.unwrap();
+    }
+    let commits = ledger.commits() - before;
+    assert!((1..=50).contains(&commits), "{commits} commits for 500 changes");
+    for id in ids {
+        assert!(ledger.revoked(id).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_writes_nothing() {
+    let d = Desk::new(daily("1")).await;
+    d.submit(pay("1")).await.unwrap();
+    let before = d.w.signer.ledger.commits();
+    for _ in 0..20 {
+        assert_eq!(reason(d.submit(pay("1")).await), guardrail("tx_daily_limit_eth"));
+    }
+    assert_eq!(d.w.signer.ledger.commits(), before);
+}
+
+/// In one commit, refused changes stand beside accepted ones and leave no trace.
+#[tokio::test]
+async fn a_refusal_does_not_spoil_its_commit() {
+    let mut d = Desk::new(daily("3")).await;
+    let answers =
+        futures::future::join_all((0..30).map(|n| d.submit(pay(if n % 2 == 0 { "5" } else { "1" })))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 3);
+    assert_eq!(d.spent().await, "3");
+    d.w = d.w.after_power_cut();
+    assert_eq!(d.spent().await, "3");
+}
+
+#[tokio::test]
+async fn a_ledger_has_one_signer() {
+    let w = World::new();
+    let file = w.folder.path().join(ledger::FILE);
+    let second = Ledger::open(&file, Clock::default());
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    drop(w.signer);
+    Ledger::open(&file, Clock::default()).unwrap();
+}
+
+#[test]
+fn a_damaged_or_newer_ledger_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(ledger::FILE);
+    std::fs::write(&file, b"this is no ledger, whatever its name may say").unwrap();
+    let error = Ledger::open(&file, Clock::default()).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("newest backup"), "{error}");
+
+    let file = folder.path().join("newer.redb");
+    drop(Ledger::open(&file, Clock::default()).unwrap());
+    let db = redb::Database::open(&file).unwrap();
+    let tx = db.begin_write().unwrap();
+    tx.open_table(redb::TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 99).unwrap();
+    tx.commit().unwrap();
+    drop(db);
+    let error = Ledger::open(&file, Clock::default()).err().unwrap();
+    assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
+}
+
+/// What is pruned is what no longer counts, and nothing else.
+#[tokio::test]
+async fn pruning_forgets_only_what_has_expired() {
+    let mut d = Desk::new(daily("100")).await;
+    let old = d.submit(pay("1")).await.unwrap();
+    d.sign(&old, 0).await.unwrap();
+    d.w.wait(23 * 3600);
+    d.agent = d.w.actor(d.agent.record.clone(), d.agent.credential.clone()).await;
+    let recent = d.submit(pay("2")).await.unwrap();
+    d.sign(&recent, 1).await.unwrap();
+    d.w.wait(2 * 3600);
+    d.agent = d.w.actor(d.agent.record.clone(), d.agent.credential.clone()).await;
+    let held = d.submit(pay("4")).await.unwrap();
+    assert_eq!(d.spent().await, "6");
+    d.w = d.w.restarted();
+    assert_eq!(d.spent().await, "6");
+    d.sign(&held, 2).await.unwrap();
+    assert_eq!(d.w.signer.ledger.spent(d.agent.agent_id()).await.unwrap(), ether("6"));
+    assert_eq!(
+        reason(d.sign(&d.submit(pay("1")).await.unwrap(), 0).await),
+        signer_protocol::Reason::Conflict
+    );
+}

@@ -1,0 +1,248 @@
+//! The attacker's list, each item tried against the rules themselves, on a real ledger.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{AgentId, Clock, OrgId, PrincipalId, Role, SecretPath, SecretType, UserId, VaultId, Wei};
+use signer_protocol::attested::Attested;
+use signer_protocol::record::{
+    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails,
+    Principal,
+};
+use signer_protocol::sealing::{Label, MakeVaultKey, Seal, Sealed, VaultKey};
+use signer_protocol::token::{Caller, IssueToken};
+use signer_protocol::wire::{Blob, Secret};
+use signer_protocol::{Reason, Refusal};
+use tempfile::TempDir;
+
+use crate::authority::{Authority, Limits};
+use crate::ledger::{self, Ledger};
+use crate::refuse::Result;
+
+mod dependencies;
+mod intents;
+mod keystore;
+mod ledgers;
+mod principals;
+mod replacements;
+mod sealing;
+mod socket;
+mod starting;
+mod tokens;
+
+use keystore::MemoryKeystore;
+
+/// A signer with a ledger in a folder of its own, and a clock that tests move.
+pub struct World {
+    pub signer: Arc<Authority>,
+    pub clock: Clock,
+    pub keys: Arc<MemoryKeystore>,
+    pub folder: TempDir,
+}
+
+/// Somebody with a record, a credential and a token.
+#[derive(Clone)]
+pub struct Actor {
+    pub id: PrincipalId,
+    pub org: OrgId,
+    pub record: Attested<Principal>,
+    pub credential: Credential,
+    pub token: Secret,
+}
+
+/// A vault with its key.
+pub struct Vault {
+    pub id: VaultId,
+    pub org: OrgId,
+    pub key: Attested<VaultKey>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let keys = Arc::new(MemoryKeystore::new());
+        Self::over(tempfile::tempdir().unwrap(), keys, Clock::default())
+    }
+
+    fn over(folder: TempDir, keys: Arc<MemoryKeystore>, clock: Clock) -> Self {
+        let ledger = Ledger::open(&folder.path().join(ledger::FILE), clock.clone()).unwrap();
+        let signer = Authority::new(keys.clone(), 2, ledger, clock.clone(), Limits::default()).unwrap();
+        Self { signer: Arc::new(signer), clock, keys, folder }
+    }
+
+    /// Ends the signer and starts another on the same ledger and keys.
+    pub fn restarted(self) -> Self {
+        let Self { signer, clock, keys, folder } = self;
+        drop(signer);
+        Self::over(folder, keys, clock)
+    }
+
+    /// A signer as it is after a power cut: it sees what is on the disk at this moment, and no more.
+    pub fn after_power_cut(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::copy(self.folder.path().join(ledger::FILE), folder.path().join(ledger::FILE)).unwrap();
+        Self::over(folder, self.keys.clone(), self.clock.clone())
+    }
+
+    pub async fn owner(&self) -> Actor {
+        let (org, owner) = (OrgId::new(), UserId::new());
+        let credential = password(1);
+        let request = FoundOrganisation { org, owner, credential: credential.clone() };
+        let record = self.signer.found_organisation(request).await.unwrap();
+        self.actor(record, credential).await
+    }
+
+    /// Another person of the organisation. Invitations come later: the record is made by the test.
+    pub async fn person(&self, org: OrgId, role: Role) -> Actor {
+        let id = PrincipalId::User(UserId::new());
+        let credential = password(2);
+        let code = crate::principals::credential_code(&self.signer, id, &credential).await.unwrap();
+        let owner = self.owner().await;
+        let record = Principal {
+            id,
+            org,
+            role: Some(role),
+            verifier: Some(signer_protocol::record::Verifier { kind: credential.kind, code }),
+            ..owner.record.peek().unwrap()
+        };
+        self.actor(self.signer.statements.attest(&record).await.unwrap(), credential).await
+    }
+
+    pub async fn agent(&self, by: &Actor, settings: AgentSettings) -> Actor {
+        let credential = agent_key(3);
+        let record = self.create_agent(by, AgentId::new(), &credential, settings).await.unwrap();
+        self.actor(record, credential).await
+    }
+
+    pub async fn create_agent(
+        &self,
+        by: &Actor,
+        id: AgentId,
+        credential: &Credential,
+        settings: AgentSettings,
+    ) -> Result<Attested<Principal>> {
+        let change = Change::CreateAgent { id, credential: Some(credential.clone()), settings };
+        self.signer.change_principal(ChangePrincipal { by: by.caller(), base: None, change }).await
+    }
+
+    pub async fn change(&self, by: &Actor, base: &Actor, change: Change) -> Result<Attested<Principal>> {
+        let base = Some(base.record.clone());
+        self.signer.change_principal(ChangePrincipal { by: by.caller(), base, change }).await
+    }
+
+    /// Signs in, and so makes the record the newest.
+    pub async fn actor(&self, record: Attested<Principal>, credential: Credential) -> Actor {
+        let Principal { id, org, .. } = record.peek().unwrap();
+        let token = self.sign_in(&record, &credential).await.unwrap();
+        Actor { id, org, record, credential, token }
+    }
+
+    pub async fn sign_in(&self, record: &Attested<Principal>, credential: &Credential) -> Result<Secret> {
+        let proof = credential.clone();
+        let request = IssueToken { record: record.clone(), proof, derived_scopes: Vec::new() };
+        Ok(self.signer.issue_token(request).await?.jwt)
+    }
+
+    pub async fn vault(&self, by: &Actor) -> Vault {
+        let id = VaultId::new();
+        let key = self.signer.make_vault_key(MakeVaultKey { by: by.caller(), vault: id }).await.unwrap();
+        Vault { id, org: by.org, key }
+    }
+
+    pub async fn seal(&self, by: &Actor, vault: &Vault, label: Label, value: &str) -> Result<Sealed> {
+        self.signer
+            .seal(Seal {
+                by: by.caller(),
+                vault_key: vault.key.clone(),
+                label,
+                value: value.as_bytes().to_vec().into(),
+                signing_only: false,
+            })
+            .await
+    }
+
+    pub async fn open(&self, by: &Actor, vault: &Vault, label: Label, sealed: &Blob) -> Result<String> {
+        let request = signer_protocol::sealing::Open {
+            by: by.caller(),
+            vault_key: vault.key.clone(),
+            label,
+            sealed: sealed.clone(),
+        };
+        let opened = self.signer.open(request).await?;
+        Ok(String::from_utf8(opened.expose().to_vec()).unwrap())
+    }
+
+    pub fn wait(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+impl Actor {
+    pub fn caller(&self) -> Caller {
+        Caller { token: self.token.clone(), record: self.record.clone() }
+    }
+
+    pub fn with_record(&self, record: Attested<Principal>) -> Self {
+        Self { record, ..self.clone() }
+    }
+
+    pub fn agent_id(&self) -> AgentId {
+        match self.id {
+            PrincipalId::Agent(id) => id,
+            PrincipalId::User(_) => panic!("a person"),
+        }
+    }
+}
+
+impl Vault {
+    pub fn label(&self, path: &str, kind: SecretType) -> Label {
+        Label { org: self.org, vault: self.id, path: SecretPath::parse(path).unwrap(), version: 1, kind }
+    }
+}
+
+pub fn settings() -> AgentSettings {
+    AgentSettings {
+        intents: false,
+        scopes: Vec::new(),
+        vault_ids: Vec::new(),
+        token_ttl_seconds: 3600,
+        guardrails: Guardrails::default(),
+        active: true,
+        expires_at: None,
+    }
+}
+
+pub fn password(seed: u8) -> Credential {
+    Credential { kind: CredentialKind::Password, secret: vec![seed; 32].into() }
+}
+
+pub fn agent_key(seed: u8) -> Credential {
+    Credential { kind: CredentialKind::AgentKey, secret: vec![b'a' + seed; 47].into() }
+}
+
+pub fn ether(text: &str) -> Wei {
+    Wei::parse_ether("value", text).unwrap()
+}
+
+/// Changes a statement and keeps its code, as one can who writes to the database.
+pub fn edited<T: signer_protocol::attested::Statement>(
+    statement: &Attested<T>,
+    from: &str,
+    to: &str,
+) -> Attested<T> {
+    let (mac, body) = statement.parts().unwrap();
+    let text = std::str::from_utf8(body).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    Attested::from_parts(*mac, text.replacen(from, to, 1).as_bytes())
+}
+
+pub fn reason<T>(outcome: Result<T, Refusal>) -> Reason {
+    match outcome {
+        Ok(_) => panic!("was not refused"),
+        Err(refusal) => refusal.reason,
+    }
+}
+
+/// The refusal that a guardrail of that name gives.
+pub fn guardrail(name: &str) -> Reason {
+    Reason::Guardrail(name.to_owned())
+}

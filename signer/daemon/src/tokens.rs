@@ -1,0 +1,155 @@
+//! Access tokens: JWT (RFC 7519) signed by Ed25519 (RFC 8037), issued against proof.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::{PrincipalId, Time, TokenId};
+use ed25519_dalek::{Signature, VerifyingKey};
+use moka::sync::Cache;
+use signer_protocol::record::Principal;
+use signer_protocol::token::{ACCESS, Claims, ISSUER, IssueToken, IssuedToken, RevokeToken, RevokedToken};
+use signer_protocol::wire::Secret;
+use subtle::ConstantTimeEq as _;
+
+use crate::authority::Authority;
+use crate::callers::Usable as _;
+use crate::encoding::sha256;
+use crate::principals;
+use crate::refuse::{Result, unauthenticated, unavailable};
+use crate::start::StartError;
+
+/// Seconds that a person's token lives; an agent's record says how long its tokens do.
+const USER_TOKEN_SECONDS: i64 = 900;
+
+/// A token is some 800 bytes; explicit scopes make it longer. Longer ones are not looked at.
+const MAX_TOKEN: usize = 64 * 1024;
+
+/// Tokens whose signature was found good, at most.
+const CACHED: u64 = 50_000;
+
+/// Reads and checks tokens. Whether one was revoked, the ledger knows.
+pub struct Tokens {
+    key: VerifyingKey,
+    key_id: String,
+    /// The one header that a token of ours has, as it stands in the token: so there is nothing to parse in it,
+    /// and no algorithm to choose.
+    header: String,
+    verified: Cache<[u8; 32], Arc<Claims>>,
+}
+
+impl Tokens {
+    /// # Errors
+    /// If the bytes are no Ed25519 public key.
+    pub fn new(public_key: &[u8; 32]) -> Result<Self, StartError> {
+        let key = VerifyingKey::from_bytes(public_key)
+            .map_err(|_| StartError::new("the keystore's token key is no Ed25519 key"))?;
+        let key_id = thumbprint(public_key);
+        let header = format!(r#"{{"alg":"EdDSA","typ":"JWT","kid":"{key_id}"}}"#);
+        let header = URL_SAFE_NO_PAD.encode(header);
+        Ok(Self { key, key_id, header, verified: Cache::new(CACHED) })
+    }
+
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// Checks signature, header, issuer, audience, kind and expiry.
+    ///
+    /// # Errors
+    /// `Unauthenticated`, alike for every way in which a token can be bad.
+    pub fn verify(&self, token: &Secret, now: Time) -> Result<Arc<Claims>> {
+        let id = sha256(token.expose());
+        let claims = match self.verified.get(&id) {
+            Some(claims) => claims,
+            None => {
+                let claims = Arc::new(self.read(token.expose()).ok_or_else(bad_token)?);
+                self.verified.insert(id, claims.clone());
+                claims
+            }
+        };
+        if now.seconds() >= claims.exp { Err(bad_token()) } else { Ok(claims) }
+    }
+
+    fn read(&self, token: &[u8]) -> Option<Claims> {
+        let token = std::str::from_utf8(token).ok().filter(|text| text.len() <= MAX_TOKEN)?;
+        let (signed, signature) = token.rsplit_once('.')?;
+        let (header, payload) = signed.split_once('.')?;
+        if header != self.header {
+            return None;
+        }
+        let signature: [u8; 64] = URL_SAFE_NO_PAD.decode(signature).ok()?.try_into().ok()?;
+        // Strict: refuses the malleable and small-order forms that RFC 8032 leaves open.
+        self.key.verify_strict(signed.as_bytes(), &Signature::from_bytes(&signature)).ok()?;
+        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+        (claims.iss == ISSUER && claims.aud == ISSUER && claims.kind == ACCESS).then_some(claims)
+    }
+}
+
+pub fn bad_token() -> signer_protocol::Refusal {
+    unauthenticated("The access token is invalid, expired or revoked. Sign in again.")
+}
+
+/// The key's JWK thumbprint (RFC 7638, members as in RFC 8037 §2).
+fn thumbprint(public_key: &[u8; 32]) -> String {
+    let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, URL_SAFE_NO_PAD.encode(public_key));
+    URL_SAFE_NO_PAD.encode(sha256(jwk.as_bytes()))
+}
+
+impl Authority {
+    /// Checks the proof against the record, and derives every claim from the record.
+    pub async fn issue_token(&self, request: IssueToken) -> Result<IssuedToken> {
+        let denied = || unauthenticated("The credential is wrong, or its owner may not sign in.");
+        let record = self.newest(&request.record).await?;
+        let now = self.clock.now();
+        let code = principals::credential_code(self, record.id, &request.proof).await?;
+        let genuine = record.verifier.as_ref().is_some_and(|verifier| {
+            verifier.kind == request.proof.kind && bool::from(verifier.code.as_bytes().ct_eq(code.as_bytes()))
+        });
+        if !genuine || !record.usable(now) {
+            return Err(denied());
+        }
+        let claims = claims(&record, request.derived_scopes, now);
+        let payload = serde_json::to_vec(&claims).map_err(|_| unavailable("The token can't be written."))?;
+        let signed = format!("{}.{}", self.tokens.header, URL_SAFE_NO_PAD.encode(payload));
+        let (signed, signature) = self
+            .pool
+            .on_keys(move |keys| keys.sign_token(signed.as_bytes()).map(|signature| (signed, signature)))
+            .await?;
+        let jwt = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        Ok(IssuedToken { jwt: jwt.into_bytes().into(), claims })
+    }
+
+    /// Ends a token. One that has expired needs no ending, and is refused as it would be anywhere else.
+    pub async fn revoke_token(&self, request: RevokeToken) -> Result<RevokedToken> {
+        let claims = self.tokens.verify(&request.token, self.clock.now())?;
+        let expires_at = Time::from_seconds(claims.exp);
+        self.ledger.revoke(claims.jti, expires_at).await?;
+        Ok(RevokedToken { jti: claims.jti, expires_at })
+    }
+}
+
+fn claims(record: &Principal, derived_scopes: Vec<domain::PathGlob>, now: Time) -> Claims {
+    let lifetime = match record.id {
+        PrincipalId::User(_) => USER_TOKEN_SECONDS,
+        PrincipalId::Agent(_) => i64::from(record.token_ttl_seconds),
+    };
+    let exp = now.seconds().saturating_add(lifetime);
+    Claims {
+        iss: ISSUER.to_owned(),
+        aud: ISSUER.to_owned(),
+        sub: record.id,
+        org: record.org,
+        scopes: if record.scopes.is_empty() { derived_scopes } else { record.scopes.clone() },
+        vault_ids: record.vault_ids.clone(),
+        intents_api_enabled: record.intents,
+        kind: ACCESS.to_owned(),
+        role: record.role,
+        epoch: record.epoch,
+        asserted: false,
+        iat: now.seconds(),
+        // A principal's tokens end with it.
+        exp: record.expires_at.map_or(exp, |end| exp.min(end.seconds())),
+        jti: TokenId::new(),
+    }
+}

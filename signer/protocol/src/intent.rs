@@ -1,0 +1,100 @@
+//! Transactions: checked and attested at submission, signed once they may be.
+
+use alloy_primitives::{Address, B256, Bytes};
+use domain::{AgentId, IntentId, OrgId, SecretPath, Time, VaultId, Wei};
+use serde::{Deserialize, Serialize};
+
+use crate::attested::{Attested, Statement};
+use crate::key::SigningKey;
+use crate::record::Principal;
+use crate::token::Caller;
+use crate::wire::Blob;
+
+/// What an agent asks to have signed. Fees are caps: the transaction that is signed may cost less, never more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Transfer {
+    /// EIP-155 chain id.
+    pub chain_id: u64,
+    pub to: Address,
+    pub value: Wei,
+    pub data: Bytes,
+    pub gas_limit: u64,
+    pub fees: Fees,
+    /// The nonce whose transaction this one replaces; `None`: a fresh nonce.
+    pub replaces: Option<u64>,
+}
+
+/// Wei a unit of gas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Fees {
+    Legacy { gas_price: u128 },
+    /// EIP-1559: `max_priority_fee_per_gas` is at most `max_fee_per_gas`.
+    Eip1559 { max_fee_per_gas: u128, max_priority_fee_per_gas: u128 },
+}
+
+impl Fees {
+    /// The most that a unit of gas can cost.
+    pub fn cap(&self) -> u128 {
+        match *self {
+            Self::Legacy { gas_price } => gas_price,
+            Self::Eip1559 { max_fee_per_gas, .. } => max_fee_per_gas,
+        }
+    }
+}
+
+/// Submits a transfer: the signer checks the token and every guardrail, and holds its value against the daily
+/// limit until it is signed, released or expired.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Submit {
+    pub by: Caller,
+    pub id: IntentId,
+    pub key: Attested<SigningKey>,
+    pub transfer: Transfer,
+}
+
+/// A transfer that the signer has accepted. From here on it stands in for the token.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Intent {
+    pub id: IntentId,
+    pub agent: AgentId,
+    pub org: OrgId,
+    /// The agent's epoch at submission.
+    pub epoch: u64,
+    pub vault: VaultId,
+    pub key_path: SecretPath,
+    pub from: Address,
+    pub transfer: Transfer,
+    /// The signer does not sign it later than that.
+    pub expires_at: Time,
+}
+
+impl Statement for Intent {
+    const DOMAIN: &'static str = "talon/intent/1";
+}
+
+/// Signs an accepted transfer with a nonce. Asked again with the same intent and nonce, the answer is the same
+/// transaction, byte for byte.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sign {
+    pub intent: Attested<Intent>,
+    /// The agent's record now: it must be active, and its guardrails must still allow the transfer.
+    pub agent: Attested<Principal>,
+    pub key: Attested<SigningKey>,
+    pub nonce: u64,
+    /// Within the intent's caps, of the same kind.
+    pub fees: Fees,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SignedTransaction {
+    /// As it goes to a node (EIP-2718).
+    pub raw: Blob,
+    pub hash: B256,
+    pub from: Address,
+}
+
+/// Gives up an accepted transfer that was not signed: its value no longer counts, and it can't be signed any more.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Release {
+    pub intent: Attested<Intent>,
+}

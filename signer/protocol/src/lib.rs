@@ -1,0 +1,23 @@
+//! What a gateway may ask of the signer, and what it gets back.
+//!
+//! There is no request that signs a digest, signs claims, or exports a key. What the signer attests
+//! ([`Attested`]) is opaque to the gateway: it may store it and read it, and hand it back; only the signer
+//! decides whether to believe it. See `signer/docs/threat-model.md`.
+
+pub mod attested;
+pub mod client;
+pub mod intent;
+pub mod key;
+pub mod record;
+pub mod refusal;
+pub mod sealing;
+pub mod service;
+pub mod token;
+pub mod wire;
+
+pub use attested::Attested;
+pub use client::Client;
+pub use tarpc::client::RpcError;
+pub use tarpc::context::Context;
+pub use refusal::{Refusal, Reason};
+pub use service::{Signer, SignerClient};

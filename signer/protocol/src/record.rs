@@ -1,0 +1,129 @@
+//! Principal records: who a user or an agent is, as the signer knows it.
+
+use alloy_primitives::Address;
+use domain::{AgentId, OrgId, PathGlob, PrincipalId, Role, Time, UserId, VaultId, Wei};
+use serde::{Deserialize, Serialize};
+
+use crate::attested::{Attested, Statement};
+use crate::token::Caller;
+use crate::wire::Secret;
+
+/// A principal as the signer attests it. Stored in the gateway's database; a row that was rolled back or edited
+/// is refused.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Principal {
+    pub id: PrincipalId,
+    pub org: OrgId,
+    /// A person's role; `None` for agents.
+    pub role: Option<Role>,
+    /// What a proof of identity is checked against; `None`: can't log in with a credential of its own.
+    pub verifier: Option<Verifier>,
+    /// May submit transactions, and never reads a key.
+    pub intents: bool,
+    /// Path globs that bound what the principal's tokens may touch. Empty: no bound.
+    pub scopes: Vec<PathGlob>,
+    /// Vaults that the principal's tokens are bound to. Empty: any of its organisation.
+    pub vault_ids: Vec<VaultId>,
+    /// 60 to 86,400.
+    pub token_ttl_seconds: u32,
+    pub guardrails: Guardrails,
+    pub active: bool,
+    pub expires_at: Option<Time>,
+    /// The person who registered an agent; `None` for people.
+    pub created_by: Option<UserId>,
+    /// Tokens of an earlier epoch are refused. Rises when a key is rotated, a password changed, a principal ended.
+    pub epoch: u64,
+    /// Rises with every change; the signer's ledger keeps the newest that it has seen.
+    pub version: u64,
+}
+
+impl Statement for Principal {
+    const DOMAIN: &'static str = "talon/principal/1";
+}
+
+/// HMAC-SHA-256, under the signer's key, over the credential and whose it is: a stolen database gives nothing
+/// to guess against.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Verifier {
+    pub kind: CredentialKind,
+    /// 32 bytes, hex.
+    pub code: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialKind {
+    /// An `ocv_` key.
+    AgentKey,
+    /// The 32-byte output of Argon2id over a password, with the salt that the gateway keeps.
+    Password,
+}
+
+/// Limits on an agent's transactions, enforced in the signer and nowhere else.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Guardrails {
+    /// Numeric chain ids (EIP-155). Empty: any chain.
+    pub allowed_chains: Vec<u64>,
+    /// Empty: any recipient.
+    pub to_allowlist: Vec<Address>,
+    /// The most native value that one transaction may carry.
+    pub max_value: Option<Wei>,
+    /// The most native value in any 24 hours, over all chains; each nonce once.
+    pub daily_limit: Option<Wei>,
+    /// The most that one transaction may cost in fees (gas limit times the fee cap). `None`: the signer's own cap.
+    pub max_fee: Option<Wei>,
+}
+
+/// A credential as the gateway presents it to be enrolled or checked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Credential {
+    pub kind: CredentialKind,
+    pub secret: Secret,
+}
+
+/// Sign-up: a new organisation with its first owner. The signer refuses an organisation id that it has seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FoundOrganisation {
+    pub org: OrgId,
+    pub owner: UserId,
+    /// A `Password` credential.
+    pub credential: Credential,
+}
+
+/// A change to a principal's record, asked for by a person of its organisation.
+///
+/// The signer answers with the new record, one version up. It takes effect, and its predecessor stops, when the
+/// signer first sees it used or [confirmed](crate::Signer::confirm): so a gateway that dies between the answer
+/// and its own commit loses nothing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChangePrincipal {
+    /// An owner or admin of the organisation, or the member who made the agent. Never an agent.
+    pub by: Caller,
+    /// The record to change; `None` for [`Change::CreateAgent`] alone.
+    pub base: Option<Attested<Principal>>,
+    pub change: Change,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Change {
+    CreateAgent { id: AgentId, credential: Option<Credential>, settings: AgentSettings },
+    /// Replaces all settings; `active: true` reactivates.
+    Update(AgentSettings),
+    /// A new key: earlier keys and tokens end.
+    RotateKey(Credential),
+    /// Keys and tokens end at once.
+    Deactivate,
+}
+
+/// What a person decides about an agent.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AgentSettings {
+    pub intents: bool,
+    pub scopes: Vec<PathGlob>,
+    pub vault_ids: Vec<VaultId>,
+    /// 60 to 86,400.
+    pub token_ttl_seconds: u32,
+    pub guardrails: Guardrails,
+    pub active: bool,
+    pub expires_at: Option<Time>,
+}

@@ -1,0 +1,39 @@
+//! Why the signer says no.
+
+use serde::{Deserialize, Serialize};
+
+/// A refusal with a sentence for the caller. Never holds a value, a key or a credential.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
+#[error("{detail}")]
+pub struct Refusal {
+    pub reason: Reason,
+    pub detail: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Reason {
+    /// The request makes no sense: the gateway should not have let it through.
+    Invalid,
+    /// Wrong credential; a token that is bad, expired, revoked or of an earlier epoch.
+    Unauthenticated,
+    /// The principal may not do this.
+    Forbidden,
+    /// A guardrail refuses the transfer; which one (`tx_daily_limit_eth`, …).
+    Guardrail(String),
+    /// A statement that the signer did not make, or that belongs to something else.
+    Tampered,
+    /// A record older than one that the signer has seen.
+    RolledBack,
+    /// The vault's key was destroyed.
+    Destroyed,
+    /// Used already: a nonce, an organisation id; or given up.
+    Conflict,
+    /// The keystore or the ledger can't be used now.
+    Unavailable,
+}
+
+impl Refusal {
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}

@@ -1,0 +1,59 @@
+//! The requests, all of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::attested::Attested;
+use crate::intent::{Intent, Release, Sign, SignedTransaction, Submit};
+use crate::record::{ChangePrincipal, FoundOrganisation, Principal};
+use crate::refusal::Refusal;
+use crate::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
+use crate::token::{IssueToken, IssuedToken, RevokeToken, RevokedToken};
+use crate::wire::{Blob, Secret};
+use domain::{AgentId, Wei};
+
+/// Who the signer is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Info {
+    pub version: String,
+    /// `software` or `pkcs11`.
+    pub keystore: String,
+    /// Ed25519, 32 bytes: verifies every access token.
+    pub token_public_key: Blob,
+    /// The key's id in the JWKS and in a token's header.
+    pub key_id: String,
+}
+
+/// How the keystore is, asked of the keystore itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Health {
+    Ok,
+    /// Works, with trouble that an operator should look at.
+    Degraded(String),
+    Unavailable(String),
+}
+
+/// The signer's whole surface.
+#[tarpc::service]
+pub trait Signer {
+    async fn info() -> Info;
+    async fn health() -> Health;
+
+    async fn found_organisation(request: FoundOrganisation) -> Result<Attested<Principal>, Refusal>;
+    async fn change_principal(request: ChangePrincipal) -> Result<Attested<Principal>, Refusal>;
+    /// Makes a record the newest: its predecessors are refused from the answer on.
+    async fn confirm(record: Attested<Principal>) -> Result<(), Refusal>;
+
+    async fn issue_token(request: IssueToken) -> Result<IssuedToken, Refusal>;
+    async fn revoke_token(request: RevokeToken) -> Result<RevokedToken, Refusal>;
+
+    async fn make_vault_key(request: MakeVaultKey) -> Result<Attested<VaultKey>, Refusal>;
+    async fn destroy_vault_key(request: DestroyVaultKey) -> Result<(), Refusal>;
+    async fn seal(request: Seal) -> Result<Sealed, Refusal>;
+    async fn open(request: Open) -> Result<Secret, Refusal>;
+
+    async fn submit(request: Submit) -> Result<Attested<Intent>, Refusal>;
+    async fn sign(request: Sign) -> Result<SignedTransaction, Refusal>;
+    async fn release(request: Release) -> Result<(), Refusal>;
+    /// What the agent has spent and holds in the last 24 hours.
+    async fn spent(agent: AgentId) -> Result<Wei, Refusal>;
+}

@@ -1,0 +1,59 @@
+//! A world to test in: real processes, real databases, a real chain, and actors who speak.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a world that can't be made fails the test")]
+
+mod actors;
+mod chain;
+mod parts;
+mod process;
+mod replies;
+mod world;
+
+pub use actors::{Agent, AgentDraft, Person, Vault};
+pub use chain::{ADDRESSES, Anvil, KEYS, number};
+pub use parts::{HSM_PIN, built, find_softhsm, free_port, has_postgres, softhsm, softhsm_token};
+pub use process::Process;
+pub use replies::{Call, Reply};
+pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};
+
+pub use serde_json::{Value, json};
+
+/// A test that runs on both databases: `both! { async fn name(w: World) { … } }`.
+#[macro_export]
+macro_rules! both {
+    ($(#[$meta:meta])* async fn $name:ident($w:ident: World) $body:block) => {
+        mod $name {
+            #[expect(unused_imports, reason = "not every test uses everything")]
+            use super::*;
+            $(#[$meta])*
+            async fn test($w: $crate::World) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                test($crate::World::on($crate::Database::Sqlite).start().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                test($crate::World::on($crate::Database::Postgres).start().await).await;
+            }
+        }
+    };
+    (with chain, $(#[$meta:meta])* async fn $name:ident($w:ident: World) $body:block) => {
+        mod $name {
+            #[expect(unused_imports, reason = "not every test uses everything")]
+            use super::*;
+            $(#[$meta])*
+            async fn test($w: $crate::World) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                test($crate::World::on($crate::Database::Sqlite).chain().start().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                test($crate::World::on($crate::Database::Postgres).chain().start().await).await;
+            }
+        }
+    };
+}

@@ -1,0 +1,86 @@
+//! The components that tests need, and the sentence that says how to get one that is missing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+fn environment(key: &str) -> Option<String> {
+    std::env::vars().find(|(k, _)| k == key).map(|(_, value)| value)
+}
+
+/// An executable that was built with the tests.
+pub fn built(name: &str) -> PathBuf {
+    let folder = environment("TALON_TEST_BIN").map(PathBuf::from).unwrap_or_else(|| {
+        // target/<profile>/deps/it-… → target/<profile>
+        let own = std::env::current_exe().unwrap();
+        own.parent().unwrap().parent().unwrap().to_owned()
+    });
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is missing: run tests/run, or cargo build --workspace --bins", path.display());
+    path
+}
+
+pub fn anvil() -> PathBuf {
+    let path = environment("TALON_TEST_ANVIL").map(PathBuf::from).or_else(|| on_path("anvil"));
+    path.filter(|p| p.exists()).expect("anvil is missing: tests/run installs it (npm install @foundry-rs/anvil-linux-amd64)")
+}
+
+pub fn postgres() -> String {
+    environment("TALON_TEST_POSTGRES").expect("no PostgreSQL: tests/run starts one and sets TALON_TEST_POSTGRES")
+}
+
+pub fn has_postgres() -> bool {
+    environment("TALON_TEST_POSTGRES").is_some()
+}
+
+/// Of every token that the tests make.
+pub const HSM_PIN: &str = "1234";
+
+/// SoftHSM2's module.
+pub fn softhsm() -> PathBuf {
+    find_softhsm().expect("SoftHSM2 is missing: apt-get install softhsm2")
+}
+
+pub fn find_softhsm() -> Option<PathBuf> {
+    let places =
+        ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so"];
+    places.iter().map(PathBuf::from).find(|p| p.exists())
+}
+
+/// Makes a token labelled `talon`; the path of its configuration, for `SOFTHSM2_CONF`.
+pub fn softhsm_token(folder: &Path) -> PathBuf {
+    let tokens = folder.join("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    let conf = folder.join("softhsm2.conf");
+    let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display());
+    std::fs::write(&conf, text).unwrap();
+    let made = Command::new("softhsm2-util")
+        .args(["--init-token", "--free", "--label", "talon", "--so-pin", "5678", "--pin", HSM_PIN])
+        .env("SOFTHSM2_CONF", &conf)
+        .output()
+        .expect("SoftHSM2 is missing: apt-get install softhsm2");
+    assert!(made.status.success(), "{made:?}");
+    conf
+}
+
+fn on_path(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&environment("PATH")?).map(|folder| folder.join(name)).find(|p| p.exists())
+}
+
+/// A port that nobody listens on. Each process of the test run starts looking elsewhere.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let seed = u16::try_from(std::process::id() % 2000).unwrap() * 20;
+        let port = 20_000 + (seed + NEXT.fetch_add(1, Ordering::Relaxed)) % 40_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A client that asks no proxy. Tests speak plain HTTP; the client wants a TLS provider all the same.
+pub fn http() -> reqwest::Client {
+    let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}

@@ -1,0 +1,294 @@
+//! One Talon with its database, its signer and, where a test wants it, a chain.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, AssertSqlSafe};
+use tempfile::TempDir;
+
+use crate::actors::Person;
+use crate::chain::Anvil;
+use crate::parts;
+use crate::process::{Process, signal};
+use crate::replies::Call;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Keystore {
+    Software,
+    /// SoftHSM2, with a token of this world's own.
+    Hsm,
+}
+
+pub struct WorldDraft {
+    database: Database,
+    keystore: Keystore,
+    chain: bool,
+    durable: bool,
+    environment: Vec<(String, String)>,
+}
+
+impl WorldDraft {
+    /// With a chain, named `local`.
+    pub fn chain(mut self) -> Self {
+        self.chain = true;
+        self
+    }
+
+    /// With a chain that can be killed and comes back as it was.
+    pub fn durable_chain(mut self) -> Self {
+        (self.chain, self.durable) = (true, true);
+        self
+    }
+
+    pub fn hsm(mut self) -> Self {
+        self.keystore = Keystore::Hsm;
+        self
+    }
+
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.environment.push((key.into(), value.into()));
+        self
+    }
+
+    /// Without an operator from the configuration: the first start prints a link.
+    pub fn without_operator(mut self) -> Self {
+        self.environment.retain(|(key, _)| !key.starts_with("TALON_OPERATOR_"));
+        self
+    }
+
+    pub async fn start(self) -> World {
+        let folder = tempfile::tempdir().unwrap();
+        let anvil = match (self.chain, self.durable) {
+            (false, _) => None,
+            (true, false) => Some(Anvil::start(&[]).await),
+            (true, true) => Some(Anvil::durable(folder.path().join("chain.json")).await),
+        };
+        let mut environment = self.environment;
+        if let Some(anvil) = &anvil {
+            environment.push(("TALON_RPC_LOCAL".into(), anvil.url()));
+        }
+        let database_url = match self.database {
+            Database::Sqlite => format!("sqlite://{}", folder.path().join("data/gateway/talon.db").display()),
+            Database::Postgres => {
+                let url = own_database().await;
+                environment.push(("TALON_DATABASE_URL".into(), url.clone()));
+                url
+            }
+        };
+        if self.keystore == Keystore::Hsm {
+            environment.extend(hsm(folder.path()));
+        }
+        let port = parts::free_port();
+        let http = parts::http();
+        let world = World {
+            talon: Mutex::new(launch(folder.path(), port, &environment)),
+            base: format!("http://127.0.0.1:{port}"),
+            folder,
+            port,
+            environment,
+            anvil: tokio::sync::Mutex::new(anvil),
+            database: self.database,
+            database_url,
+            http,
+        };
+        world.ready().await;
+        world
+    }
+}
+
+pub struct World {
+    talon: Mutex<Process>,
+    pub base: String,
+    folder: TempDir,
+    port: u16,
+    environment: Vec<(String, String)>,
+    pub anvil: tokio::sync::Mutex<Option<Anvil>>,
+    pub database: Database,
+    database_url: String,
+    pub http: reqwest::Client,
+}
+
+impl World {
+    pub fn on(database: Database) -> WorldDraft {
+        let environment = vec![("TALON_OPERATOR_EMAIL".into(), "operator@example.org".into()), (
+            "TALON_OPERATOR_PASSWORD".into(),
+            PASSWORD.into(),
+        )];
+        WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, environment }
+    }
+
+    pub fn call(&self, method: Method, path: &str, token: Option<&str>) -> Call {
+        Call::new(&self.http, &self.base, method, path, token)
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path, None)
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Call {
+        self.call(Method::POST, path, None).json(body)
+    }
+
+    /// Signs a person up, as the owner of an organisation of their own.
+    pub async fn owner(&self, name: &str) -> Person<'_> {
+        let email = format!("{name}@example.org");
+        let body = json!({"email": email, "password": PASSWORD, "display_name": name});
+        let answer = self.post("/v1/auth/signup", &body).expect(200, "access_token").await;
+        Person::new(self, email, answer["access_token"].as_str().unwrap().to_owned())
+    }
+
+    /// The chain.
+    pub async fn anvil(&self) -> tokio::sync::MappedMutexGuard<'_, Anvil> {
+        tokio::sync::MutexGuard::map(self.anvil.lock().await, |a| a.as_mut().expect("a world without a chain"))
+    }
+
+    /// A pool of its own on the database, to look into it, and to attack it.
+    pub async fn database(&self) -> AnyPool {
+        sqlx::any::install_default_drivers();
+        AnyPoolOptions::new().max_connections(2).connect(&self.database_url).await.unwrap()
+    }
+
+    /// Runs SQL of the test's own.
+    pub async fn sql(&self, text: &str) -> u64 {
+        let pool = self.database().await;
+        sqlx::query(AssertSqlSafe(text.to_owned())).execute(&pool).await.unwrap().rows_affected()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where Talon listens.
+    pub fn address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// What Talon has written so far.
+    pub fn said(&self) -> String {
+        self.talon.lock().unwrap().said()
+    }
+
+    /// SIGKILL to everything that belongs to Talon, at once.
+    pub fn kill(&self) {
+        self.talon.lock().unwrap().kill();
+    }
+
+    /// SIGTERM; the exit code.
+    pub fn end(&self) -> Option<i32> {
+        self.talon.lock().unwrap().end().code()
+    }
+
+    /// Starts Talon again on the same data.
+    pub async fn restart(&self) {
+        self.kill();
+        // Whoever held the port and the ledger is gone a moment later.
+        for _ in 0..200 {
+            *self.talon.lock().unwrap() = launch(self.folder.path(), self.port, &self.environment);
+            if self.is_ready().await {
+                return;
+            }
+        }
+        panic!("Talon does not start again:\n{}", self.said());
+    }
+
+    /// SIGKILL to the process that serves, and to it alone; its pid.
+    pub fn kill_worker(&self) -> Option<u32> {
+        let children = self.talon.lock().unwrap().children();
+        let worker = children.into_iter().find(|(_, line)| line.contains("--worker"))?.0;
+        signal(worker, "KILL");
+        Some(worker)
+    }
+
+    /// SIGKILL to the signer alone; its pid.
+    pub fn kill_signer(&self) -> Option<u32> {
+        let children = self.talon.lock().unwrap().children();
+        let signer = children.into_iter().find(|(_, line)| line.contains("signer"))?.0;
+        signal(signer, "KILL");
+        Some(signer)
+    }
+
+    /// SIGSTOP or SIGCONT to the process that looks after the others: while it stands still, what dies stays dead.
+    pub fn freeze_supervisor(&self, frozen: bool) {
+        signal(self.talon.lock().unwrap().id(), if frozen { "STOP" } else { "CONT" });
+    }
+
+    /// Stops the signer where it is, or lets it go on.
+    pub fn freeze_signer(&self, frozen: bool) {
+        let children = self.talon.lock().unwrap().children();
+        let signer = children.into_iter().find(|(_, line)| line.contains("signer")).expect("no signer").0;
+        signal(signer, if frozen { "STOP" } else { "CONT" });
+    }
+
+    /// The processes that belong to Talon.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        self.talon.lock().unwrap().children()
+    }
+
+    async fn ready(&self) {
+        if !self.is_ready().await {
+            panic!("Talon does not start:\n{}", self.said());
+        }
+    }
+
+    /// Whether it answers before it ends or patience does.
+    async fn is_ready(&self) -> bool {
+        for _ in 0..1200 {
+            let up = self.get("/v1/health/hsm").try_reply().await;
+            if up.is_some_and(|r| r.status == 200 && r.body["status"] == "ok") {
+                return true;
+            }
+            if self.talon.lock().unwrap().has_ended() {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        false
+    }
+}
+
+pub const PASSWORD: &str = "Correct-Horse-42!x";
+
+fn launch(folder: &Path, port: u16, environment: &[(String, String)]) -> Process {
+    let mut command = Command::new(parts::built("talon"));
+    command
+        .current_dir(folder)
+        .env("TALON_LISTEN", format!("127.0.0.1:{port}"))
+        .env("TALON_DATA", folder.join("data"))
+        .envs(environment.iter().map(|(k, v)| (k, v)));
+    Process::start(&mut command)
+}
+
+/// A fresh database on the run's PostgreSQL.
+async fn own_database() -> String {
+    let server = parts::postgres();
+    sqlx::any::install_default_drivers();
+    let name = format!("talon_{}_{}", std::process::id(), parts::free_port());
+    let pool = AnyPoolOptions::new().max_connections(1).connect(&format!("{server}/postgres")).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await.unwrap();
+    pool.close().await;
+    format!("{server}/{name}")
+}
+
+/// A SoftHSM2 token with Talon's keys on it.
+fn hsm(folder: &Path) -> Vec<(String, String)> {
+    let conf = parts::softhsm_token(folder).display().to_string();
+    let pairs = [
+        ("SOFTHSM2_CONF", conf),
+        ("TALON_KEYSTORE", "pkcs11".into()),
+        ("TALON_PKCS11_MODULE", parts::softhsm().display().to_string()),
+        ("TALON_PKCS11_TOKEN", "talon".into()),
+        ("TALON_PKCS11_PIN", parts::HSM_PIN.into()),
+    ];
+    pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+}

@@ -1,0 +1,117 @@
+//! The audit trail: complete, in one chain for each organisation, and free of secrets.
+
+use std::collections::BTreeSet;
+
+use domain::audit::{GENESIS, Hash, Row};
+use futures::future::join_all;
+use harness::{KEYS, World, both, json};
+use sqlx::Row as _;
+use sqlx::any::AnyRow;
+
+/// An organisation's events in order, after its chain was checked link by link.
+async fn chain(w: &World, org: &str) -> Vec<AnyRow> {
+    let pool = w.database().await;
+    let find = sqlx::query("SELECT * FROM audit_events WHERE org_id = $1 ORDER BY sequence").bind(org.to_owned());
+    let events = find.fetch_all(&pool).await.unwrap();
+    let (mut previous, mut hash): (String, Hash) = (String::new(), GENESIS);
+    for (n, event) in events.iter().enumerate() {
+        let text = |column: &str| event.get::<String, _>(column);
+        assert_eq!(event.get::<i64, _>("sequence"), i64::try_from(n).unwrap() + 1, "a gap in the chain");
+        assert_eq!(text("prev_event_id"), previous);
+        let (id, action, details, address) = (text("id"), text("action"), text("details"), text("ip_address"));
+        let row = Row {
+            sequence: event.get("sequence"),
+            id: &id,
+            org,
+            action: &action,
+            actor_type: &text("actor_type"),
+            actor_id: &text("actor_id"),
+            resource_type: &text("resource_type"),
+            resource_id: &text("resource_id"),
+            details: &details,
+            address: &address,
+            created_at: event.get("created_at"),
+        };
+        hash = row.hash(&hash);
+        assert_eq!(event.get::<Vec<u8>, _>("integrity_hash"), hash, "event {n}, {action}");
+        assert_eq!(address, "127.0.0.1", "{action}");
+        previous = id;
+    }
+    let head = sqlx::query("SELECT sequence, event_id, hash FROM audit_heads WHERE org_id = $1").bind(org.to_owned());
+    let head = head.fetch_one(&pool).await.unwrap();
+    assert_eq!(head.get::<i64, _>("sequence"), i64::try_from(events.len()).unwrap());
+    assert_eq!((head.get::<String, _>("event_id"), head.get::<Vec<u8>, _>("hash")), (previous, hash.to_vec()));
+    events
+}
+
+async fn org_of(w: &World, email: &str) -> String {
+    let find = sqlx::query_scalar("SELECT org_id FROM users WHERE email = $1").bind(email.to_owned());
+    find.fetch_one(&w.database().await).await.unwrap()
+}
+
+fn count(events: &[AnyRow], action: &str) -> usize {
+    events.iter().filter(|event| event.get::<String, _>("action") == action).count()
+}
+
+both! { with chain,
+    async fn every_change_and_every_read_is_on_the_trail(w: World) {
+        let ada = w.owner("ada").await;
+        w.post("/v1/auth/token", &json!({"email": ada.email, "password": "Wrong-Horse-42!x"})).expect(401, "").await;
+        let vault = ada.vault("main").await;
+        vault.put("db/password", "password", "hunter2-value").await;
+        vault.put_key("keys/local-signer", 0).await;
+        let bot = ada.agent("bot").intents().reads(&vault, "**").make().await;
+        bot.get(&vault.path("db/password")).expect(200, "hunter2").await;
+        bot.get(&vault.path("keys/local-signer")).expect(403, "").await;
+        let sent = bot.send(harness::ADDRESSES[1], "0.5").expect(201, "tx_hash").await;
+        ada.patch(&format!("/v1/agents/{}", bot.id), &json!({"description": "d"})).expect(200, "").await;
+        let rotated = ada.post(&format!("/v1/agents/{}/rotate-key", bot.id), &json!({})).expect(200, "ocv_").await;
+        ada.delete(&vault.path("db/password")).expect(204, "").await;
+        ada.delete(&format!("/v1/agents/{}", bot.id)).expect(204, "").await;
+        ada.delete(&format!("/v1/vaults/{}", vault.id)).expect(204, "").await;
+        ada.delete("/v1/auth/token").expect(204, "").await;
+
+        let events = chain(&w, &org_of(&w, &ada.email).await).await;
+        for (action, times) in [
+            ("user.signup", 1), ("auth.failure", 1), ("auth.success", 1), ("vault.create", 1), ("secret.write", 2),
+            ("agent.register", 1), ("policy.create", 1), ("secret.read", 1), ("transaction.submit", 1),
+            ("agent.update", 1), ("agent.rotate_key", 1), ("secret.delete", 1), ("agent.deactivate", 1),
+            ("vault.delete", 1), ("auth.revoke", 1),
+        ] {
+            assert_eq!(count(&events, action), times, "{action}");
+        }
+        let read = events.iter().find(|e| e.get::<String, _>("action") == "secret.read").unwrap();
+        assert_eq!(read.get::<String, _>("actor_id"), bot.id);
+        assert!(read.get::<String, _>("details").contains("db/password"));
+        let submit = events.iter().find(|e| e.get::<String, _>("action") == "transaction.submit").unwrap();
+        assert_eq!(submit.get::<String, _>("resource_id"), sent["id"].as_str().unwrap());
+
+        let all: String = events.iter().map(|e| e.get::<String, _>("details")).collect();
+        let new_key = rotated["api_key"].as_str().unwrap();
+        for secret in ["hunter2", harness::PASSWORD, "Wrong-Horse", &KEYS[0][2..], &bot.key, &bot.token, new_key, &ada.token] {
+            assert!(!all.contains(secret), "the trail holds a secret");
+            assert!(!w.said().contains(secret), "the log holds a secret: {secret}");
+        }
+    }
+}
+
+both! {
+    async fn one_chain_whatever_comes_at_once(w: World) {
+        let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
+        let (hers, other) = (ada.vault("main").await, eve.vault("main").await);
+        hers.put("a", "generic", "v").await;
+        other.put("a", "generic", "v").await;
+        let (path, theirs) = (hers.path("a"), other.path("a"));
+        let reads = join_all((0..40).map(|n| if n % 2 == 0 { ada.get(&path).reply() } else { eve.get(&theirs).reply() }));
+        let paths: Vec<String> = (0..10).map(|n| format!("p/{n}")).collect();
+        let writes = join_all(paths.iter().map(|path| hers.put(path, "generic", "v")));
+        let (reads, _) = tokio::join!(reads, writes);
+        assert!(reads.iter().all(|r| r.status == 200));
+        let events = chain(&w, &org_of(&w, &ada.email).await).await;
+        assert_eq!((count(&events, "secret.read"), count(&events, "secret.write")), (20, 11));
+        let events = chain(&w, &org_of(&w, &eve.email).await).await;
+        assert_eq!((count(&events, "secret.read"), count(&events, "secret.write")), (20, 1));
+        let ids: BTreeSet<String> = events.iter().map(|e| e.get("id")).collect();
+        assert_eq!(ids.len(), events.len());
+    }
+}

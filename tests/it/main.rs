@@ -1,0 +1,17 @@
+//! Talon as its users see it.
+#![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod agents;
+mod audit;
+mod bad_input;
+mod chaos;
+mod front;
+mod health;
+mod policies;
+mod process;
+mod secrets;
+mod sweeps;
+mod tampering;
+mod tokens;
+mod transactions;
+mod vaults;

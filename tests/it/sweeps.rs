@@ -1,0 +1,170 @@
+//! What holds for every operation that there is, now and later: the list comes from the OpenAPI document.
+
+use std::process::Command;
+
+use harness::{Call, Value, World, both, json};
+use reqwest::Method;
+
+const NOBODY: &str = "01890000-0000-7000-8000-000000000000";
+
+struct Operation {
+    id: String,
+    method: Method,
+    path: String,
+    public: bool,
+    /// Whether it takes a body.
+    body: bool,
+}
+
+impl Operation {
+    /// With placeholders filled in.
+    fn at(&self, vault: &str, agent: &str, other: &str) -> String {
+        let path = self.path.replace("{vault_id}", vault).replace("{agent_id}", agent).replace("{path}", "keys/a");
+        path.replace("{policy_id}", other).replace("{tx_id}", other).replace("{identifier}", "base")
+    }
+
+    fn call(&self, w: &World, path: &str, token: Option<&str>) -> Call {
+        let call = w.call(self.method.clone(), path, token);
+        if self.body { call.json(&json!({})) } else { call }
+    }
+
+    /// Whether the path names something that belongs to an organisation.
+    fn owned(&self) -> bool {
+        self.path.contains("{vault_id}") || self.path.contains("{agent_id}")
+    }
+}
+
+fn document() -> Value {
+    let output = Command::new(harness::built("talon")).arg("openapi").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn operations() -> Vec<Operation> {
+    let document = document();
+    let mut all = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            all.push(Operation {
+                id: operation["operationId"].as_str().unwrap().to_owned(),
+                method: method.to_uppercase().parse().unwrap(),
+                path: path.clone(),
+                public: operation["security"].as_array().is_none_or(Vec::is_empty),
+                body: operation.get("requestBody").is_some(),
+            });
+        }
+    }
+    all
+}
+
+#[test]
+fn the_document_has_every_operation_of_the_contract_so_far() {
+    assert!(document()["openapi"].as_str().unwrap().starts_with("3.1"));
+    let found: Vec<String> = operations().into_iter().map(|o| format!("{} {}", o.method, o.path)).collect();
+    for expected in [
+        "GET /v1/health", "GET /v1/health/hsm", "POST /v1/auth/signup", "POST /v1/auth/token", "DELETE /v1/auth/token",
+        "POST /v1/auth/agent-token", "GET /v1/auth/me", "POST /v1/vaults", "GET /v1/vaults", "GET /v1/vaults/{vault_id}",
+        "DELETE /v1/vaults/{vault_id}", "GET /v1/vaults/{vault_id}/secrets", "PUT /v1/vaults/{vault_id}/secrets/{path}",
+        "GET /v1/vaults/{vault_id}/secrets/{path}", "DELETE /v1/vaults/{vault_id}/secrets/{path}",
+        "POST /v1/vaults/{vault_id}/policies", "GET /v1/vaults/{vault_id}/policies",
+        "PUT /v1/vaults/{vault_id}/policies/{policy_id}", "DELETE /v1/vaults/{vault_id}/policies/{policy_id}",
+        "POST /v1/agents", "GET /v1/agents", "GET /v1/agents/me", "GET /v1/agents/{agent_id}",
+        "PATCH /v1/agents/{agent_id}", "DELETE /v1/agents/{agent_id}", "POST /v1/agents/{agent_id}/rotate-key",
+        "POST /v1/agents/{agent_id}/transactions", "GET /v1/agents/{agent_id}/transactions",
+        "GET /v1/agents/{agent_id}/transactions/{tx_id}", "GET /v1/chains", "GET /v1/chains/{identifier}",
+        "GET /.well-known/jwks.json",
+    ] {
+        assert!(found.iter().any(|f| f == expected), "{expected} is missing");
+    }
+}
+
+both! {
+    async fn without_a_token_nothing_but_what_is_public(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        let bot = ada.agent("bot").make().await;
+        for operation in operations() {
+            let path = operation.at(&vault.id, &bot.id, NOBODY);
+            let reply = operation.call(&w, &path, None).reply().await;
+            if operation.public {
+                assert_ne!(reply.status, 401, "{} is public", operation.id);
+            } else {
+                assert_eq!(reply.headers.get("www-authenticate").map(String::as_str), Some("Bearer"), "{}", operation.id);
+                reply.expect(401, "needs a token");
+                operation.call(&w, &path, Some("x.y.z")).expect(401, "not valid").await;
+                operation.call(&w, &path, Some("ocv_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")).expect(401, "").await;
+            }
+        }
+    }
+}
+
+both! {
+    async fn another_organisations_things_are_not_there(w: World) {
+        let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
+        let vault = ada.vault("main").await;
+        vault.put("keys/a", "generic", "v").await;
+        let bot = ada.agent("bot").make().await;
+        let policy = vault.allow(&bot.id, "keys/a", &["read"]).await;
+        let spy = eve.agent("spy").intents().make().await;
+        for operation in operations().iter().filter(|o| !o.public && o.owned()) {
+            let theirs = operation.at(&vault.id, &bot.id, policy["id"].as_str().unwrap());
+            let nobodys = operation.at(NOBODY, NOBODY, NOBODY);
+            for token in [&eve.token, &spy.token] {
+                let there = operation.call(&w, &theirs, Some(token)).expect(404, "No such").await;
+                let nowhere = operation.call(&w, &nobodys, Some(token)).expect(404, "No such").await;
+                assert_eq!(there, nowhere, "{} tells that it exists", operation.id);
+            }
+            operation.call(&w, &operation.at("x", "x", "x"), Some(&eve.token)).expect(400, "must be a UUID").await;
+        }
+        // And nothing happened to it.
+        bot.get(&vault.path("keys/a")).expect(200, "v").await;
+    }
+}
+
+both! {
+    async fn an_agent_without_rights_gets_none_from_any_operation(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        vault.put("keys/a", "generic", "v").await;
+        let (bot, other) = (ada.agent("bot").intents().make().await, ada.agent("other").make().await);
+        let policy = vault.allow(&other.id, "keys/a", &["read"]).await;
+        for operation in operations().iter().filter(|o| !o.public && o.owned()) {
+            let path = operation.at(&vault.id, &other.id, policy["id"].as_str().unwrap());
+            let reply = operation.call(&w, &path, Some(&bot.token)).reply().await;
+            assert!([403, 404].contains(&reply.status), "{}: {} {}", operation.id, reply.status, reply.text);
+        }
+        other.get(&vault.path("keys/a")).expect(200, "v").await;
+    }
+}
+
+both! {
+    async fn every_address_has_its_methods_and_no_others(w: World) {
+        let all = operations();
+        for operation in &all {
+            let path = operation.at(NOBODY, NOBODY, NOBODY);
+            for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+                if all.iter().any(|o| o.at(NOBODY, NOBODY, NOBODY) == path && o.method == method) {
+                    continue;
+                }
+                let reply = w.call(method.clone(), &path, None).reply().await;
+                assert_eq!(reply.status, 405, "{method} {path}: {}", reply.text);
+                assert_eq!(reply.body["status"], 405, "{}", reply.text);
+                assert!(reply.headers.contains_key("allow"), "{method} {path}");
+            }
+        }
+    }
+}
+
+both! {
+    async fn answers_are_not_cached_and_not_guessed_at(w: World) {
+        let ada = w.owner("ada").await;
+        for operation in operations() {
+            // The one that ends the token that the others need.
+            let token = if operation.id == "revokeToken" { ada.agent("bot").make().await.token } else { ada.token.clone() };
+            let reply = operation.call(&w, &operation.at(NOBODY, NOBODY, NOBODY), Some(&token)).reply().await;
+            let header = |name: &str| reply.headers.get(name).map(String::as_str);
+            assert_eq!((header("cache-control"), header("x-content-type-options")), (Some("no-store"), Some("nosniff")), "{}", operation.id);
+            assert!(reply.status < 500, "{}: {}", operation.id, reply.text);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Signing up, logging in, tokens: got, used, ended.
+
+use harness::{both, json};
+
+both! {
+    async fn a_person_signs_up_logs_in_and_reads_their_profile(w: World) {
+        let ada = w.owner("ada").await;
+        let me = ada.get("/v1/auth/me").expect(200, "ada@example.org").await;
+        assert_eq!((&me["role"], &me["totp_enabled"], &me["auth_method"]), (&json!("owner"), &json!(false), &json!("password")));
+        let login = json!({"email": " ADA@example.org ", "password": "Correct-Horse-42!x"});
+        let answer = w.post("/v1/auth/token", &login).expect(200, "access_token").await;
+        assert_eq!((&answer["token_type"], &answer["expires_in"]), (&json!("Bearer"), &json!(900)));
+        let token = answer["access_token"].as_str().unwrap();
+        w.call(reqwest::Method::GET, "/v1/auth/me", Some(token)).expect(200, "ada").await;
+    }
+}
+
+both! {
+    async fn bad_credentials_are_refused_alike(w: World) {
+        w.owner("ada").await;
+        let login = |email: &str, password: &str| json!({"email": email, "password": password});
+        w.post("/v1/auth/token", &login("ada@example.org", "Wrong-Horse-42!x")).expect(401, "Wrong email or password.").await;
+        w.post("/v1/auth/token", &login("eve@example.org", "Wrong-Horse-42!x")).expect(401, "Wrong email or password.").await;
+        let weak = json!({"email": "eve@example.org", "password": "weak"});
+        w.post("/v1/auth/signup", &weak).expect(400, "password: needs at least 12 characters").await;
+        let taken = json!({"email": "Ada@example.org", "password": "Correct-Horse-42!x"});
+        w.post("/v1/auth/signup", &taken).expect(409, "has an account").await;
+        let odd = json!({"email": "not an email", "password": "Correct-Horse-42!x"});
+        w.post("/v1/auth/signup", &odd).expect(400, "email:").await;
+    }
+}
+
+both! {
+    async fn tokens_that_are_not_ours_are_refused(w: World) {
+        let ada = w.owner("ada").await;
+        let good = &ada.token;
+        let (header, rest) = good.split_once('.').unwrap();
+        let (claims, signature) = rest.split_once('.').unwrap();
+        let encode = |text: &str| {
+            use base64::Engine as _;
+            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
+        };
+        let none = format!("{}.{claims}.", encode(r#"{"alg":"none","typ":"JWT"}"#));
+        let hs256 = format!("{}.{claims}.{signature}", encode(r#"{"alg":"HS256","typ":"JWT"}"#));
+        let other = format!("{header}.{}.{signature}", encode(r#"{"sub":"user:0"}"#));
+        for bad in ["x", "a.b.c", none.as_str(), hs256.as_str(), other.as_str(), &good[..good.len() - 2]] {
+            w.call(reqwest::Method::GET, "/v1/auth/me", Some(bad)).expect(401, "not valid").await;
+        }
+        w.get("/v1/auth/me").expect(401, "needs a token").await;
+        w.get("/v1/auth/me").header("authorization", "Basic eDp5").expect(401, "needs a token").await;
+    }
+}
+
+both! {
+    async fn a_revoked_token_is_refused_and_others_live_on(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").make().await;
+        let second = bot.fresh_token().await;
+        bot.delete("/v1/auth/token").expect(204, "").await;
+        bot.get("/v1/agents/me").expect(401, "revoked").await;
+        w.call(reqwest::Method::GET, "/v1/agents/me", Some(&second)).expect(200, "bot").await;
+        w.restart().await;
+        bot.get("/v1/agents/me").expect(401, "revoked").await;
+    }
+}
+
+both! {
+    async fn an_agents_key_is_exchanged_by_id_by_itself_or_used_directly(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").set("token_ttl_seconds", 120).make().await;
+        assert!(bot.key.starts_with("ocv_") && bot.key.len() == 47, "{}", bot.key.len());
+        let by_key = w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(200, "access_token").await;
+        assert_eq!(by_key["expires_in"], 120);
+        w.call(reqwest::Method::GET, "/v1/agents/me", Some(&bot.key)).expect(200, "bot").await;
+        let wrong = format!("{}{}", &bot.key[..46], if bot.key.ends_with('A') { "B" } else { "A" });
+        w.post("/v1/auth/agent-token", &json!({"agent_id": bot.id, "api_key": wrong})).expect(401, "Wrong agent or key").await;
+        w.post("/v1/auth/agent-token", &json!({"api_key": wrong})).expect(401, "Wrong agent or key").await;
+        w.call(reqwest::Method::GET, "/v1/agents/me", Some(&wrong)).expect(401, "Wrong agent or key").await;
+        w.post("/v1/auth/agent-token", &json!({"agent_id": bot.id})).expect(400, "api_key").await;
+    }
+}
+
+both! {
+    async fn rotating_and_deactivating_end_keys_and_tokens_at_once(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").make().await;
+        w.call(reqwest::Method::GET, "/v1/agents/me", Some(&bot.key)).expect(200, "bot").await;
+        let path = format!("/v1/agents/{}", bot.id);
+        let rotated = ada.post(&format!("{path}/rotate-key"), &json!({})).expect(200, "ocv_").await;
+        bot.get("/v1/agents/me").expect(401, "").await;
+        w.call(reqwest::Method::GET, "/v1/agents/me", Some(&bot.key)).expect(401, "").await;
+        w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(401, "").await;
+        let new_key = rotated["api_key"].as_str().unwrap();
+        let token = w.post("/v1/auth/agent-token", &json!({"api_key": new_key})).expect(200, "access_token").await;
+        let token = token["access_token"].as_str().unwrap();
+        ada.delete(&path).expect(204, "").await;
+        w.call(reqwest::Method::GET, "/v1/agents/me", Some(token)).expect(401, "").await;
+        w.post("/v1/auth/agent-token", &json!({"api_key": new_key})).expect(401, "").await;
+        ada.get(&path).expect(200, r#""is_active":false"#).await;
+    }
+}
