@@ -20,6 +20,15 @@ pub fn built(name: &str) -> PathBuf {
     path
 }
 
+/// `talon`, without what the environment of the tests says of other Talons.
+pub fn talon() -> Command {
+    let mut command = Command::new(built("talon"));
+    for (key, _) in std::env::vars().filter(|(key, _)| key.starts_with("TALON_")) {
+        command.env_remove(key);
+    }
+    command
+}
+
 pub fn anvil() -> PathBuf {
     let path = environment("TALON_TEST_ANVIL").map(PathBuf::from).or_else(|| on_path("anvil"));
     path.filter(|p| p.exists()).expect("anvil is missing: tests/run installs it (npm install @foundry-rs/anvil-linux-amd64)")

@@ -1,7 +1,6 @@
 //! One Talon with its database, its signer and, where a test wants it, a chain.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -88,6 +87,7 @@ impl WorldDraft {
         };
         if self.keystore == Keystore::Hsm {
             environment.extend(hsm(folder.path()));
+            make_root_keys(folder.path(), &environment);
         }
         let port = parts::free_port();
         let http = parts::http();
@@ -260,7 +260,7 @@ impl World {
 pub const PASSWORD: &str = "Correct-Horse-42!x";
 
 fn launch(folder: &Path, port: u16, environment: &[(String, String)]) -> Process {
-    let mut command = Command::new(parts::built("talon"));
+    let mut command = parts::talon();
     command
         .current_dir(folder)
         .env("TALON_LISTEN", format!("127.0.0.1:{port}"))
@@ -280,7 +280,15 @@ async fn own_database() -> String {
     format!("{server}/{name}")
 }
 
-/// A SoftHSM2 token with Talon's keys on it.
+/// What an operator does once for an HSM.
+fn make_root_keys(folder: &Path, environment: &[(String, String)]) {
+    let mut command = parts::talon();
+    command.args(["signer", "init", "--data"]).arg(folder.join("data/signer"));
+    let made = command.envs(environment.iter().map(|(k, v)| (k, v))).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+/// A SoftHSM2 token for Talon, and the configuration that names it.
 fn hsm(folder: &Path) -> Vec<(String, String)> {
     let conf = parts::softhsm_token(folder).display().to_string();
     let pairs = [

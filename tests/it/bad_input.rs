@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Person, Reply, World, both, json};
+use harness::{Person, Reply, both, json};
 use reqwest::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 

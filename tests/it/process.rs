@@ -9,7 +9,7 @@ use harness::{Database, Process, World, both, json};
 
 /// Starts Talon where it must not start. What it said; its exit code is not 0.
 fn refused(folder: &Path, environment: &[(&str, &str)]) -> String {
-    let mut command = Command::new(harness::built("talon"));
+    let mut command = harness::talon();
     let listen = format!("127.0.0.1:{}", harness::free_port());
     command.current_dir(folder).env("TALON_LISTEN", listen).env("TALON_DATA", folder.join("data"));
     command.envs(environment.iter().copied());
@@ -38,8 +38,8 @@ fn a_configuration_that_can_not_work_is_refused_by_name() {
     explains(&refused(folder.path(), &[("TALON_LISTEN", "hunter2")]), "TALON_");
     explains(&refused(folder.path(), &[("TALON_SIGNER", "tcp:1")]), "signer");
     explains(&refused(folder.path(), &[("TALON_DATA", "/proc/nowhere")]), "/proc/nowhere");
-    explains(&refused(folder.path(), &[("TALON_DATABASE_URL", "postgres://nobody:hunter2@127.0.0.1:1/x")]), "database");
     let said = refused(folder.path(), &[("TALON_DATABASE_URL", "postgres://nobody:hunter2@127.0.0.1:1/x")]);
+    explains(&said, "PostgreSQL");
     assert!(!said.contains("hunter2"), "{said}");
 }
 
@@ -63,21 +63,32 @@ fn a_data_folder_of_a_newer_version_and_a_broken_database() {
     explains(&refused(folder.path(), &[]), "database");
 }
 
+fn hsm(conf: &str, module: &str, label: &str, pin: &str) -> [(&'static str, String); 5] {
+    [
+        ("SOFTHSM2_CONF", conf.to_owned()),
+        ("TALON_KEYSTORE", "pkcs11".to_owned()),
+        ("TALON_PKCS11_MODULE", module.to_owned()),
+        ("TALON_PKCS11_TOKEN", label.to_owned()),
+        ("TALON_PKCS11_PIN", pin.to_owned()),
+    ]
+}
+
 #[test]
 fn an_hsm_that_can_not_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let conf = harness::softhsm_token(folder.path()).display().to_string();
     let module = harness::softhsm().display().to_string();
     let with = |module: &str, label: &str, pin: &str| {
-        let environment = [
-            ("SOFTHSM2_CONF", conf.as_str()),
-            ("TALON_KEYSTORE", "pkcs11"),
-            ("TALON_PKCS11_MODULE", module),
-            ("TALON_PKCS11_TOKEN", label),
-            ("TALON_PKCS11_PIN", pin),
-        ];
-        refused(folder.path(), &environment)
+        let environment = hsm(&conf, module, label, pin);
+        refused(folder.path(), &environment.each_ref().map(|(key, value)| (*key, value.as_str())))
     };
+    explains(&with(&module, "talon", harness::HSM_PIN), "talon-signer init");
+    let mut init = harness::talon();
+    init.args(["signer", "init", "--data"]).arg(folder.path().join("data/signer"));
+    init.envs(hsm(&conf, &module, "talon", harness::HSM_PIN));
+    assert!(init.status().unwrap().success());
+    // Not twice: what the first keys sealed would be lost.
+    assert!(!init.status().unwrap().success());
     explains(&with("/nowhere/module.so", "talon", harness::HSM_PIN), "/nowhere/module.so");
     explains(&with(&module, "unknown", harness::HSM_PIN), "unknown");
     let said = with(&module, "talon", "hunter2");

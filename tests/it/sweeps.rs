@@ -1,7 +1,5 @@
 //! What holds for every operation that there is, now and later: the list comes from the OpenAPI document.
 
-use std::process::Command;
-
 use harness::{Call, Value, World, both, json};
 use reqwest::Method;
 
@@ -35,7 +33,7 @@ impl Operation {
 }
 
 fn document() -> Value {
-    let output = Command::new(harness::built("talon")).arg("openapi").output().unwrap();
+    let output = harness::talon().arg("openapi").output().unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -246,8 +246,9 @@ both! {
                     6e6f60f01b60445260646000fd".replace(' ', "");
         w.anvil().await.ask("anvil_setCode", json!([contract, code])).await;
         let call = |extra: bool| json!({"to": contract, "value": "0", "chain": "local", "gas_limit": 100_000, "simulate_first": extra});
-        let refused = bot.submit(&call(true)).expect(422, "simulation fails").await;
-        assert!(refused["detail"].as_str().unwrap().contains("no"), "{refused}");
+        let refused = bot.submit(&call(true)).reply().await;
+        assert_eq!((refused.status, &refused.body["status"]), (422, &json!("simulation_failed")), "{}", refused.text);
+        assert!(refused.body["error_message"].as_str().unwrap().contains("no"), "{}", refused.text);
         let sent = bot.submit(&call(false)).expect(201, "").await;
         bot.until(sent["id"].as_str().unwrap(), "reverted").await;
         assert_eq!(w.anvil().await.nonce(ADDRESSES[0]).await, 1);

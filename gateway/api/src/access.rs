@@ -3,9 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use domain::access::{
-    self, AgentAction, AgentFacts, OrgAction, Permit, SecretAction, SecretAt, VaultAction,
-};
+use domain::access::{self, AgentAction, AgentFacts, OrgAction, Permit, SecretAction, SecretAt, VaultAction};
 use domain::{AgentId, Error, OrMissing as _, OrgId, PrincipalId, Result, SecretPath, UserId, VaultId};
 use store::vaults::Vault;
 

@@ -55,7 +55,11 @@ const BAD_TOKEN: &str = "The token is not valid, has expired or was revoked. Get
 
 /// # Errors
 /// `Unauthenticated`, whatever is wrong with the token; the log says what.
-pub async fn caller(gateway: &Gateway, headers: &HeaderMap, address: Option<std::net::IpAddr>) -> Result<Caller> {
+pub async fn caller(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    address: Option<std::net::IpAddr>,
+) -> Result<Caller> {
     let bearer = bearer(headers)?;
     let token = if bearer.expose().starts_with("ocv_") {
         agent_token::exchanged(gateway, &bearer, address).await?

@@ -79,7 +79,8 @@ impl Cx {
         request: impl AsyncFnOnce(
             &SignerClient,
             signer_protocol::Context,
-        ) -> Result<Result<T, signer_protocol::Refusal>, signer_protocol::RpcError>,
+        )
+            -> Result<Result<T, signer_protocol::Refusal>, signer_protocol::RpcError>,
     ) -> Result<T> {
         self.gateway.signer.call(request).await.map_err(refusal::error)
     }
@@ -99,8 +100,10 @@ impl Cx {
 
     /// The audit event of a value that is about to be read.
     pub fn read_event(&self, resource: String, details: Map<String, Value>) -> Result<Event> {
-        let (action, kind) =
-            self.route.audit.ok_or_else(|| Error::internal(format!("{} names no audit event", self.route.id)))?;
+        let (action, kind) = self
+            .route
+            .audit
+            .ok_or_else(|| Error::internal(format!("{} names no audit event", self.route.id)))?;
         let principal = self.caller()?.principal();
         let draft = self.event(action, kind, Some(principal.id), Some(principal.org));
         Ok(Event { details, resource: (kind, resource), ..draft.into_event(principal.org) })

@@ -115,13 +115,21 @@ fn content_type(headers: &HeaderMap) -> Result<()> {
     if essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json") {
         Ok(())
     } else {
-        Err(Error::new(Kind::UnsupportedMediaType, "Send the body as JSON, with Content-Type: application/json."))
+        Err(Error::new(
+            Kind::UnsupportedMediaType,
+            "Send the body as JSON, with Content-Type: application/json.",
+        ))
     }
 }
 
 fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
-    let text = std::str::from_utf8(bytes)
-        .map_err(|e| Error::new(Kind::Invalid, format!("The body is not UTF-8 at byte {}.", e.valid_up_to())))?;
+    let text = std::str::from_utf8(bytes).map_err(|e| {
+        Error::new(Kind::Invalid, format!("The body is not UTF-8 at byte {}.", e.valid_up_to()))
+    })?;
+    // serde would take a list for the fields in their order.
+    if text.trim_start().starts_with('[') {
+        return Err(Error::invalid("body", "must be an object"));
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -153,9 +161,10 @@ fn explain(path: &str, error: &serde_json::Error) -> Error {
                 _ => Error::invalid(&field, format!("{} ({place})", rule(&error.to_string()))),
             }
         }
-        _ if error.to_string().starts_with("recursion limit") => {
-            Error::new(Kind::Invalid, format!("The body is nested deeper than {MAX_DEPTH} levels at {place}."))
-        }
+        _ if error.to_string().starts_with("recursion limit") => Error::new(
+            Kind::Invalid,
+            format!("The body is nested deeper than {MAX_DEPTH} levels at {place}."),
+        ),
         _ => {
             let field = field(path, "body");
             Error::new(Kind::Invalid, format!("{field}: the body is not valid JSON at {place}."))
@@ -177,7 +186,10 @@ fn rule(message: &str) -> String {
     if let Some((_, expected)) = message.split_once(", expected ") {
         return format!("must be {expected}");
     }
-    if message.starts_with("missing field") || message.starts_with("duplicate field") || message.contains("must ") {
+    if message.starts_with("missing field")
+        || message.starts_with("duplicate field")
+        || message.contains("must ")
+    {
         return message.to_owned();
     }
     "has a value that is not allowed here".to_owned()
@@ -246,7 +258,9 @@ impl<'de> Deserialize<'de> for NothingElse {
                 while let Some((key, value)) = map.next_entry::<String, Value>()? {
                     if says_something(&value) {
                         let key: String = key.chars().filter(|c| !c.is_control()).take(40).collect();
-                        return Err(serde::de::Error::custom(format!("{key} must be left out: it is not known here")));
+                        return Err(serde::de::Error::custom(format!(
+                            "{key} must be left out: it is not known here"
+                        )));
                     }
                 }
                 Ok(NothingElse)
@@ -310,7 +324,9 @@ mod tests {
             assert!(error.detail().contains(expected), "{json}: {error}");
             assert!(!error.to_string().contains("hunter2"), "{json}: {error}");
         }
-        assert!(body::<Sample>(br#"{"count": 1, "shroud_enabled": false, "x": null, "y": [], "z": ""}"#).is_ok());
+        assert!(
+            body::<Sample>(br#"{"count": 1, "shroud_enabled": false, "x": null, "y": [], "z": ""}"#).is_ok()
+        );
         assert!(body::<Sample>(b"{\"count\": \xff}").unwrap_err().detail().contains("UTF-8"));
         let deep = format!(r#"{{"count": 1, "x": {}1{}}}"#, "[".repeat(500), "]".repeat(500));
         assert!(body::<Sample>(deep.as_bytes()).unwrap_err().detail().contains("nested"));
@@ -324,6 +340,9 @@ mod tests {
             x: Patch<u32>,
         }
         let x = |json: &str| body::<P>(json.as_bytes()).unwrap().x;
-        assert_eq!((x("{}"), x(r#"{"x":null}"#), x(r#"{"x":5}"#)), (Patch::Keep, Patch::Clear, Patch::Set(5)));
+        assert_eq!(
+            (x("{}"), x(r#"{"x":null}"#), x(r#"{"x":5}"#)),
+            (Patch::Keep, Patch::Clear, Patch::Set(5))
+        );
     }
 }

@@ -90,7 +90,8 @@ impl Gateway {
     /// Who the signer is, asked once.
     pub(crate) async fn signer_info(&self) -> Result<&(Info, DecodingKey)> {
         let ask = async {
-            let info = self.signer.ask(async |signer, cx| signer.info(cx).await).await.map_err(refusal::error)?;
+            let info =
+                self.signer.ask(async |signer, cx| signer.info(cx).await).await.map_err(refusal::error)?;
             let key = authenticate::decoding_key(&info.token_public_key.0)?;
             Ok((info, key))
         };

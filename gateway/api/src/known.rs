@@ -64,14 +64,20 @@ impl Known {
     }
 
     /// A principal's record, or `None` if there is no such principal in the organisation.
-    pub async fn principal(&self, store: &Store, id: PrincipalId, org: OrgId) -> Result<Option<Arc<KnownPrincipal>>> {
+    pub async fn principal(
+        &self,
+        store: &Store,
+        id: PrincipalId,
+        org: OrgId,
+    ) -> Result<Option<Arc<KnownPrincipal>>> {
         let look_up = async {
             let record = match id {
                 PrincipalId::User(user) => store::users::facts(store, user).await?.map(|u| u.record),
                 PrincipalId::Agent(agent) => store::agents::facts(store, agent).await?.map(|a| a.record),
             };
             let record = record.ok_or_else(|| Error::missing("principal"))?;
-            let principal = record.peek().map_err(|e| Error::internal(format!("{id}'s record is damaged: {e}")))?;
+            let principal =
+                record.peek().map_err(|e| Error::internal(format!("{id}'s record is damaged: {e}")))?;
             Ok::<_, Error>(Arc::new(KnownPrincipal { record, principal }))
         };
         let found = optional(self.principals.try_get_with(id, look_up).await)?;

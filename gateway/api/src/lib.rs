@@ -19,7 +19,7 @@ mod registry;
 
 pub use catalog::Entry;
 pub use cx::Cx;
-pub use ops::setup::PAGE as SETUP_PAGE;
 pub use gateway::{Gateway, Parts, Settings};
+pub use ops::setup::PAGE as SETUP_PAGE;
 pub use pipeline::{Inbound, Outbound};
 pub use problem::problem;

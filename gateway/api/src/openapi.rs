@@ -51,7 +51,11 @@ fn operation(entry: &Entry, shapes: catalog::Shapes, schemas: &mut schemars::Sch
         .placeholders
         .iter()
         .map(|name| {
-            let schema = if name.ends_with("_id") { json!({"type": "string", "format": "uuid"}) } else { json!({"type": "string"}) };
+            let schema = if name.ends_with("_id") {
+                json!({"type": "string", "format": "uuid"})
+            } else {
+                json!({"type": "string"})
+            };
             json!({ "name": name, "in": "path", "required": true, "schema": schema })
         })
         .collect();
@@ -64,7 +68,8 @@ fn operation(entry: &Entry, shapes: catalog::Shapes, schemas: &mut schemars::Sch
         if entry.route.method == Method::GET {
             parameters.extend(query_parameters(input, schemas));
         } else {
-            operation["requestBody"] = json!({ "required": true, "content": { "application/json": { "schema": input } } });
+            operation["requestBody"] =
+                json!({ "required": true, "content": { "application/json": { "schema": input } } });
         }
     }
     if !parameters.is_empty() {
@@ -87,5 +92,8 @@ fn query_parameters(schema: schemars::Schema, schemas: &schemars::SchemaGenerato
     let name = schema["$ref"].as_str().and_then(|r| r.rsplit('/').next());
     let object = name.and_then(|n| schemas.definitions().get(n)).cloned().unwrap_or(schema);
     let fields = object["properties"].as_object().cloned().unwrap_or_default();
-    fields.into_iter().map(|(name, schema)| json!({ "name": name, "in": "query", "schema": schema })).collect()
+    fields
+        .into_iter()
+        .map(|(name, schema)| json!({ "name": name, "in": "query", "schema": schema }))
+        .collect()
 }

@@ -27,7 +27,13 @@ pub struct Route {
 }
 
 impl Route {
-    pub const fn new(id: &'static str, method: Method, path: &'static str, status: u16, summary: &'static str) -> Self {
+    pub const fn new(
+        id: &'static str,
+        method: Method,
+        path: &'static str,
+        status: u16,
+        summary: &'static str,
+    ) -> Self {
         Self { id, summary, method, path, status, audit: None }
     }
 
@@ -38,17 +44,36 @@ impl Route {
     }
 }
 
-/// One operation of the API.
+/// One operation of the API:
 ///
-/// ```compile_fail
-/// # use api::operation::*;
-/// struct NoAccess;
-/// impl Operation for NoAccess {
-///     const ROUTE: Route = Route::new("x", http::Method::GET, "/x", 200, "x");
+/// ```
+/// use talon_api::operation::{Operation, Reply, Route};
+/// struct Hello;
+/// impl Operation for Hello {
+///     const ROUTE: Route = Route::new("hello", http::Method::GET, "/v1/hello", 200, "Says hello.");
 ///     type Path = ();
 ///     type Params = ();
-///     type Output = ();
-///     async fn run(_: &api::Cx, _: (), _: (), _: ()) -> domain::Result<Reply<()>> { Ok(Reply::of(())) }
+///     type Output = String;
+///     type Access = talon_api::access::Public;
+///     async fn run(_: &talon_api::Cx, _: (), _: (), _: ()) -> domain::Result<Reply<String>> {
+///         Ok(Reply::of("hello".to_owned()))
+///     }
+/// }
+/// ```
+///
+/// The same without its access does not build:
+///
+/// ```compile_fail
+/// use talon_api::operation::{Operation, Reply, Route};
+/// struct Hello;
+/// impl Operation for Hello {
+///     const ROUTE: Route = Route::new("hello", http::Method::GET, "/v1/hello", 200, "Says hello.");
+///     type Path = ();
+///     type Params = ();
+///     type Output = String;
+///     async fn run(_: &talon_api::Cx, _: (), _: (), _: ()) -> domain::Result<Reply<String>> {
+///         Ok(Reply::of("hello".to_owned()))
+///     }
 /// }
 /// ```
 pub trait Operation: Sized + 'static {

@@ -34,7 +34,9 @@ impl Hasher {
             let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(32)).map_err(Error::internal)?;
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
             let mut output = vec![0; 32];
-            argon2.hash_password_into(password.expose().as_bytes(), &salt, &mut output).map_err(Error::internal)?;
+            argon2
+                .hash_password_into(password.expose().as_bytes(), &salt, &mut output)
+                .map_err(Error::internal)?;
             Ok(Secret::from(output))
         })
         .await

@@ -8,11 +8,11 @@ use domain::{Error, RequestId, Result};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::Instrument as _;
 
+use crate::authenticate;
 use crate::catalog::Entry;
 use crate::cx::Cx;
 use crate::gateway::Gateway;
 use crate::problem::problem;
-use crate::authenticate;
 
 /// A request, without the door that it came through.
 pub struct Inbound {

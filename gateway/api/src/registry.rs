@@ -25,8 +25,10 @@ impl Registry {
     /// Seeds the registry on a first start; chains that are there stay as they are.
     pub async fn start(store: &Store, nodes: Nodes, settings: &Settings, now: Time) -> Result<Self> {
         let known = store::chains::list(store).await?;
-        let missing: Vec<_> =
-            chains::registry::seeds().into_iter().filter(|s| known.iter().all(|c| c.chain_id != s.chain_id)).collect();
+        let missing: Vec<_> = chains::registry::seeds()
+            .into_iter()
+            .filter(|s| known.iter().all(|c| c.chain_id != s.chain_id))
+            .collect();
         if known.is_empty() {
             let mut tx = store.begin().await?;
             for seed in missing {

@@ -7,7 +7,24 @@ use std::net::IpAddr;
 use crate::policy::{Permission, Policy};
 use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
 
-/// Leave to do `A` to the resource `R`, for one principal, now.
+/// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
+///
+/// ```
+/// # use talon_domain::access::{Permit, ReadSecret, SecretAt};
+/// fn reveal(may: &Permit<ReadSecret, SecretAt>) -> &SecretAt {
+///     may.on()
+/// }
+/// ```
+///
+/// Nobody makes one but this module:
+///
+/// ```compile_fail
+/// # use talon_domain::access::{Permit, ReadSecret, SecretAt};
+/// # use talon_domain::{OrgId, PrincipalId, UserId};
+/// fn forge(on: SecretAt) -> Permit<ReadSecret, SecretAt> {
+///     Permit { org: OrgId::new(), by: PrincipalId::User(UserId::new()), on, action: std::marker::PhantomData }
+/// }
+/// ```
 pub struct Permit<A, R> {
     org: OrgId,
     by: PrincipalId,
@@ -227,8 +244,7 @@ pub fn vault<A: VaultAction>(
     if may { Ok(Permit::new(subject, vault.id)) } else { Err(Error::forbidden(VAULT_REFUSED)) }
 }
 
-const VAULT_REFUSED: &str =
-    "You may not do this with this vault. Owners, admins and its creator may; ask one of them, or for a policy.";
+const VAULT_REFUSED: &str = "You may not do this with this vault. Owners, admins and its creator may; ask one of them, or for a policy.";
 
 /// Decides on something done in the caller's own organisation.
 ///
@@ -310,7 +326,11 @@ mod tests {
     fn case() -> Case {
         let org = OrgId::new();
         let creator = PrincipalId::User(UserId::new());
-        Case { org, id: PrincipalId::Agent(AgentId::new()), vault: VaultFacts { id: VaultId::new(), org, creator } }
+        Case {
+            org,
+            id: PrincipalId::Agent(AgentId::new()),
+            vault: VaultFacts { id: VaultId::new(), org, creator },
+        }
     }
 
     fn policy(case: &Case, pattern: &str, permissions: &[Permission]) -> Policy {
@@ -356,9 +376,13 @@ mod tests {
         let scopes = [PathGlob::parse("s", "keys/**").unwrap()];
         let open = subject(&case, &[], &[]);
         assert!(secret::<ReadSecret>(&open, &case.vault, &[], path("any")).is_ok());
-        assert!(secret::<ReadSecret>(&subject(&case, &elsewhere, &[]), &case.vault, &[], path("any")).is_err());
+        assert!(
+            secret::<ReadSecret>(&subject(&case, &elsewhere, &[]), &case.vault, &[], path("any")).is_err()
+        );
         assert!(secret::<ReadSecret>(&subject(&case, &[], &scopes), &case.vault, &[], path("any")).is_err());
-        assert!(secret::<ReadSecret>(&subject(&case, &[], &scopes), &case.vault, &[], path("keys/a")).is_ok());
+        assert!(
+            secret::<ReadSecret>(&subject(&case, &[], &scopes), &case.vault, &[], path("keys/a")).is_ok()
+        );
     }
 
     #[test]

@@ -60,7 +60,10 @@ impl Error {
 
     /// `missing("vault")`: no such thing, or none that the caller may know of.
     pub fn missing(what: &str) -> Self {
-        Self::new(Kind::Missing, format!("No such {what}. Check the id or path, and that it belongs to your organisation."))
+        Self::new(
+            Kind::Missing,
+            format!("No such {what}. Check the id or path, and that it belongs to your organisation."),
+        )
     }
 
     pub fn conflict(detail: impl Into<String>) -> Self {
@@ -77,8 +80,11 @@ impl Error {
 
     /// Something broke on our side. The cause is for the log; the caller gets a generic text.
     pub fn internal(cause: impl fmt::Display) -> Self {
-        Self::new(Kind::Internal, "Something went wrong on the server. The log has the details under this request's id.")
-            .because(cause)
+        Self::new(
+            Kind::Internal,
+            "Something went wrong on the server. The log has the details under this request's id.",
+        )
+        .because(cause)
     }
 
     /// Adds what only the log may say.

@@ -20,14 +20,20 @@ impl Wei {
     /// # Errors
     /// `Invalid`, naming `field`.
     pub fn parse_ether(field: &str, text: &str) -> Result<Self> {
-        let bad = || Error::invalid(field, "must be decimal ether such as \"0.5\", with at most 18 decimal places");
+        let bad =
+            || Error::invalid(field, "must be decimal ether such as \"0.5\", with at most 18 decimal places");
         let (whole, fraction) = match text.split_once('.') {
             Some((_, "")) => return Err(bad()),
             Some(parts) => parts,
             None => (text, ""),
         };
         let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || whole.len() > 60 || fraction.len() > DECIMALS || !digits(whole) || !digits(fraction) {
+        if whole.is_empty()
+            || whole.len() > 60
+            || fraction.len() > DECIMALS
+            || !digits(whole)
+            || !digits(fraction)
+        {
             return Err(bad());
         }
         U256::from_str_radix(&format!("{whole}{fraction:0<DECIMALS$}"), 10).map(Self).map_err(|_| bad())
@@ -94,7 +100,22 @@ mod tests {
         assert_eq!(wei("0.5"), "500000000000000000");
         assert_eq!(wei("0.000000000000000001"), "1");
         assert_eq!(wei("1000000"), "1000000000000000000000000");
-        for bad in ["", ".", "1.", ".5", "-1", "+1", "1e3", " 1", "1 ", "0x1", "1,5", "0.0000000000000000001", "1.2.3", "٣"] {
+        for bad in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "+1",
+            "1e3",
+            " 1",
+            "1 ",
+            "0x1",
+            "1,5",
+            "0.0000000000000000001",
+            "1.2.3",
+            "٣",
+        ] {
             assert!(Wei::parse_ether("value", bad).is_err(), "{bad:?} was taken");
         }
     }

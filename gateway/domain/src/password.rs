@@ -31,7 +31,11 @@ pub fn check(password: &SecretText) -> Result<()> {
     if text.windows(3).any(|w| runs(w, 0) || runs(w, 1) || runs(w, -1)) {
         broken.push("no three equal or sequential characters in a row");
     }
-    if broken.is_empty() { Ok(()) } else { Err(Error::invalid("password", format!("needs {}", broken.join(", ")))) }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::invalid("password", format!("needs {}", broken.join(", "))))
+    }
 }
 
 /// Whether each character follows the one before by `step`. Steps other than 0 count in letters and digits alone.

@@ -102,7 +102,8 @@ impl Conditions {
     /// # Errors
     /// `Invalid`, naming the condition that is unknown or malformed.
     pub fn parse(given: Map<String, Value>) -> Result<Self> {
-        let terms = given.iter().filter_map(|(key, value)| term(key, value).transpose()).collect::<Result<_>>()?;
+        let terms =
+            given.iter().filter_map(|(key, value)| term(key, value).transpose()).collect::<Result<_>>()?;
         Ok(Self { given, terms })
     }
 
@@ -153,7 +154,9 @@ fn term(key: &str, value: &Value) -> Result<Option<Condition>> {
 }
 
 fn ip_allowlist(value: &Value) -> Result<Vec<IpNet>> {
-    let bad = || Error::invalid("conditions.ip_allowlist", "must be a list of addresses or CIDRs such as 10.0.0.0/8");
+    let bad = || {
+        Error::invalid("conditions.ip_allowlist", "must be a list of addresses or CIDRs such as 10.0.0.0/8")
+    };
     let items = value.as_array().ok_or_else(bad)?;
     items.iter().map(|item| item.as_str().and_then(cidr).ok_or_else(bad)).collect()
 }
@@ -180,12 +183,17 @@ impl TimeWindow {
             .map_err(|_| Error::invalid(field, "must be {start, end, days?, timezone?}"))?;
         let zone = given.timezone.as_deref().unwrap_or("UTC");
         Ok(Self {
-            start: clock_time(&given.start).ok_or_else(|| Error::invalid(field, "start must be \"HH:MM\""))?,
+            start: clock_time(&given.start)
+                .ok_or_else(|| Error::invalid(field, "start must be \"HH:MM\""))?,
             end: clock_time(&given.end).ok_or_else(|| Error::invalid(field, "end must be \"HH:MM\""))?,
             days: given
                 .days
                 .iter()
-                .map(|d| weekday(d).ok_or_else(|| Error::invalid(field, "days must be mon, tue, wed, thu, fri, sat, sun")))
+                .map(|d| {
+                    weekday(d).ok_or_else(|| {
+                        Error::invalid(field, "days must be mon, tue, wed, thu, fri, sat, sun")
+                    })
+                })
                 .collect::<Result<_>>()?,
             zone: jiff::tz::TimeZone::get(zone)
                 .map_err(|_| Error::invalid(field, "timezone must be an IANA name such as Europe/Berlin"))?,

@@ -82,7 +82,9 @@ impl From<PrincipalId> for String {
 impl TryFrom<String> for PrincipalId {
     type Error = Error;
     fn try_from(text: String) -> Result<Self, Error> {
-        let (kind, uuid) = text.split_once(':').ok_or_else(|| Error::invalid("sub", "must be user:<uuid> or agent:<uuid>"))?;
+        let (kind, uuid) = text
+            .split_once(':')
+            .ok_or_else(|| Error::invalid("sub", "must be user:<uuid> or agent:<uuid>"))?;
         Self::from_parts(kind, uuid)
     }
 }

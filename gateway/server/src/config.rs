@@ -1,71 +1,20 @@
-//! Configuration: a TOML file, the environment over it, flags over both.
+//! What is in force: the settings, parsed and checked together.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use domain::SecretText;
+use domain::{SecretText, Wei};
 use ipnet::IpNet;
-use serde::Deserialize;
 
 use crate::StartError;
+use crate::settings::{Flags, Given, SETTINGS, variable};
 
-/// Flags of `talon serve`. Each has an environment variable, and a key in the file.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct ServeOptions {
-    /// Configuration file; `talon.toml` in the working folder when there is one.
-    #[arg(long, env = "TALON_CONFIG")]
-    pub config: Option<PathBuf>,
-    /// Where to listen [default: 127.0.0.1:8443].
-    #[arg(long)]
-    pub listen: Option<SocketAddr>,
-    /// The data folder [default: talon-data].
-    #[arg(long)]
-    pub data: Option<PathBuf>,
-    /// `sqlite://FILE` or `postgres://…` [default: a file in the data folder].
-    #[arg(long)]
-    pub database_url: Option<String>,
-    /// As clients reach it [default: from the listening address].
-    #[arg(long)]
-    pub public_url: Option<String>,
-    /// `spawn`, or `unix:PATH` of a signer that runs already [default: spawn].
-    #[arg(long)]
-    pub signer: Option<String>,
-    /// Log filter, such as `info` or `talon_api=debug` [default: info].
-    #[arg(long)]
-    pub log: Option<String>,
-    /// This process is the one that serves; `talon serve` starts it itself.
-    #[arg(long, hide = true)]
-    pub worker: bool,
-}
-
-/// The file's keys. Each can be given as `TALON_<KEY>` too; lists are separated by commas there.
-#[derive(Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Layer {
-    listen: Option<SocketAddr>,
-    data: Option<PathBuf>,
-    database_url: Option<SecretText>,
-    public_url: Option<String>,
-    signer: Option<String>,
-    operator_email: Option<String>,
-    operator_password: Option<SecretText>,
-    operator_password_file: Option<PathBuf>,
-    trusted_proxies: Option<Vec<IpNet>>,
-    tls_cert: Option<PathBuf>,
-    tls_key: Option<PathBuf>,
-    behind_tls_proxy: Option<bool>,
-    log: Option<String>,
-    /// Addresses of nodes by chain name.
-    #[serde(default)]
-    rpc: BTreeMap<String, SecretText>,
-}
-
-/// What is in force.
 pub struct Config {
     pub listen: SocketAddr,
     pub data: PathBuf,
     pub database_url: Option<SecretText>,
+    /// Without a slash at its end.
     pub public_url: String,
     pub signer: SignerAt,
     pub operator: Option<(String, SecretText)>,
@@ -73,202 +22,277 @@ pub struct Config {
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
+    /// Addresses of nodes by chain name.
     pub rpc: BTreeMap<String, SecretText>,
+    given: Given,
 }
 
 /// Where the signer is.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SignerAt {
     /// A child process.
     Spawn,
     Unix(PathBuf),
 }
 
-/// Environment variables that the signer reads, and that the gateway only passes on.
-const SIGNERS: [&str; 10] = [
-    "TALON_KEYSTORE",
-    "TALON_KEYSTORE_PASSPHRASE",
-    "TALON_PKCS11_MODULE",
-    "TALON_PKCS11_TOKEN",
-    "TALON_PKCS11_PIN",
-    "TALON_PKCS11_PIN_FILE",
-    "TALON_PKCS11_SESSIONS",
-    "TALON_MAX_FEE_ETH",
-    "TALON_SIGNER_PEER_UID",
-    "TALON_CONFIG",
-];
-const PREFIX: &str = "TALON_";
+/// A variable for a child's environment.
+pub type Variable = (String, SecretText);
 
 fn wrong(text: impl Into<String>) -> StartError {
     StartError::Config(text.into())
 }
 
+/// Talon's part of the environment, read once.
+pub fn environment() -> Vec<(String, String)> {
+    let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((key.into_string().ok()?, value.to_string_lossy().into_owned()))
+    };
+    std::env::vars_os().filter_map(text).filter(|(key, _)| key.starts_with("TALON_")).collect()
+}
+
 impl Config {
     /// # Errors
-    /// Naming the key, for unknown keys, bad values and a plain-HTTP address that others can reach.
-    pub fn load(options: &ServeOptions, environment: &[(String, String)]) -> Result<Self, StartError> {
-        let file = read_file(options.config.as_deref())?;
-        let env = read_environment(environment)?;
-        let listen = options.listen.or(env.listen).or(file.listen);
+    /// Naming the setting: not known, not understood, or plain HTTP where others could listen.
+    pub fn load(flags: &Flags, environment: &[(String, String)]) -> Result<Self, StartError> {
+        let given = Given::gather(flags, environment)?;
+        check_signers(&given)?;
+        let owned = |text: &str| Some(text.to_owned());
+        let path = |text: &str| Some(PathBuf::from(text));
+        let listen = given.parsed("listen", |text| text.parse().ok())?;
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
-        let tls = match (env.tls_cert.or(file.tls_cert), env.tls_key.or(file.tls_key)) {
-            (Some(cert), Some(key)) => Some((cert, key)),
-            (None, None) => None,
-            _ => return Err(wrong("tls_cert and tls_key go together; one of them is missing")),
-        };
-        let proxied = env.behind_tls_proxy.or(file.behind_tls_proxy).unwrap_or(false);
+        let tls = both(&given, "tls_cert", "tls_key", given.parsed("tls_cert", path)?, given.parsed("tls_key", path)?)?;
+        let proxied = given.parsed("behind_tls_proxy", switch)?.unwrap_or(false);
         if !listen.ip().is_loopback() && tls.is_none() && !proxied {
             return Err(wrong(format!(
                 "listening on {listen} without TLS would send secrets in the clear: set tls_cert and tls_key, or \
-                 behind_tls_proxy = true if a proxy terminates TLS"
+                 behind_tls_proxy if a proxy terminates TLS"
             )));
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let public_url = options.public_url.clone().or(env.public_url).or(file.public_url);
-        let signer = options.signer.clone().or(env.signer).or(file.signer);
-        let mut rpc = file.rpc;
-        rpc.extend(env.rpc);
-        let password = match env.operator_password.or(file.operator_password) {
-            Some(password) => Some(password),
-            None => env.operator_password_file.or(file.operator_password_file).map(|p| read_secret(&p)).transpose()?,
-        };
+        let password = password(&given)?;
+        let operator =
+            both(&given, "operator_email", "operator_password", given.parsed("operator_email", owned)?, password)?;
         Ok(Self {
             listen,
-            data: options.data.clone().or(env.data).or(file.data).unwrap_or_else(|| "talon-data".into()),
-            database_url: options.database_url.clone().map(SecretText::from).or(env.database_url).or(file.database_url),
-            public_url: public_url.map_or_else(|| format!("{scheme}://{listen}"), |u| u.trim_end_matches('/').into()),
-            signer: signer_at(signer.as_deref())?,
-            operator: match (env.operator_email.or(file.operator_email), password) {
-                (Some(email), Some(password)) => Some((email, password)),
-                (None, None) => None,
-                _ => return Err(wrong("operator_email and operator_password go together; one of them is missing")),
-            },
-            trusted_proxies: env.trusted_proxies.or(file.trusted_proxies).unwrap_or_default(),
+            data: given.parsed("data", path)?.unwrap_or_else(|| "talon-data".into()),
+            database_url: given.parsed("database_url", database)?,
+            public_url: given.parsed("public_url", url)?.unwrap_or_else(|| format!("{scheme}://{listen}")),
+            signer: given.parsed("signer", signer_at)?.unwrap_or(SignerAt::Spawn),
+            operator,
+            trusted_proxies: given.parsed("trusted_proxies", networks)?.unwrap_or_default(),
             tls,
-            log: options.log.clone().or(env.log).or(file.log).unwrap_or_else(|| "info".into()),
-            rpc,
+            log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
+            rpc: given.nodes(),
+            given,
         })
     }
-}
 
-/// The environment, read once.
-pub fn environment() -> Vec<(String, String)> {
-    std::env::vars().filter(|(key, _)| key.starts_with(PREFIX)).collect()
-}
+    /// Whether a signer of our own has its keys in an HSM.
+    pub fn has_hsm(&self) -> bool {
+        self.given.text("keystore").is_some_and(|kind| kind.expose() == "pkcs11")
+    }
 
-fn signer_at(text: Option<&str>) -> Result<SignerAt, StartError> {
-    match text {
-        None | Some("spawn") => Ok(SignerAt::Spawn),
-        Some(text) => match text.strip_prefix("unix:") {
-            Some(path) if !path.is_empty() => Ok(SignerAt::Unix(path.into())),
-            _ => Err(wrong("signer must be spawn, or unix:PATH")),
-        },
+    /// What a signer of our own is told: its settings, and nothing of the gateway's.
+    pub fn for_signer(&self) -> Vec<Variable> {
+        let log = (variable("log"), SecretText::from(self.log.clone()));
+        let own = self.given.variables().filter(|(key, ..)| SETTINGS.iter().any(|s| s.key == *key && s.signers));
+        own.map(|(_, name, text)| (name, text.clone())).chain([log]).collect()
+    }
+
+    /// What the worker is told: everything but the signer's settings. What it couldn't find out any more, once it
+    /// has locked itself in, has been found out before.
+    pub fn for_worker(&self, data: &Path, database_url: &str, socket: &Path) -> Vec<Variable> {
+        let gateways = self.given.variables().filter(|(key, ..)| !SETTINGS.iter().any(|s| s.key == *key && s.signers));
+        let mut told: BTreeMap<String, SecretText> = gateways.map(|(_, name, text)| (name, text.clone())).collect();
+        told.remove(&variable("operator_password_file"));
+        if let Some((_, password)) = &self.operator {
+            told.insert(variable("operator_password"), password.clone());
+        }
+        let found = [
+            ("listen", self.listen.to_string()),
+            ("data", data.display().to_string()),
+            ("database_url", database_url.to_owned()),
+            ("signer", format!("unix:{}", socket.display())),
+        ];
+        told.extend(found.map(|(key, text)| (variable(key), text.into())));
+        told.into_iter().collect()
     }
 }
 
-fn read_file(path: Option<&Path>) -> Result<Layer, StartError> {
-    let path = match path {
-        Some(path) => path,
-        None if Path::new("talon.toml").exists() => Path::new("talon.toml"),
-        None => return Ok(Layer::default()),
-    };
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("{} can't be read: {e}", path.display())))?;
-    toml::from_str(&text).map_err(|error| {
-        // The message alone: toml's whole text repeats the line, which may hold a password.
-        wrong(format!("{}: {}", path.display(), error.message()))
-    })
-}
-
-fn read_secret(path: &Path) -> Result<SecretText, StartError> {
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(format!("{} can't be read: {e}", path.display())))?;
-    Ok(SecretText::from(text.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-fn read_environment(environment: &[(String, String)]) -> Result<Layer, StartError> {
-    let mut table = toml::Table::new();
-    let mut rpc = toml::Table::new();
-    for (key, value) in environment {
-        let Some(name) = key.strip_prefix(PREFIX) else { continue };
-        if SIGNERS.contains(&key.as_str()) || name.starts_with("TEST_") {
-            continue;
-        }
-        if let Some(chain) = name.strip_prefix("RPC_") {
-            rpc.insert(chain.to_lowercase().replace('_', "-"), value.clone().into());
-            continue;
-        }
-        let value = match name {
-            "TRUSTED_PROXIES" => value.split(',').map(|p| p.trim().into()).collect::<Vec<toml::Value>>().into(),
-            "BEHIND_TLS_PROXY" => match value.as_str() {
-                "true" | "1" => true.into(),
-                "false" | "0" | "" => false.into(),
-                _ => return Err(wrong(format!("{key} must be true or false"))),
-            },
-            _ => value.clone().into(),
-        };
-        table.insert(name.to_lowercase(), value);
-    }
-    table.insert("rpc".into(), rpc.into());
-    table.try_into().map_err(|error: toml::de::Error| {
-        wrong(format!("a TALON_ environment variable is not understood: {}", error.message()))
-    })
-}
-
-/// Brings the database up to date, and ends.
-///
-/// # Errors
-/// See [`StartError`].
-pub fn migrate(options: ServeOptions) -> Result<(), StartError> {
-    let config = Config::load(&options, &environment())?;
-    let data = crate::data::Data::open(&config.data)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| StartError::Process("the runtime", e))?;
-    runtime.block_on(store::Store::open(&data.database_url(&config)))?;
+/// The signer reads its settings itself. What it would refuse is refused here, by the name that it has here.
+fn check_signers(given: &Given) -> Result<(), StartError> {
+    given.parsed("keystore", |text| ["software", "pkcs11"].contains(&text).then_some(()))?;
+    given.parsed("pkcs11_sessions", |text| text.parse::<u16>().ok().filter(|n| (1..=64).contains(n)))?;
+    given.parsed("signer_max_fee", |text| Wei::parse_ether("signer_max_fee", text).ok())?;
+    given.parsed("signer_allow_port", |text| text.split(',').map(|port| port.parse::<u16>().ok()).collect::<Option<Vec<_>>>())?;
     Ok(())
+}
+
+fn both<A, B>(
+    given: &Given,
+    first: &str,
+    second: &str,
+    one: Option<A>,
+    other: Option<B>,
+) -> Result<Option<(A, B)>, StartError> {
+    match (one, other) {
+        (Some(one), Some(other)) => Ok(Some((one, other))),
+        (None, None) => Ok(None),
+        _ => {
+            let missing = if given.text(first).is_none() { first } else { second };
+            Err(wrong(format!("{first} and {second} go together; {missing} is missing")))
+        }
+    }
+}
+
+fn password(given: &Given) -> Result<Option<SecretText>, StartError> {
+    let Some(file) = given.text("operator_password_file") else {
+        return Ok(given.text("operator_password").cloned());
+    };
+    if given.text("operator_password").is_some() {
+        return Err(wrong("operator_password and operator_password_file are both set; one is enough"));
+    }
+    let text = std::fs::read_to_string(file.expose())
+        .map_err(|error| wrong(format!("operator_password_file can't be read: {error}")))?;
+    Ok(Some(SecretText::from(text.trim_end_matches(['\r', '\n']).to_owned())))
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" => Some(true),
+        "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn database(text: &str) -> Option<SecretText> {
+    let known = ["sqlite://", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+    known.then(|| SecretText::from(text.to_owned()))
+}
+
+fn url(text: &str) -> Option<String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?.trim_end_matches('/');
+    let plain = !host.is_empty() && !host.contains(['/', '?', '#', '@', ' ']);
+    plain.then(|| text.trim_end_matches('/').to_owned())
+}
+
+fn signer_at(text: &str) -> Option<SignerAt> {
+    match text.strip_prefix("unix:") {
+        Some(path) if !path.is_empty() => Some(SignerAt::Unix(path.into())),
+        _ => (text == "spawn").then_some(SignerAt::Spawn),
+    }
+}
+
+/// Addresses and networks, separated by commas. None of them: an empty list.
+fn networks(text: &str) -> Option<Vec<IpNet>> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(|item| item.parse().ok().or_else(|| item.parse::<IpAddr>().ok().map(IpNet::from))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn load(environment: &[(&str, &str)], file: Option<&str>) -> Result<Config, StartError> {
+    fn load(environment: &[(&str, &str)], file: &str) -> Result<Config, StartError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("talon.toml");
-        std::fs::write(&path, file.unwrap_or_default()).unwrap();
+        std::fs::write(&path, file).unwrap();
         let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Config::load(&ServeOptions { config: Some(path), ..Default::default() }, &environment)
+        Config::load(&Flags { config: Some(path), ..Flags::default() }, &environment)
     }
 
     #[test]
     fn the_environment_is_over_the_file() {
-        let file = "listen = \"127.0.0.1:1\"\n[rpc]\nbase = \"http://file\"\nlocal = \"http://file\"";
-        let config = load(&[("TALON_LISTEN", "127.0.0.1:2"), ("TALON_RPC_BASE", "http://env")], Some(file)).unwrap();
+        let file = "listen = \"127.0.0.1:1\"\n[rpc]\nbase-sepolia = \"http://file\"\nlocal = \"http://file\"";
+        let environment = [("TALON_LISTEN", "127.0.0.1:2"), ("TALON_RPC_BASE_SEPOLIA", "http://env"), ("TALON_DATA", "")];
+        let config = load(&environment, file).unwrap();
         assert_eq!(config.listen.port(), 2);
-        assert_eq!(config.rpc["base"].expose(), "http://env");
+        assert_eq!(config.rpc["base-sepolia"].expose(), "http://env");
         assert_eq!(config.rpc["local"].expose(), "http://file");
+        assert_eq!(config.data, Path::new("talon-data"), "an empty variable is not set");
+    }
+
+    #[test]
+    fn flags_are_over_the_environment() {
+        let command = <Flags as clap::Args>::augment_args(clap::Command::new("serve"));
+        let matches = command.get_matches_from(["serve", "--listen", "127.0.0.1:3", "--behind-tls-proxy"]);
+        let flags = <Flags as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+        let config = Config::load(&flags, &[("TALON_LISTEN".into(), "127.0.0.1:2".into())]).unwrap();
+        assert_eq!(config.listen.port(), 3);
     }
 
     #[test]
     fn what_is_not_understood_is_named_and_never_shown() {
+        let long = "operator_password = 2222222\noperator_email = \"a@b.c\"\ntls_cert = [[]]";
         for (environment, file, named) in [
-            (&[("TALON_LISTN", "x")][..], None, "listn"),
-            (&[], Some("listn = 1"), "listn"),
-            (&[("TALON_OPERATOR_EMAIL", "a@b.c")], None, "operator_password"),
-            (&[("TALON_LISTEN", "0.0.0.0:80")], None, "TLS"),
-            (&[("TALON_TLS_CERT", "x")], None, "tls_key"),
-            (&[("TALON_SIGNER", "tcp:1")], None, "signer"),
-            (&[], Some("operator_password = hunter2"), "talon.toml"),
+            (&[("TALON_LISTN", "hunter2")][..], "", "TALON_LISTN is not a setting; the nearest is TALON_LISTEN"),
+            (&[], "listn = \"hunter2\"", "listn is not a setting; the nearest is listen"),
+            (&[("TALON_OPERATOR_EMAIL", "a@b.c")], "", "operator_password is missing"),
+            (&[("TALON_OPERATOR_PASSWORD", "hunter2")], "", "operator_email is missing"),
+            (&[("TALON_LISTEN", "0.0.0.0:80")], "", "without TLS"),
+            (&[("TALON_LISTEN", "hunter2")], "", "listen (TALON_LISTEN) must be ADDRESS:PORT"),
+            (&[("TALON_TLS_CERT", "x")], "", "tls_key is missing"),
+            (&[("TALON_SIGNER", "tcp:hunter2")], "", "signer (TALON_SIGNER) must be spawn or unix:PATH"),
+            (&[("TALON_DATABASE_URL", "mysql://hunter2")], "", "database_url"),
+            (&[("TALON_PUBLIC_URL", "https://a/b?hunter2")], "", "public_url"),
+            (&[("TALON_TRUSTED_PROXIES", "10.0.0.0/8,hunter2")], "", "trusted_proxies"),
+            (&[("TALON_BEHIND_TLS_PROXY", "yes")], "", "true or false"),
+            (&[("TALON_KEYSTORE", "hunter2")], "", "software or pkcs11"),
+            (&[("TALON_PKCS11_SESSIONS", "65")], "", "pkcs11_sessions (TALON_PKCS11_SESSIONS) must be NUMBER, 1 to 64"),
+            (&[("TALON_SIGNER_MAX_FEE", "hunter2")], "", "signer_max_fee"),
+            (&[("TALON_SIGNER_ALLOW_PORT", "80,hunter2")], "", "signer_allow_port"),
+            (&[], "\n\noperator_password = hunter2", "talon.toml: line 3"),
+            (&[], long, "tls_cert has a value of the wrong kind"),
+            (&[], "[rpc]\nlocal = 2222222.0", "rpc.local"),
         ] {
             let error = load(environment, file).err().unwrap().to_string();
             assert!(error.contains(named), "{error}");
-            assert!(!error.contains("hunter2"), "{error}");
+            assert!(!error.contains("hunter2") && !error.contains("2222222"), "{error}");
         }
     }
 
     #[test]
+    fn proxies_are_addresses_or_networks() {
+        let config = load(&[], "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]").unwrap();
+        assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    }
+
+    #[test]
     fn the_documented_defaults_are_the_defaults() {
-        let documented = load(&[], Some(include_str!("../../config.default.toml"))).unwrap();
-        let default = load(&[], None).unwrap();
-        assert_eq!(documented.listen, default.listen);
-        assert_eq!(documented.data, default.data);
-        assert_eq!(documented.log, default.log);
-        assert_eq!(documented.public_url, default.public_url);
+        let (documented, default) = (load(&[], include_str!("../../config.default.toml")).unwrap(), load(&[], "").unwrap());
+        let shown = |c: Config| {
+            let rest = (c.database_url.is_none(), c.operator.is_none(), c.tls, c.trusted_proxies, c.rpc.len());
+            (c.listen, c.data, c.public_url, c.signer, c.log, rest)
+        };
+        assert_eq!(shown(documented), shown(default));
+    }
+
+    #[test]
+    fn each_process_is_told_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("password");
+        std::fs::write(&secret, "hunter2\n").unwrap();
+        let environment = [
+            ("TALON_OPERATOR_EMAIL", "a@b.c"),
+            ("TALON_OPERATOR_PASSWORD_FILE", secret.to_str().unwrap()),
+            ("TALON_PKCS11_PIN", "1234"),
+            ("TALON_RPC_BASE_SEPOLIA", "http://node"),
+            ("TALON_TRUSTED_PROXIES", "10.0.0.1"),
+            ("TALON_TLS_CERT", "cert.pem"),
+            ("TALON_TLS_KEY", "key.pem"),
+        ];
+        let whole = load(&environment, "keystore = \"pkcs11\"\nlog = \"debug\"").unwrap();
+        let names = |told: &[Variable]| told.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(" ");
+        assert_eq!(names(&whole.for_signer()), "TALON_KEYSTORE TALON_PKCS11_PIN TALON_LOG");
+
+        let told = whole.for_worker(Path::new("/d"), "sqlite:///d/x", Path::new("/d/s"));
+        assert!(!names(&told).contains("PIN") && !names(&told).contains("KEYSTORE"));
+        let told: Vec<_> = told.into_iter().map(|(name, text)| (name, text.expose().to_owned())).collect();
+        let worker = Config::load(&Flags { worker: true, ..Flags::default() }, &told).unwrap();
+        assert_eq!((worker.listen, &worker.public_url, &worker.log), (whole.listen, &whole.public_url, &whole.log));
+        assert_eq!((worker.trusted_proxies, worker.tls), (whole.trusted_proxies, whole.tls));
+        assert_eq!(worker.operator.unwrap().1.expose(), "hunter2");
+        assert_eq!(worker.rpc["base-sepolia"].expose(), "http://node");
+        assert_eq!((worker.data.as_path(), worker.signer), (Path::new("/d"), SignerAt::Unix("/d/s".into())));
     }
 }

@@ -1,48 +1,116 @@
-//! The gateway locks itself out of the signer's folder (Landlock): whoever takes over the gateway gets neither
-//! keystore nor ledger, though both processes have the same user.
+//! What the gateway's processes give up. The worker, which talks to the world, closes the signer's folder to itself
+//! (Landlock): whoever takes it over gets neither keystore nor ledger, though both have the same user.
 
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-    RulesetStatus, path_beneath_rules,
+    ABI, Access as _, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus,
+    Scope, path_beneath_rules,
 };
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
-/// What a gateway reads besides its own folder: certificates, time zones, name resolution, libraries.
-const READ: [&str; 11] =
-    ["/etc", "/usr", "/lib", "/lib64", "/bin", "/dev", "/proc", "/sys", "/run", "/opt", "/nix"];
-const WRITE: [&str; 2] = ["/dev", "/tmp"];
+use crate::StartError;
 
-/// Allows `own` folders and the system's; everything else is closed from now on, to this process and its threads
-/// started later. Call it before any are.
-pub fn lock_in(own: &[PathBuf], readable: &[PathBuf], signer: &Path) {
-    if own.iter().chain(readable).any(|folder| signer.starts_with(folder)) || signer.starts_with("/tmp") {
-        tracing::warn!("the signer's folder lies under one that the gateway needs; the two share a user's rights");
-        // In a temporary folder there is still the rule for the rest.
+/// The newest of Landlock's features that this asks for; older kernels enforce what they know.
+const LANDLOCK: ABI = ABI::V6;
+/// What a running gateway reads beside its own folder: libraries, certificates, name resolution, what the C
+/// library and the runtime ask the kernel for.
+const SYSTEM: [&str; 13] = [
+    "/etc",
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/nix/store",
+    "/proc",
+    "/sys/fs/cgroup",
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager",
+    "/run/nscd",
+    "/dev/urandom",
+    "/dev/random",
+];
+
+/// No core dump, and nobody of the same user may trace the process or read its environment: secrets are in both.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn close_memory() -> Result<(), StartError> {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    rustix::process::setrlimit(Resource::Core, none)
+        .and_then(|()| rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable))
+        .map_err(|error| StartError::Isolation(error.into()))
+}
+
+/// Makes sure that what the worker must reach is apart from what it must not.
+///
+/// # Errors
+/// Naming the folder that holds both.
+pub fn apart(signer: &Path, own: Option<&Path>) -> Result<(), StartError> {
+    let both = SYSTEM.iter().map(Path::new).chain(own).find(|folder| signer.starts_with(folder));
+    match both {
+        Some(folder) => Err(StartError::NotApart(folder.to_owned(), signer.to_owned())),
+        None => Ok(()),
     }
-    let abi = ABI::V3;
-    let writable: Vec<PathBuf> = own
-        .iter()
-        .cloned()
-        .chain(WRITE.iter().map(PathBuf::from).filter(|folder| !signer.starts_with(folder)))
-        .collect();
-    let read: Vec<PathBuf> = readable.iter().cloned().chain(READ.iter().map(PathBuf::from)).collect();
-    let read: Vec<PathBuf> = read.into_iter().filter(|folder| !signer.starts_with(folder)).collect();
-    let locked = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(AccessFs::from_all(abi))
-        .and_then(|rules| rules.create())
-        .and_then(|rules| rules.add_rules(path_beneath_rules(writable, AccessFs::from_all(abi))))
-        .and_then(|rules| rules.add_rules(path_beneath_rules(read, AccessFs::from_read(abi))))
-        .and_then(|rules| rules.restrict_self());
-    match locked.map(|status| status.ruleset) {
+}
+
+/// Allows the worker its own folder and to read the system's; all else is closed to this thread, and to those that
+/// it starts. Call it before any are.
+pub fn lock_in(own: Option<&Path>) {
+    match fence(own) {
         Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => {
-            tracing::info!("the gateway has locked itself out of the signer's folder");
+            tracing::debug!("the gateway has locked itself out of the signer's folder");
         }
         Ok(RulesetStatus::NotEnforced) => tracing::warn!(
-            "this kernel has no Landlock: gateway and signer share a user's rights over the data folder; give the \
-             signer a user of its own (see operating.md)"
+            "this kernel has no Landlock: the gateway could read the signer's folder, since both run as one user; \
+             see operating.md for a signer with a user of its own"
         ),
         Err(error) => tracing::warn!(%error, "the gateway could not lock itself out of the signer's folder"),
+    }
+}
+
+fn fence(own: Option<&Path>) -> Result<RulesetStatus, RulesetError> {
+    let (all, read) = (AccessFs::from_all(LANDLOCK), AccessFs::from_read(LANDLOCK));
+    // Where OpenSSL's variables say that the certificates are.
+    let certificates = ["SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let fenced = Ruleset::default()
+        .handle_access(all)?
+        // A worker that was taken over can't stop the signer or the supervisor by a signal either.
+        .scope(Scope::from_all(LANDLOCK))?
+        .create()?
+        .add_rules(path_beneath_rules(own, all))?
+        .add_rules(path_beneath_rules(["/dev/null"], all))?
+        .add_rules(path_beneath_rules(SYSTEM.iter().map(PathBuf::from).chain(certificates), read))?
+        .restrict_self()?;
+    Ok(fenced.ruleset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_beside_the_signer_is_refused() {
+        let signer = Path::new("/srv/talon/signer");
+        apart(signer, Some(Path::new("/srv/talon/gateway"))).unwrap();
+        assert!(apart(signer, Some(Path::new("/srv/talon"))).is_err());
+        assert!(apart(Path::new("/usr/talon/signer"), None).is_err());
+    }
+
+    /// In a thread of its own: Landlock binds a thread for good.
+    #[test]
+    fn outside_of_its_folder_nothing_opens() {
+        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let secret = other.path().join("keystore");
+        std::fs::write(&secret, "key").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let status = fence(Some(own.path())).unwrap();
+                std::fs::write(own.path().join("talon.db"), "row").unwrap();
+                std::fs::read("/proc/self/status").unwrap();
+                let opened = std::fs::read(&secret);
+                assert_eq!(opened.is_err(), status != RulesetStatus::NotEnforced);
+            });
+        });
     }
 }

@@ -3,29 +3,30 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use gateway::config::ServeOptions;
+use gateway::StartError;
+use gateway::settings::Flags;
 
 /// A self-hosted vault and signing gateway for AI agents.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: ServeOptions,
+    serve: Flags,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Start everything: the signer, the database, REST (the default).
-    Serve(ServeOptions),
+    Serve(Flags),
     /// The signer alone.
     Signer {
         #[command(subcommand)]
         command: SignerCommand,
     },
     /// Bring the database up to date, and end.
-    Migrate(ServeOptions),
+    Migrate(Flags),
     /// Print the OpenAPI 3.1 document.
     Openapi,
 }
@@ -44,6 +45,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
+        // The worker's sentence is on standard error already.
+        Err(error) if matches!(error.downcast_ref(), Some(StartError::Worker)) => ExitCode::FAILURE,
         Err(error) => {
             let line = format!("talon: {}.\n", error.to_string().trim_end_matches('.'));
             let _closed = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
@@ -54,12 +57,12 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match cli.command {
-        None => Ok(gateway::serve(cli.serve)?),
-        Some(Command::Serve(options)) => Ok(gateway::serve(options)?),
+        None => Ok(gateway::serve(&cli.serve)?),
+        Some(Command::Serve(options)) => Ok(gateway::serve(&options)?),
         Some(Command::Signer { command: SignerCommand::Run(options) }) => Ok(signer::main(options)),
         Some(Command::Signer { command: SignerCommand::Init(options) }) => Ok(signer::main_init(options)),
         Some(Command::Migrate(options)) => {
-            gateway::config::migrate(options)?;
+            gateway::migrate(&options)?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Openapi) => {

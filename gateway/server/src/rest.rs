@@ -1,58 +1,124 @@
 //! REST: every operation of the catalog on one router.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Entry, Gateway, Inbound, Outbound, problem};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{ConnectInfo, RawPathParams, Request};
+use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse as _, Response};
-use axum::routing::{MethodFilter, MethodRouter, on};
-use domain::{Error, Kind};
-use http::{HeaderValue, StatusCode, header};
-use tower_http::timeout::TimeoutLayer;
+use axum::routing::{MethodFilter, MethodRouter, get, on};
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::{Handle, Server};
+use domain::{Error, Kind, RequestId};
+use http::{HeaderName, HeaderValue, header};
+
+use crate::StartError;
 
 /// Of a body, in bytes: a 1 MiB value in JSON, with room for escapes.
 const MAX_BODY: usize = 1536 * 1024;
 /// Of a path and query, in bytes.
 const MAX_URI: usize = 8 * 1024;
-/// Until an answer is ready.
+/// Of a request's head, in bytes. What is longer is cut off before it is ours.
+const MAX_HEAD: usize = 32 * 1024;
+/// Until an answer is ready, the body's arrival included.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Until a request's head has arrived.
+const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const HELLO: &str = "Talon: a vault and signing gateway for AI agents.\nREST under /v1; the health of it all: /v1/health\n";
+
+/// A certificate and its key, read before the process locks itself in.
+pub struct Tls {
+    cert: Vec<u8>,
+    key: Vec<u8>,
+    named: String,
+}
+
+impl Tls {
+    /// # Errors
+    /// If one of them can't be read.
+    pub fn read(cert: &Path, key: &Path) -> Result<Self, StartError> {
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|error| StartError::Tls(path.display().to_string(), error))
+        };
+        let named = format!("{} with the key {}", cert.display(), key.display());
+        Ok(Self { cert: read(cert)?, key: read(key)?, named })
+    }
+
+    /// # Errors
+    /// If they are no certificate and key that belong together.
+    pub async fn parse(self) -> Result<RustlsConfig, StartError> {
+        RustlsConfig::from_pem(self.cert, self.key).await.map_err(|error| StartError::Tls(self.named, error))
+    }
+}
+
+/// Serves until the handle is told to stop and the requests are done.
+///
+/// # Errors
+/// If the socket fails.
+pub async fn serve(
+    gateway: &Arc<Gateway>,
+    listener: TcpListener,
+    tls: Option<RustlsConfig>,
+    handle: Handle<SocketAddr>,
+) -> io::Result<()> {
+    let app = router(gateway).into_make_service_with_connect_info::<SocketAddr>();
+    // Answers are small and whole: there is nothing to wait for before sending one.
+    let mut server = axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new()).handle(handle);
+    limit(&mut server);
+    match tls {
+        Some(tls) => {
+            server.map(|plain| RustlsAcceptor::new(tls).handshake_timeout(HEAD_PATIENCE).acceptor(plain)).serve(app).await
+        }
+        None => server.serve(app).await,
+    }
+}
+
+/// What one connection may cost before a request is whole.
+fn limit<A>(server: &mut Server<SocketAddr, A>) {
+    let http = server.http_builder();
+    http.http1().header_read_timeout(HEAD_PATIENCE).max_buf_size(MAX_HEAD);
+    let list = u32::try_from(MAX_HEAD).unwrap_or(u32::MAX);
+    http.http2()
+        .max_header_list_size(list)
+        .max_concurrent_streams(128)
+        .keep_alive_interval(HEAD_PATIENCE)
+        .keep_alive_timeout(HEAD_PATIENCE);
+}
 
 /// The whole router.
 pub fn router(gateway: &Arc<Gateway>) -> Router {
-    let mut router = Router::new()
-        .route("/", axum::routing::get(async || HELLO))
-        .route("/setup", axum::routing::get(async || Html(api::SETUP_PAGE)));
+    let mut router = Router::new().route("/", get(async || HELLO)).route("/setup", get(setup));
     for entry in api::catalog::entries() {
         router = router.route(&entry.router_path(), mount(gateway, entry));
     }
-    router
-        .fallback(async || answer(problem(&Error::new(Kind::Missing, "There is nothing at this address."))))
-        .method_not_allowed_fallback(async || {
-            answer(problem(&Error::new(Kind::MethodNotAllowed, "This address does not take this method; see Allow.")))
-        })
-        .layer(axum::middleware::from_fn(bounded))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE))
+    router.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(from_fn(bounded))
 }
-
-const HELLO: &str = "Talon: a vault and signing gateway for AI agents.\nREST under /v1; the health of it all: /v1/health\n";
 
 fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
     let gateway = gateway.clone();
     // The catalog names standard methods alone.
     let filter = MethodFilter::try_from(entry.route.method.clone()).unwrap_or(MethodFilter::GET);
-    on(filter, move |peer: ConnectInfo<SocketAddr>, path: RawPathParams, request: Request| {
+    type Placeholders = Result<RawPathParams, RawPathParamsRejection>;
+    on(filter, move |peer: ConnectInfo<SocketAddr>, path: Placeholders, request: Request| {
         let (gateway, entry) = (gateway.clone(), entry.clone());
         async move {
-            let path = path.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             let (parts, body) = request.into_parts();
-            let body = match read(body).await {
-                Ok(body) => body,
-                Err(error) => return answer(problem(&error)),
+            let (path, body) = match (path, read(body).await) {
+                (Ok(path), Ok(body)) => (path, body),
+                (Err(_), _) => return answer(problem(&Error::invalid("path", "must be UTF-8, percent-encoded"))),
+                (_, Err(error)) => return answer(problem(&error)),
             };
+            let path = path.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             let query = parts.uri.query().map(str::to_owned);
             let inbound = Inbound { path, query, headers: parts.headers, body, peer: Some(peer.0.ip()) };
             answer(api::pipeline::serve(&gateway, &entry, inbound).await)
@@ -61,19 +127,41 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
 }
 
 async fn read(body: Body) -> Result<Bytes, Error> {
-    axum::body::to_bytes(body, MAX_BODY)
-        .await
-        .map_err(|_| Error::new(Kind::TooLarge, "The body is too large, or did not arrive whole; a value has at most 1 MiB."))
+    let large = |_| Error::new(Kind::TooLarge, "The body is too large, or did not arrive whole; a value has at most 1 MiB.");
+    axum::body::to_bytes(body, MAX_BODY).await.map_err(large)
 }
 
-/// Refuses what is too long before it is looked at.
-async fn bounded(request: Request, next: axum::middleware::Next) -> Response {
+async fn nothing_here() -> Response {
+    answer(problem(&Error::new(Kind::Missing, "There is nothing at this address.")))
+}
+
+async fn wrong_method() -> Response {
+    answer(problem(&Error::new(Kind::MethodNotAllowed, "This address does not take this method; see Allow.")))
+}
+
+async fn setup() -> Response {
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
+                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(api::SETUP_PAGE))
+        .into_response()
+}
+
+/// Around every request: what is too long is refused before it is looked at, what takes too long is answered.
+async fn bounded(request: Request, next: Next) -> Response {
     let length = request.uri().path_and_query().map_or(0, |p| p.as_str().len());
-    if length > MAX_URI {
-        return answer(problem(&Error::new(Kind::Invalid, "path: must have at most 8 KiB with its query")));
-    }
-    let mut response = next.run(request).await;
+    let mut response = if length > MAX_URI {
+        answer(problem(&Error::invalid("path", "must have at most 8 KiB with its query")))
+    } else {
+        // An operation that was begun runs to its end all the same.
+        let late = |_| answer(problem(&Error::unavailable("The answer took longer than 30 seconds; ask again.")));
+        tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(late)
+    };
     let headers = response.headers_mut();
+    if !headers.contains_key(REQUEST_ID)
+        && let Ok(id) = HeaderValue::from_str(&RequestId::new().to_string())
+    {
+        headers.insert(REQUEST_ID, id);
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));

@@ -1,154 +1,149 @@
 //! `talon serve`: two children, the signer and the worker that serves, and this process to look after them.
 //!
 //! The worker locks itself out of the signer's folder, so it could not start the signer again; this process can,
-//! and does nothing else. Each child holds the other end of a pipe and ends when it closes: however this process
-//! dies, nothing is left running.
+//! and does nothing else. It speaks to nobody but its children.
 
-use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::io::IsTerminal as _;
+use std::net::TcpListener;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+use tracing_subscriber::EnvFilter;
 
-use crate::StartError;
-use crate::config::{Config, ServeOptions, SignerAt, environment};
+use crate::config::{Config, SignerAt, environment};
 use crate::data::Data;
-use crate::worker;
+use crate::process::{Running, Signer, Worker};
+use crate::settings::Flags;
+use crate::{StartError, isolation, worker};
 
-/// Tells a child that it is the worker.
-pub const WORKER: &str = "--worker";
-/// Between a signer's death and the next one's start.
+/// Between a child's death and the next one's start.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// What the worker has to finish its requests in.
+/// A child that was up for so long is no part of a series of failures.
+const STEADY: Duration = Duration::from_secs(1);
+/// What each child has to end in. The worker gives its requests ten seconds.
 const GOODBYE: Duration = Duration::from_secs(15);
-/// Only the signer needs them.
-const SIGNERS_SECRETS: [&str; 2] = ["TALON_PKCS11_PIN", "TALON_KEYSTORE_PASSPHRASE"];
 
 /// Starts everything, and ends with it.
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn serve(options: ServeOptions) -> Result<ExitCode, StartError> {
-    let config = Config::load(&options, &environment())?;
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_new(&config.log).map_err(|e| {
-            StartError::Config(format!("log is not a filter: {e}"))
-        })?)
-        .init();
-    let data = Data::open(&config.data)?;
-    if options.worker {
-        return worker::run(config, data);
+pub fn serve(flags: &Flags) -> Result<ExitCode, StartError> {
+    let config = Config::load(flags, &environment())?;
+    let filter = EnvFilter::try_new(&config.log)
+        .map_err(|_| StartError::Config("log (TALON_LOG) must be FILTER, such as talon_api=debug,info".into()))?;
+    let coloured = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured).with_env_filter(filter).init();
+    isolation::close_memory()?;
+    if flags.worker {
+        return worker::run(config);
     }
+    let data = Data::open(&config.data)?;
     let _lock = data.lock()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| StartError::Process("the runtime", e))?;
-    runtime.block_on(supervise(config, data))
+    let failed = |error| StartError::Process("the runtime", error);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(supervise(&config, &data))
 }
 
-async fn supervise(config: Config, data: Data) -> Result<ExitCode, StartError> {
-    let mut signer = match &config.signer {
-        SignerAt::Spawn => Some(start_signer(&data).await?),
-        SignerAt::Unix(_) => None,
-    };
-    let (mut worker, leash) = start_worker()?;
-    let failed = |e| StartError::Process("the signal handler", e);
+async fn supervise(config: &Config, data: &Data) -> Result<ExitCode, StartError> {
+    let failed = |error| StartError::Process("the signal handler", error);
     let mut term = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut int = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut pause = FIRST_PAUSE;
-    loop {
-        tokio::select! {
-            ended = worker.wait() => {
-                let code = ended.ok().and_then(|status| status.code()).and_then(|code| u8::try_from(code).ok());
-                return Ok(code.map_or(ExitCode::FAILURE, ExitCode::from));
-            }
-            _ = died(&mut signer) => {
-                tracing::error!("the signer ended; starting it again");
-                tokio::time::sleep(pause).await;
-                match start_signer(&data).await {
-                    Ok(again) => {
-                        pause = FIRST_PAUSE;
-                        signer = Some(again);
-                    }
-                    Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
-                }
-            }
-            _ = term.recv() => break,
-            _ = int.recv() => break,
-        }
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    // A port that is taken is said before anything is started.
+    let not_there = |error| StartError::Listen(config.listen, error);
+    let listener = TcpListener::bind(config.listen).map_err(not_there)?;
+    listener.set_nonblocking(true).map_err(not_there)?;
+
+    let url = config.database_url.as_ref().map_or_else(|| data.database_url(), |url| url.expose().to_owned());
+    let (own_signer, socket) = match &config.signer {
+        SignerAt::Spawn => (Some(Signer::new(config, data)), data.socket()),
+        SignerAt::Unix(path) => (None, path.clone()),
+    };
+    if own_signer.is_some() {
+        isolation::apart(&data.signer(), worker::database_folder(&url).as_deref())?;
     }
-    // The pipe closes: the worker finishes its requests, then the signer ends.
-    drop(leash);
-    let _late = tokio::time::timeout(GOODBYE, worker.wait()).await;
-    let _gone = worker.kill().await;
-    if let Some((mut signer, leash)) = signer {
-        drop(leash);
-        let _late = tokio::time::timeout(GOODBYE, signer.wait()).await;
+    let worker = Worker::new(config.for_worker(data.root(), &url, &socket), listener);
+
+    let (mut signer_runs, mut worker_runs) = (None, None);
+    tokio::select! {
+        error = keep(own_signer.as_ref(), &mut signer_runs, &worker, &mut worker_runs) => return Err(error),
+        () = told_to_end(&mut term, &mut interrupt) => {}
+    }
+    // The worker first: its last requests need the signer. Whoever asks twice is in a hurry.
+    let goodbye = async {
+        for child in [worker_runs, signer_runs].into_iter().flatten() {
+            child.end(GOODBYE).await;
+        }
+    };
+    tokio::select! {
+        () = goodbye => {}
+        () = told_to_end(&mut term, &mut interrupt) => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// A signer, and what keeps it alive.
-type Leashed = (Child, ChildStdin);
+async fn told_to_end(term: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
 
-async fn died(signer: &mut Option<Leashed>) {
-    match signer {
-        Some((child, _)) => {
-            let _status = child.wait().await;
-            *signer = None;
+/// Starts both and keeps them up. Ends only if one can't be started at first.
+async fn keep(
+    signer: Option<&Signer>,
+    signer_runs: &mut Option<Running>,
+    worker: &Worker,
+    worker_runs: &mut Option<Running>,
+) -> StartError {
+    if let Some(signer) = signer {
+        match signer.first_start().await {
+            Ok(running) => *signer_runs = Some(running),
+            Err(error) => return error,
         }
-        // An unsuccessful start is followed by another.
-        None => tokio::time::sleep(FIRST_PAUSE).await,
+    }
+    match worker.start().await {
+        Ok(running) => *worker_runs = Some(running),
+        Err(error) => return error,
+    }
+    let keep_signer = async {
+        match signer {
+            Some(signer) => keep_up("the signer", signer_runs, async || signer.start().await).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        never = keep_signer => never,
+        never = keep_up("the gateway", worker_runs, async || worker.start().await) => never,
     }
 }
 
-/// Starts the signer and waits until it listens. It says itself why it does not.
-async fn start_signer(data: &Data) -> Result<Leashed, StartError> {
-    let failed = |e| StartError::Process("the signer", e);
-    let own = std::env::current_exe().map_err(failed)?;
-    let sibling = own.with_file_name("talon-signer");
-    let mut command = if sibling.exists() { Command::new(sibling) } else { signer_of(own) };
-    command
-        .arg("run")
-        .arg("--socket")
-        .arg(data.socket())
-        .arg("--data")
-        .arg(data.signer())
-        .arg("--parent-stdin")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true);
-    let mut child = command.spawn().map_err(failed)?;
-    let (Some(leash), Some(said)) = (child.stdin.take(), child.stdout.take()) else { return Err(StartError::Signer) };
-    let mut line = String::new();
-    let listening = BufReader::new(said).read_line(&mut line).await.is_ok() && line.trim() == "ready";
-    if listening { Ok((child, leash)) } else { Err(StartError::Signer) }
-}
-
-fn signer_of(own: PathBuf) -> Command {
-    let mut command = Command::new(own);
-    command.arg("signer");
-    command
-}
-
-/// Starts this executable again, with the same flags, as the worker.
-fn start_worker() -> Result<Leashed, StartError> {
-    let failed = |e| StartError::Process("the gateway", e);
-    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-    if arguments.first().is_none_or(|first| first != "serve") {
-        command.arg("serve");
+/// Starts a child again whenever it ends, more slowly the more often it fails.
+async fn keep_up<E>(
+    name: &str,
+    runs: &mut Option<Running>,
+    start: impl AsyncFn() -> Result<Running, StartError>,
+) -> E {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let since = Instant::now();
+        if let Some(running) = runs {
+            match running.ended().await {
+                Ok(status) => tracing::error!(%status, "{name} ended; it is started again"),
+                Err(error) => tracing::error!(%error, "{name} is lost; it is started again"),
+            }
+            *runs = None;
+        }
+        if since.elapsed() >= STEADY {
+            pause = FIRST_PAUSE;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        match start().await {
+            Ok(running) => *runs = Some(running),
+            Err(error) => tracing::error!(%error, "{name} can't be started yet"),
+        }
     }
-    command.args(arguments).arg(WORKER).stdin(Stdio::piped()).kill_on_drop(true);
-    for secret in SIGNERS_SECRETS {
-        command.env_remove(secret);
-    }
-    let mut child = command.spawn().map_err(failed)?;
-    let leash = child.stdin.take().ok_or(StartError::Signer)?;
-    Ok((child, leash))
 }

@@ -1,99 +1,164 @@
-//! The worker: what serves requests.
+//! The worker: what serves requests. Its standard input is the listening socket, its standard output the line to
+//! the supervisor; whatever else it must know is in its environment.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use api::{Gateway, Parts, Settings};
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use domain::Clock;
+use rustix::process::Signal;
 use signer_protocol::Client;
 use store::Store;
-use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, SignerAt};
-use crate::data::Data;
+use crate::process::READY;
+use crate::rest::Tls;
 use crate::{StartError, isolation, rest};
 
 /// What requests have to finish in when the gateway ends.
-const GOODBYE: std::time::Duration = std::time::Duration::from_secs(10);
+const GOODBYE: Duration = Duration::from_secs(10);
+/// A signer that has just been started again is waited for.
+const SIGNERS_START: Duration = Duration::from_secs(3);
 
-pub fn run(config: Config, data: Data) -> Result<ExitCode, StartError> {
+/// # Errors
+/// See [`StartError`].
+pub fn run(config: Config) -> Result<ExitCode, StartError> {
+    let SignerAt::Unix(socket) = config.signer.clone() else {
+        return Err(StartError::Config("--worker is for `talon serve` to use".into()));
+    };
+    // Even a worker that was stopped ends with the supervisor.
+    let tied = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    tied.map_err(|error| StartError::Isolation(error.into()))?;
+    let failed = |error| StartError::Process("the gateway", error);
+    let listener = TcpListener::from(inherited(io::stdin()).map_err(failed)?);
+    let line = UnixStream::from(inherited(io::stdout()).map_err(failed)?);
     let _another_may_be_installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    isolation::lock_in(&own_folders(&config, &data), &readable(&config), &data.signer());
-    let runtime = tokio::runtime::Runtime::new().map_err(|e| StartError::Process("the runtime", e))?;
-    runtime.block_on(serve(config, data))?;
+    let tls = config.tls.as_ref().map(|(cert, key)| Tls::read(cert, key)).transpose()?;
+
+    let folder = config.database_url.as_ref().and_then(|url| database_folder(url.expose()));
+    isolation::lock_in(folder.as_deref());
+    end_with_the_supervisor(line.try_clone().map_err(failed)?).map_err(failed)?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
+    runtime.block_on(serve(config, socket, listener, tls, line))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the gateway writes: its own folder, and that of a database elsewhere.
-fn own_folders(config: &Config, data: &Data) -> Vec<PathBuf> {
-    let elsewhere = config.database_url.as_ref().and_then(|url| url.expose().strip_prefix("sqlite://"));
-    let elsewhere = elsewhere.and_then(|path| PathBuf::from(path).parent().map(ToOwned::to_owned));
-    [Some(data.gateway()), elsewhere, data.socket().parent().map(ToOwned::to_owned)].into_iter().flatten().collect()
+fn inherited(stream: impl AsFd) -> io::Result<OwnedFd> {
+    stream.as_fd().try_clone_to_owned()
 }
 
-fn readable(config: &Config) -> Vec<PathBuf> {
-    let tls = config.tls.iter().flat_map(|(cert, key)| [cert, key]);
-    tls.filter_map(|path| path.parent().map(ToOwned::to_owned)).collect()
+/// The other end closes when the supervisor dies. Nobody is there to start a signer again then.
+fn end_with_the_supervisor(mut line: UnixStream) -> io::Result<()> {
+    let wait = move || {
+        let mut byte = [0];
+        while line.read(&mut byte).is_ok_and(|read| read > 0) {}
+        std::process::exit(1);
+    };
+    std::thread::Builder::new().name("supervisor".into()).spawn(wait).map(drop)
 }
 
-async fn serve(config: Config, data: Data) -> Result<(), StartError> {
-    // First of all: a port that is taken should be said at once.
-    let listener = std::net::TcpListener::bind(config.listen).map_err(|e| StartError::Listen(config.listen, e))?;
-    listener.set_nonblocking(true).map_err(|e| StartError::Listen(config.listen, e))?;
-    let address = listener.local_addr().map_err(|e| StartError::Listen(config.listen, e))?;
-    let tls = match &config.tls {
-        Some((cert, key)) => Some(RustlsConfig::from_pem_file(cert, key).await.map_err(StartError::Tls)?),
+/// Where a SQLite database keeps its files. `None` for PostgreSQL.
+pub fn database_folder(url: &str) -> Option<PathBuf> {
+    let file = url.strip_prefix("sqlite://")?.split('?').next()?;
+    let mut bytes = Vec::with_capacity(file.len());
+    let mut rest = file.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let encoded = if byte == b'%' { after.get(..2) } else { None };
+        let decoded = encoded.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        rest = if decoded.is_some() { after.get(2..).unwrap_or_default() } else { after };
+        bytes.push(decoded.unwrap_or(byte));
+    }
+    let file = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Some(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()))
+}
+
+async fn serve(
+    config: Config,
+    socket: PathBuf,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    line: UnixStream,
+) -> Result<(), StartError> {
+    let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut term = signal(SignalKind::terminate()).map_err(|error| StartError::Process("the signal handler", error))?;
+    let tls = match tls {
+        Some(tls) => Some(tls.parse().await?),
         None => None,
     };
-    let store = Store::open(&data.database_url(&config)).await?;
-    let socket = match &config.signer {
-        SignerAt::Spawn => data.socket(),
-        SignerAt::Unix(path) => path.clone(),
-    };
-    let scheme = if tls.is_some() { "https" } else { "http" };
+    let signer = Client::new(socket);
+    let keystore = keystore(&signer).await?;
+    let url = config.database_url.as_ref().map(|url| url.expose()).unwrap_or_default();
+    let store = Store::open(url).await?;
     let settings = Settings {
-        public_url: config.public_url.clone(),
-        rpc: config.rpc.clone(),
-        trusted_proxies: config.trusted_proxies.clone(),
-        operator: config.operator.clone(),
+        public_url: config.public_url,
+        rpc: config.rpc,
+        trusted_proxies: config.trusted_proxies,
+        operator: config.operator,
     };
-    let parts =
-        Parts { store, signer: Client::new(socket), nodes: chains::Nodes::new(), clock: Clock::default(), settings };
+    let parts = Parts { store, signer, nodes: chains::Nodes::new(), clock: Clock::default(), settings };
     let gateway = Gateway::start(parts).await?;
-    announce(&format!("{scheme}://{address}"), &config, gateway.operator_link());
+    announce(line, &format!("{scheme}://{address}"), &config.data, &keystore, gateway.operator_link());
+
     let handle = Handle::new();
-    tokio::spawn(until_told(handle.clone()));
-    let app = rest::router(&gateway).into_make_service_with_connect_info::<std::net::SocketAddr>();
-    let served = match tls {
-        Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-            Ok(server) => server.handle(handle).serve(app).await,
-            Err(error) => Err(error),
-        },
-        None => match axum_server::from_tcp(listener) {
-            Ok(server) => server.handle(handle).serve(app).await,
-            Err(error) => Err(error),
-        },
-    };
+    tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            term.recv().await;
+            handle.graceful_shutdown(Some(GOODBYE));
+        }
+    });
+    let served = rest::serve(&gateway, listener, tls, handle).await;
     gateway.stop();
-    served.map_err(|e| StartError::Listen(address, e))
+    served.map_err(|error| StartError::Listen(address, error))
 }
 
-/// Says where it is, once it listens.
-fn announce(url: &str, config: &Config, operator_link: Option<&str>) {
-    let mut text = format!("Talon listens on {url}\nIts data is in {}\n", config.data.display());
+/// Which keystore the signer has: the first question that it is asked.
+async fn keystore(signer: &Client) -> Result<String, StartError> {
+    let listens = async {
+        while tokio::net::UnixStream::connect(signer.socket()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // Whether it came up in time shows in its answer.
+    let _late = tokio::time::timeout(SIGNERS_START, listens).await;
+    let info = signer.ask(async |signer, cx| signer.info(cx).await).await;
+    info.map(|info| info.keystore).map_err(|_| StartError::SignerAway(signer.socket().to_owned()))
+}
+
+/// Tells the operator where everything is, and the supervisor that it is there.
+fn announce(mut line: UnixStream, url: &str, data: &Path, keystore: &str, operator_link: Option<&str>) {
+    let mut text = format!("Talon listens on {url}\nData folder: {}\nKeystore: {keystore}\n", data.display());
     if let Some(link) = operator_link {
         text.push_str(&format!("Make the operator's account here (once, within 24 hours): {link}\n"));
     }
-    let mut out = std::io::stdout();
-    let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    text.push_str(READY);
+    text.push('\n');
+    // Without a supervisor at the other end this process is about to end.
+    let _closed = line.write_all(text.as_bytes());
 }
 
-/// Until whoever started the worker closes its standard input, by its will or its death.
-async fn until_told(handle: Handle<std::net::SocketAddr>) {
-    let mut byte = [0];
-    while tokio::io::stdin().read(&mut byte).await.is_ok_and(|n| n > 0) {}
-    handle.graceful_shutdown(Some(GOODBYE));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_databases_folder_is_the_one_that_sqlite_uses() {
+        let folder = tempfile::tempdir().unwrap();
+        let odd = folder.path().join("a b%?é");
+        let data = crate::data::Data::open(&odd).unwrap();
+        let expected = odd.canonicalize().unwrap().join("gateway");
+        assert_eq!(database_folder(&data.database_url()).unwrap(), expected);
+        assert_eq!(database_folder("sqlite://talon.db?mode=rwc").unwrap(), Path::new(".").canonicalize().unwrap());
+        assert_eq!(database_folder("sqlite:///x%2/100%.db").unwrap(), Path::new("/x%2"));
+        assert_eq!(database_folder("postgres://h/d"), None);
+    }
 }

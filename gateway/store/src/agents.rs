@@ -84,7 +84,9 @@ pub async fn list(store: &Store, may: &Permit<ListAgents, OrgId>) -> Result<Vec<
     let org = may.org().to_string();
     let rows = match may.by() {
         PrincipalId::User(_) => sqlx::query(LIST).bind(org).fetch_all(store.pool()).await,
-        PrincipalId::Agent(id) => sqlx::query(LIST_ITSELF).bind(org).bind(id.to_string()).fetch_all(store.pool()).await,
+        PrincipalId::Agent(id) => {
+            sqlx::query(LIST_ITSELF).bind(org).bind(id.to_string()).fetch_all(store.pool()).await
+        }
     };
     rows.map_err(failed)?.into_iter().map(read).collect()
 }
@@ -107,7 +109,9 @@ pub async fn change(tx: &mut Tx, may: &Permit<ChangeAgent, AgentId>, change: Cha
     if done.rows_affected() == 1 {
         Ok(())
     } else {
-        Err(Error::conflict("Somebody else changed this agent just now; read it again, then repeat your change."))
+        Err(Error::conflict(
+            "Somebody else changed this agent just now; read it again, then repeat your change.",
+        ))
     }
 }
 

@@ -36,15 +36,26 @@ async fn extend(connection: &mut AnyConnection, org: OrgId, events: &[Event]) ->
     let org = org.to_string();
     let count = i64::try_from(events.len()).map_err(Error::internal)?;
     let head = loop {
-        let head = sqlx::query(ADVANCE).bind(&org).bind(count).fetch_optional(&mut *connection).await.map_err(failed)?;
+        let head = sqlx::query(ADVANCE)
+            .bind(&org)
+            .bind(count)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(failed)?;
         match head {
             Some(head) => break head,
-            None => sqlx::query(START).bind(&org).bind(&GENESIS[..]).execute(&mut *connection).await.map_err(failed)?,
+            None => sqlx::query(START)
+                .bind(&org)
+                .bind(&GENESIS[..])
+                .execute(&mut *connection)
+                .await
+                .map_err(failed)?,
         };
     };
     let mut sequence = head.number("sequence")? - count;
     let mut previous: String = head.text("event_id")?;
-    let mut hash: Hash = head.bytes("hash")?.try_into().map_err(|_| Error::internal("an audit head is damaged"))?;
+    let mut hash: Hash =
+        head.bytes("hash")?.try_into().map_err(|_| Error::internal("an audit head is damaged"))?;
     for event in events {
         sequence += 1;
         let id = event.id.to_string();
@@ -83,6 +94,12 @@ async fn extend(connection: &mut AnyConnection, org: OrgId, events: &[Event]) ->
             .map_err(failed)?;
         previous = id;
     }
-    sqlx::query(SET_HEAD).bind(&org).bind(&previous).bind(&hash[..]).execute(connection).await.map_err(failed)?;
+    sqlx::query(SET_HEAD)
+        .bind(&org)
+        .bind(&previous)
+        .bind(&hash[..])
+        .execute(connection)
+        .await
+        .map_err(failed)?;
     Ok(())
 }

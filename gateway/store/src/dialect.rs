@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{Error, Result};
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyPool, Executor as _};
+use sqlx::{AnyConnection, AnyPool, Connection as _, Executor as _};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Dialect {
@@ -43,7 +43,19 @@ impl Dialect {
             Self::Sqlite => 1,
             Self::Postgres => 16,
         };
+        self.try_once(url).await.map_err(|error| self.closed(&error))?;
         self.pool(url, connections).await
+    }
+
+    /// A pool tries again and again, and knows in the end only that it took too long. One connection knows why.
+    async fn try_once(self, url: &str) -> Result<(), sqlx::Error> {
+        let connect = AnyConnection::connect(&self.address(url));
+        let mut connection =
+            tokio::time::timeout(PATIENCE, connect).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+        if self == Self::Sqlite {
+            connection.execute(PRAGMAS).await?;
+        }
+        connection.close().await
     }
 
     pub async fn readers(self, url: &str) -> Result<AnyPool> {
@@ -55,10 +67,6 @@ impl Dialect {
     }
 
     async fn pool(self, url: &str, connections: u32) -> Result<AnyPool> {
-        let url = match self {
-            Self::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
-            _ => url.to_owned(),
-        };
         AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(PATIENCE)
@@ -72,12 +80,25 @@ impl Dialect {
                     Ok(())
                 })
             })
-            .connect(&url)
+            .connect(&self.address(url))
             .await
-            .map_err(|error| match self {
-                Self::Sqlite => Error::unavailable(format!("The database file can't be opened: {}.", reason(&error))),
-                Self::Postgres => Error::unavailable(format!("PostgreSQL can't be reached: {}.", reason(&error))),
-            })
+            .map_err(|error| self.closed(&error))
+    }
+
+    /// SQLite's file is made if it is not there.
+    fn address(self, url: &str) -> String {
+        match self {
+            Self::Sqlite if !url.contains('?') => format!("{url}?mode=rwc"),
+            _ => url.to_owned(),
+        }
+    }
+
+    fn closed(self, error: &sqlx::Error) -> Error {
+        let reason = reason(error);
+        match self {
+            Self::Sqlite => Error::unavailable(format!("The database file can't be opened: {reason}.")),
+            Self::Postgres => Error::unavailable(format!("PostgreSQL can't be reached: {reason}.")),
+        }
     }
 }
 

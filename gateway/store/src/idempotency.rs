@@ -17,7 +17,8 @@ const CLAIM: &str = "INSERT INTO idempotency_keys (agent_id, key, body_hash, tx_
                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (agent_id, key) DO UPDATE \
                      SET body_hash = excluded.body_hash, tx_id = excluded.tx_id, created_at = excluded.created_at \
                      WHERE idempotency_keys.created_at < $6";
-const FIND: &str = "SELECT body_hash, tx_id FROM idempotency_keys WHERE agent_id = $1 AND key = $2 AND created_at >= $3";
+const FIND: &str =
+    "SELECT body_hash, tx_id FROM idempotency_keys WHERE agent_id = $1 AND key = $2 AND created_at >= $3";
 
 /// How long a key is remembered.
 pub const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);

@@ -90,7 +90,10 @@ fn refused(error: MigrateError) -> Error {
 /// A failed statement: the database is away, or we have a bug.
 fn failed(error: sqlx::Error) -> Error {
     match error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::Io(_)
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => {
             Error::unavailable("The database is not reachable; try again in a moment.").because(error)
         }
         error => Error::internal(error),

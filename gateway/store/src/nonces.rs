@@ -23,9 +23,12 @@ const FORGET_USED: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND addre
 const TAKE_FREE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = \
                          (SELECT MIN(nonce) FROM free_nonces WHERE chain_id = $1 AND address = $2) RETURNING nonce";
 const ADVANCE: &str = "UPDATE nonces SET next = next + 1 WHERE chain_id = $1 AND address = $2";
-const STEP_BACK: &str = "UPDATE nonces SET next = next - 1 WHERE chain_id = $1 AND address = $2 AND next = $3 + 1";
-const FREE: &str = "INSERT INTO free_nonces (chain_id, address, nonce) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-const ASSIGN: &str = "UPDATE transactions SET nonce = $2 WHERE id = $1 AND status = 'pending' AND nonce IS NULL";
+const STEP_BACK: &str =
+    "UPDATE nonces SET next = next - 1 WHERE chain_id = $1 AND address = $2 AND next = $3 + 1";
+const FREE: &str =
+    "INSERT INTO free_nonces (chain_id, address, nonce) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+const ASSIGN: &str =
+    "UPDATE transactions SET nonce = $2 WHERE id = $1 AND status = 'pending' AND nonce IS NULL";
 const UNASSIGN: &str = "UPDATE transactions SET nonce = NULL WHERE id = $1 AND nonce = $2";
 
 /// Reserves the next nonce for a pending transaction: a given-back one first, else the larger of the tracked next
@@ -44,7 +47,12 @@ pub async fn reserve(tx: &mut Tx, account: Account, on_chain: u64, id: TxId) -> 
         .execute(tx.connection())
         .await
         .map_err(failed)?;
-    let free = sqlx::query(TAKE_FREE).bind(chain).bind(&address).fetch_optional(tx.connection()).await.map_err(failed)?;
+    let free = sqlx::query(TAKE_FREE)
+        .bind(chain)
+        .bind(&address)
+        .fetch_optional(tx.connection())
+        .await
+        .map_err(failed)?;
     let nonce = match free {
         Some(row) => row.number("nonce")?,
         None => {
@@ -60,7 +68,13 @@ pub async fn reserve(tx: &mut Tx, account: Account, on_chain: u64, id: TxId) -> 
 ///
 /// # Errors
 /// `Invalid`, naming `nonce`, with the next one.
-pub async fn reserve_exactly(tx: &mut Tx, account: Account, on_chain: u64, nonce: u64, id: TxId) -> Result<()> {
+pub async fn reserve_exactly(
+    tx: &mut Tx,
+    account: Account,
+    on_chain: u64,
+    nonce: u64,
+    id: TxId,
+) -> Result<()> {
     const TAKE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = $3";
     let (chain, address) = keys(account)?;
     let wanted = number(nonce)?;
@@ -71,7 +85,10 @@ pub async fn reserve_exactly(tx: &mut Tx, account: Account, on_chain: u64, nonce
         sqlx::query(TAKE).bind(chain).bind(&address).bind(wanted).execute(tx.connection()).await
     };
     if took.map_err(failed)?.rows_affected() == 0 {
-        return Err(Error::invalid("nonce", format!("must be {next}, the next one, or one that is in use, to replace it")));
+        return Err(Error::invalid(
+            "nonce",
+            format!("must be {next}, the next one, or one that is in use, to replace it"),
+        ));
     }
     assign(tx, id, wanted).await
 }

@@ -51,7 +51,11 @@ pub async fn list(store: &Store, may: &Permit<ManagePolicies, VaultId>) -> Resul
     rows.into_iter().map(read).collect()
 }
 
-pub async fn find(tx: &mut Tx, may: &Permit<ManagePolicies, VaultId>, id: PolicyId) -> Result<Option<Policy>> {
+pub async fn find(
+    tx: &mut Tx,
+    may: &Permit<ManagePolicies, VaultId>,
+    id: PolicyId,
+) -> Result<Option<Policy>> {
     let find = sqlx::query(FIND).bind(may.on().to_string()).bind(id.to_string());
     find.fetch_optional(tx.connection()).await.map_err(failed)?.map(read).transpose()
 }
@@ -87,7 +91,8 @@ fn read(row: AnyRow) -> Result<Policy> {
     Ok(Policy {
         id: row.parsed("id")?,
         vault: row.parsed("vault_id")?,
-        pattern: PathGlob::parse("pattern", &row.text("pattern")?).map_err(|e| Error::internal(e.detail()))?,
+        pattern: PathGlob::parse("pattern", &row.text("pattern")?)
+            .map_err(|e| Error::internal(e.detail()))?,
         principal: row.principal("principal_type", "principal_id")?,
         // A permission that a newer version wrote grants nothing here.
         permissions: row.text("permissions")?.split(',').filter_map(|p| p.parse().ok()).collect(),

@@ -50,7 +50,9 @@ pub trait Columns {
     }
 
     fn maybe_json(&self, column: &str) -> Result<Option<serde_json::Map<String, serde_json::Value>>> {
-        self.maybe_text(column)?.map(|text| serde_json::from_str(&text).map_err(|_| damaged(column))).transpose()
+        self.maybe_text(column)?
+            .map(|text| serde_json::from_str(&text).map_err(|_| damaged(column)))
+            .transpose()
     }
 }
 

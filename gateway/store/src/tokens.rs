@@ -5,7 +5,8 @@ use domain::{Result, Time, TokenId};
 use crate::row::Columns as _;
 use crate::{Store, Tx, failed};
 
-const REVOKE: &str = "INSERT INTO revoked_tokens (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
+const REVOKE: &str =
+    "INSERT INTO revoked_tokens (id, expires_at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING";
 const FORGET: &str = "DELETE FROM revoked_tokens WHERE expires_at < $1";
 const FIND: &str = "SELECT COUNT(*) AS revoked FROM revoked_tokens WHERE id = $1";
 

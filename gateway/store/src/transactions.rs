@@ -50,7 +50,8 @@ const INSERT: &str = "INSERT INTO transactions (id, org_id, agent_id, chain, cha
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16, $16)";
 const FIND: &str = "SELECT * FROM transactions WHERE id = $1 AND agent_id = $2 AND org_id = $3";
 const BY_ID: &str = "SELECT * FROM transactions WHERE id = $1";
-const LIST: &str = "SELECT * FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT 1000";
+const LIST: &str =
+    "SELECT * FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT 1000";
 /// Takes the oldest that nobody works on; the subselect is run again for the row that is updated.
 const TAKE: &str = "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
                     (SELECT id FROM transactions WHERE status = $1 AND lease_until < $2 ORDER BY id LIMIT 64) \
@@ -92,7 +93,11 @@ pub async fn insert(tx: &mut Tx, may: &Permit<SubmitTransaction, AgentId>, new: 
         .map(drop)
 }
 
-pub async fn find(store: &Store, may: &Permit<SeeTransactions, AgentId>, id: TxId) -> Result<Option<Transaction>> {
+pub async fn find(
+    store: &Store,
+    may: &Permit<SeeTransactions, AgentId>,
+    id: TxId,
+) -> Result<Option<Transaction>> {
     let find = sqlx::query(FIND).bind(id.to_string()).bind(may.on().to_string()).bind(may.org().to_string());
     find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
 }
@@ -110,8 +115,14 @@ pub async fn by_id(store: &Store, id: TxId) -> Result<Option<Transaction>> {
 }
 
 /// The signed transaction that holds a nonce.
-pub async fn at_nonce(store: &Store, chain_id: u64, from: Address, nonce: u64) -> Result<Option<Transaction>> {
-    let find = sqlx::query(AT_NONCE).bind(number(chain_id)?).bind(from.to_checksum(None)).bind(number(nonce)?);
+pub async fn at_nonce(
+    store: &Store,
+    chain_id: u64,
+    from: Address,
+    nonce: u64,
+) -> Result<Option<Transaction>> {
+    let find =
+        sqlx::query(AT_NONCE).bind(number(chain_id)?).bind(from.to_checksum(None)).bind(number(nonce)?);
     find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
 }
 
@@ -141,9 +152,20 @@ pub async fn fail(tx: &mut Tx, id: TxId, why: &str, at: Time) -> Result<bool> {
 ///
 /// # Errors
 /// `Internal` if the states do not follow each other.
-pub async fn advance(tx: &mut Tx, id: TxId, from: Status, to: Status, block: Option<u64>, at: Time) -> Result<bool> {
+pub async fn advance(
+    tx: &mut Tx,
+    id: TxId,
+    from: Status,
+    to: Status,
+    block: Option<u64>,
+    at: Time,
+) -> Result<bool> {
     if !from.may_become(to) {
-        return Err(Error::internal(format!("a transaction can't go from {} to {}", from.as_str(), to.as_str())));
+        return Err(Error::internal(format!(
+            "a transaction can't go from {} to {}",
+            from.as_str(),
+            to.as_str()
+        )));
     }
     let step = sqlx::query(MOVE)
         .bind(id.to_string())
@@ -194,7 +216,8 @@ fn read(row: AnyRow) -> Result<Transaction> {
         chain_id: row.count("chain_id")?,
         from: row.parsed("from_address")?,
         to: row.parsed("to_address")?,
-        value: Wei::parse_wei("value_wei", &row.text("value_wei")?).map_err(|e| Error::internal(e.detail()))?,
+        value: Wei::parse_wei("value_wei", &row.text("value_wei")?)
+            .map_err(|e| Error::internal(e.detail()))?,
         gas_limit: row.count("gas_limit")?,
         fees,
         nonce: row.maybe_count("nonce")?,

@@ -31,7 +31,8 @@ const INSERT: &str = "INSERT INTO vaults (id, org_id, name, description, creator
 const FIND: &str = "SELECT * FROM vaults WHERE id = $1 AND deleted_at IS NULL";
 const LIST: &str = "SELECT * FROM vaults WHERE org_id = $1 AND deleted_at IS NULL ORDER BY id";
 /// Erases the wrapped key with it: what it sealed can't be opened any more.
-const DELETE: &str = "UPDATE vaults SET deleted_at = $3, key = $4 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL";
+const DELETE: &str =
+    "UPDATE vaults SET deleted_at = $3, key = $4 WHERE id = $1 AND org_id = $2 AND deleted_at IS NULL";
 
 pub async fn insert(tx: &mut Tx, may: &Permit<CreateVault, OrgId>, vault: &Vault) -> Result<()> {
     sqlx::query(INSERT)

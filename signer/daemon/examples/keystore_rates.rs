@@ -7,6 +7,8 @@
 #[path = "../tests/keys/softhsm.rs"]
 mod softhsm;
 
+use std::hint::black_box;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use cryptoki::mechanism::Mechanism;
@@ -41,58 +43,82 @@ fn rate<T>(threads: usize, work: impl Fn() -> T + Sync) -> f64 {
     calls as f64 / start.elapsed().as_secs_f64()
 }
 
-/// With its share of the bare rate, where there is one.
-fn row(name: &str, rate: f64, bare: Option<f64>) {
-    let share = bare.map_or(String::new(), |bare| format!("{:>4.0} %", 100.0 * rate / bare));
-    println!("  {name:<30} {rate:>10.0}/s  {:>7.1} µs  {share}", 1e6 / rate);
+fn row(name: &str, rate: f64, note: &str) {
+    println!("  {name:<30} {rate:>10.0}/s  {:>7.1} µs  {note}", 1e6 / rate);
+}
+
+/// The two by turns, on one thread, so that a busy machine slows down both alike.
+fn beside(name: &str, ours: &dyn Fn(), bare: &dyn Fn()) {
+    let (mut spent, mut calls) = ([Duration::ZERO; 2], [0u32; 2]);
+    for turn in 0..200 {
+        let start = Instant::now();
+        while start.elapsed() < TIME / 100 {
+            [ours, bare][turn % 2]();
+            calls[turn % 2] += 1;
+        }
+        spent[turn % 2] += start.elapsed();
+    }
+    let [ours, bare] = [0, 1].map(|n| f64::from(calls[n]) / spent[n].as_secs_f64());
+    row(name, ours, &format!("{:.0} % of the bare {bare:.0}/s", 100.0 * ours / bare));
+}
+
+/// What a keystore is made of, without it.
+struct Bare {
+    sign: Box<dyn Fn()>,
+    open: Option<Box<dyn Fn()>>,
 }
 
 /// `cold` holds no key ready.
-fn measure(name: &str, keystore: &dyn Keystore, cold: &dyn Keystore, bare_sign: f64, bare_open: Option<f64>) {
+fn measure(name: &str, keystore: &dyn Keystore, cold: &dyn Keystore, bare: &Bare) {
     let vault = keystore.new_vault_key().unwrap();
     let wrapped = keystore.wrap_data_key(&vault, b"aad", &Key::new([7; 32])).unwrap();
     let key = keystore.import_signing_key(&Key::new(SCALAR)).unwrap();
-    for threads in [1, 2] {
-        println!("{name}, {threads} thread(s), beside the bare one on one thread");
-        let sign = rate(threads, || keystore.sign_digest(&key, &DIGEST).unwrap());
-        row("sign_digest", sign, Some(bare_sign));
-        let open = rate(threads, || keystore.unwrap_data_key(&vault, b"aad", &wrapped).unwrap());
-        row("unwrap_data_key", open, bare_open);
-        row("mac (200 bytes)", rate(threads, || keystore.mac(&[1; 200]).unwrap()), None);
-        row("sign_token", rate(threads, || keystore.sign_token(&[1; 300]).unwrap()), None);
+    let sign = || {
+        black_box(keystore.sign_digest(&key, &DIGEST).unwrap());
+    };
+    let open = || drop(black_box(keystore.unwrap_data_key(&vault, b"aad", &wrapped).unwrap()));
+    println!("{name}");
+    beside("sign_digest", &sign, &bare.sign);
+    if let Some(bare_open) = &bare.open {
+        beside("unwrap_data_key", &open, bare_open);
     }
-    row("sign_digest, key not ready", rate(1, || cold.sign_digest(&key, &DIGEST).unwrap()), None);
+    for threads in [1, 2, 4] {
+        let note = format!("{threads} thread(s)");
+        row("sign_digest", rate(threads, sign), &note);
+        row("unwrap_data_key", rate(threads, open), &note);
+        row("mac (200 bytes)", rate(threads, || keystore.mac(&[1; 200]).unwrap()), &note);
+        row("sign_token", rate(threads, || keystore.sign_token(&[1; 300]).unwrap()), &note);
+    }
+    row("sign_digest, key not ready", rate(1, || cold.sign_digest(&key, &DIGEST).unwrap()), "");
     let open = || cold.unwrap_data_key(&vault, b"aad", &wrapped).unwrap();
-    row("unwrap_data_key, key not ready", rate(1, open), None);
-    row("new_vault_key", rate(1, || keystore.new_vault_key().unwrap()), None);
+    row("unwrap_data_key, key not ready", rate(1, open), "");
+    row("new_vault_key", rate(1, || keystore.new_vault_key().unwrap()), "");
     let import = || keystore.import_signing_key(&Key::new(SCALAR)).unwrap();
-    row("import_signing_key", rate(1, import), None);
+    row("import_signing_key", rate(1, import), "");
 }
 
 fn main() {
-    let signing = SigningKey::from_bytes((&SCALAR).into()).unwrap();
-    let bare = rate(1, || -> Signature { signing.sign_prehash(&DIGEST).unwrap() });
-    println!("k256 alone, 1 thread");
-    row("sign", bare, None);
-
-    let config = Config { sessions: 4, ..softhsm::token() };
-    pkcs11::init(&config).unwrap();
-    // The bare session first: its objects must not slow down the keystore's.
-    let (hsm_sign, hsm_open) = bare_session(&config);
-
     let folder = tempfile::tempdir().unwrap();
     software::create(folder.path(), None).unwrap();
     let open = || software::open(folder.path(), None).unwrap();
-    measure("software", &open(), &open().with_caches(NONE), bare, None);
+    let signing = SigningKey::from_bytes((&SCALAR).into()).unwrap();
+    let sign = move || {
+        let _: Signature = black_box(signing.sign_prehash(&DIGEST).unwrap());
+    };
+    let bare = Bare { sign: Box::new(sign), open: None };
+    measure("software, beside k256", &open(), &open().with_caches(NONE), &bare);
+
+    let config = Config { sessions: 4, ..softhsm::token() };
+    pkcs11::init(&config).unwrap();
+    let bare = bare_session(&config);
     let cold = pkcs11::open(Config { caches: NONE, ..config.clone() }).unwrap();
-    measure("pkcs11 (SoftHSM2)", &pkcs11::open(config).unwrap(), &cold, hsm_sign, Some(hsm_open));
+    measure("pkcs11, beside one bare SoftHSM2 session", &pkcs11::open(config).unwrap(), &cold, &bare);
 }
 
 /// One session, its own session objects, no pool, no cache.
-fn bare_session(config: &Config) -> (f64, f64) {
-    let session = std::sync::Mutex::new(softhsm::session(config));
-    let locked = session.lock().unwrap();
-    let signing_key = locked
+fn bare_session(config: &Config) -> Bare {
+    let session = Rc::new(softhsm::session(config));
+    let signing_key = session
         .create_object(&[
             Attribute::Class(ObjectClass::PRIVATE_KEY),
             Attribute::KeyType(KeyType::EC),
@@ -104,7 +130,7 @@ fn bare_session(config: &Config) -> (f64, f64) {
             Attribute::Sign(true),
         ])
         .unwrap();
-    let vault_key = locked
+    let vault_key = session
         .generate_key(
             &Mechanism::AesKeyGen,
             &[
@@ -117,14 +143,11 @@ fn bare_session(config: &Config) -> (f64, f64) {
             ],
         )
         .unwrap();
-    let body = locked.encrypt(&gcm(&mut [1; 12]), vault_key, &[7; 32]).unwrap();
-    drop(locked);
-    let sign = rate(1, || session.lock().unwrap().sign(&Mechanism::Ecdsa, signing_key, &DIGEST).unwrap());
-    let open = rate(1, || session.lock().unwrap().decrypt(&gcm(&mut [1; 12]), vault_key, &body).unwrap());
-    println!("SoftHSM2 alone, 1 session");
-    row("sign", sign, None);
-    row("AES-GCM decrypt of a key", open, None);
-    (sign, open)
+    let body = session.encrypt(&gcm(&mut [1; 12]), vault_key, &[7; 32]).unwrap();
+    let for_open = session.clone();
+    let sign = move || drop(session.sign(&Mechanism::Ecdsa, signing_key, &DIGEST).unwrap());
+    let open = move || drop(for_open.decrypt(&gcm(&mut [1; 12]), vault_key, &body).unwrap());
+    Bare { sign: Box::new(sign), open: Some(Box::new(open)) }
 }
 
 fn gcm(iv: &mut [u8; 12]) -> Mechanism<'_> {

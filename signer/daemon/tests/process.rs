@@ -13,7 +13,8 @@ use signer_protocol::attested::Attested;
 use signer_protocol::intent::{Fees, Intent, Sign, Submit, Transfer};
 use signer_protocol::key::SigningKey;
 use signer_protocol::record::{
-    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails, Principal,
+    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails,
+    Principal,
 };
 use signer_protocol::sealing::{Label, MakeVaultKey, Seal};
 use signer_protocol::service::Health;
@@ -123,7 +124,8 @@ impl Agent {
             fees: Fees::Legacy { gas_price: 1_000_000_000 },
             replaces: None,
         };
-        let request = Submit { by: self.caller.clone(), id: IntentId::new(), key: self.key.clone(), transfer };
+        let request =
+            Submit { by: self.caller.clone(), id: IntentId::new(), key: self.key.clone(), transfer };
         client.call(async |signer, cx| signer.submit(cx, request).await).await
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tarpc::context::Context;
 use tarpc::client::RpcError;
+use tarpc::context::Context;
 use tokio::net::UnixStream;
 use tokio_util::codec::LengthDelimitedCodec;
 
@@ -35,7 +35,11 @@ struct Inner {
 impl Client {
     /// Connects on first use.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self(Arc::new(Inner { socket: socket.into(), live: ArcSwapOption::empty(), dialling: Default::default() }))
+        Self(Arc::new(Inner {
+            socket: socket.into(),
+            live: ArcSwapOption::empty(),
+            dialling: Default::default(),
+        }))
     }
 
     pub fn socket(&self) -> &Path {

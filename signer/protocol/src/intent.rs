@@ -27,9 +27,14 @@ pub struct Transfer {
 /// Wei a unit of gas.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Fees {
-    Legacy { gas_price: u128 },
+    Legacy {
+        gas_price: u128,
+    },
     /// EIP-1559: `max_priority_fee_per_gas` is at most `max_fee_per_gas`.
-    Eip1559 { max_fee_per_gas: u128, max_priority_fee_per_gas: u128 },
+    Eip1559 {
+        max_fee_per_gas: u128,
+        max_priority_fee_per_gas: u128,
+    },
 }
 
 impl Fees {

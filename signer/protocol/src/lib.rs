@@ -17,7 +17,7 @@ pub mod wire;
 
 pub use attested::Attested;
 pub use client::Client;
+pub use refusal::{Reason, Refusal};
+pub use service::{Signer, SignerClient};
 pub use tarpc::client::RpcError;
 pub use tarpc::context::Context;
-pub use refusal::{Refusal, Reason};
-pub use service::{Signer, SignerClient};

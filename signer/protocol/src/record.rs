@@ -106,7 +106,11 @@ pub struct ChangePrincipal {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Change {
-    CreateAgent { id: AgentId, credential: Option<Credential>, settings: AgentSettings },
+    CreateAgent {
+        id: AgentId,
+        credential: Option<Credential>,
+        settings: AgentSettings,
+    },
     /// Replaces all settings; `active: true` reactivates.
     Update(AgentSettings),
     /// A new key: earlier keys and tokens end.

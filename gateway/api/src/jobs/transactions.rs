@@ -136,7 +136,13 @@ async fn sign(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
 }
 
 /// `pending → failed`: nothing was signed, so the nonce and the value are free again.
-async fn give_up(gateway: &Gateway, tx: &Transaction, account: Account, nonce: u64, why: &Error) -> Result<()> {
+async fn give_up(
+    gateway: &Gateway,
+    tx: &Transaction,
+    account: Account,
+    nonce: u64,
+    why: &Error,
+) -> Result<()> {
     let request = Release { intent: tx.intent.clone() };
     let released = gateway.signer.call(async |signer, cx| signer.release(cx, request).await).await;
     match released.map_err(refusal::error) {
@@ -155,7 +161,8 @@ async fn give_up(gateway: &Gateway, tx: &Transaction, account: Account, nonce: u
 
 /// `signed → broadcast`, or further if the chain has it already.
 async fn broadcast(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
-    let raw = tx.signed_tx.as_ref().ok_or_else(|| Error::internal("a signed transaction without its bytes"))?;
+    let raw =
+        tx.signed_tx.as_ref().ok_or_else(|| Error::internal("a signed transaction without its bytes"))?;
     let node = match node(gateway, tx).await {
         Ok(node) => node,
         Err(error) => return stay(gateway, tx, error.detail()).await,
@@ -189,7 +196,10 @@ async fn settle_with(gateway: &Gateway, tx: &Transaction, node: &Node) -> Result
         }
         None if mined > nonce => advance(gateway, tx, Status::Replaced, None).await,
         None if tx.status == Status::Broadcast && !node.knows(hash).await? => {
-            let raw = tx.signed_tx.as_ref().ok_or_else(|| Error::internal("a signed transaction without its bytes"))?;
+            let raw = tx
+                .signed_tx
+                .as_ref()
+                .ok_or_else(|| Error::internal("a signed transaction without its bytes"))?;
             tracing::info!(transaction = %tx.id, "the node has lost it; sending it again");
             node.broadcast(&raw.0).await?;
             Ok(false)

@@ -18,9 +18,9 @@ use crate::access::{Agents, InOrg, OnAgent};
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
+pub use guardrails::address;
 use guardrails::{GuardrailFields, GuardrailPatches};
 use record::{NewKey, change, default_settings, register, settings_of, token_ttl};
-pub use guardrails::address;
 pub use show::{AgentResponse, AgentSelfResponse};
 
 #[derive(Deserialize, JsonSchema)]
@@ -154,8 +154,13 @@ impl Operation for ListAgents {
 pub struct GetAgentSelf;
 
 impl Operation for GetAgentSelf {
-    const ROUTE: Route =
-        Route::new("getAgentSelf", Method::GET, "/v1/agents/me", 200, "The agent that asks: who am I, what may I?");
+    const ROUTE: Route = Route::new(
+        "getAgentSelf",
+        Method::GET,
+        "/v1/agents/me",
+        200,
+        "The agent that asks: who am I, what may I?",
+    );
     type Path = ();
     type Params = ();
     type Output = AgentSelfResponse;

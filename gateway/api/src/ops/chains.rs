@@ -60,7 +60,8 @@ pub struct ChainListResponse {
 pub struct ListChains;
 
 impl Operation for ListChains {
-    const ROUTE: Route = Route::new("listChains", Method::GET, "/v1/chains", 200, "The chains that are known here.");
+    const ROUTE: Route =
+        Route::new("listChains", Method::GET, "/v1/chains", 200, "The chains that are known here.");
     type Path = ();
     type Params = ();
     type Output = ChainListResponse;
@@ -77,8 +78,13 @@ impl Operation for ListChains {
 pub struct GetChain;
 
 impl Operation for GetChain {
-    const ROUTE: Route =
-        Route::new("getChain", Method::GET, "/v1/chains/{identifier}", 200, "One chain, by name or chain id.");
+    const ROUTE: Route = Route::new(
+        "getChain",
+        Method::GET,
+        "/v1/chains/{identifier}",
+        200,
+        "One chain, by name or chain id.",
+    );
     type Path = OfChain;
     type Params = ();
     type Output = ChainResponse;

@@ -21,8 +21,13 @@ pub struct HealthResponse {
 pub struct Health;
 
 impl Operation for Health {
-    const ROUTE: Route =
-        Route::new("healthCheck", Method::GET, "/v1/health", 200, "Whether the gateway and its database work.");
+    const ROUTE: Route = Route::new(
+        "healthCheck",
+        Method::GET,
+        "/v1/health",
+        200,
+        "Whether the gateway and its database work.",
+    );
     type Path = ();
     type Params = ();
     type Output = HealthResponse;

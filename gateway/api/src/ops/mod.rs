@@ -70,7 +70,10 @@ impl NamesAgent for OfTransaction {
 fn name(field: &str, text: &str) -> domain::Result<String> {
     let text = text.trim();
     if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
-        return Err(domain::Error::invalid(field, "must have 1 to 200 characters, none of them a control character"));
+        return Err(domain::Error::invalid(
+            field,
+            "must have 1 to 200 characters, none of them a control character",
+        ));
     }
     Ok(text.to_owned())
 }

@@ -171,7 +171,8 @@ impl Operation for UpdatePolicy {
         decode::From(change): Self::Params,
     ) -> Result<Reply<PolicyResponse>> {
         let mut act = cx.begin().await?;
-        let mut policy = policies::find(&mut act, &granted.may, path.policy_id).await?.or_missing("policy")?;
+        let mut policy =
+            policies::find(&mut act, &granted.may, path.policy_id).await?.or_missing("policy")?;
         if let Some(given) = change.permissions {
             policy.permissions = permissions(&given)?;
         }
@@ -254,14 +255,18 @@ fn in_future(cx: &Cx, at: Option<Time>) -> Result<Option<Time>> {
 /// A policy is for somebody of the vault's own organisation.
 async fn belongs(cx: &Cx, granted: &May, principal: PrincipalId) -> Result<()> {
     let known = cx.gateway.known.principal(cx.store(), principal, granted.may.org()).await?;
-    known.map(drop).ok_or_else(|| Error::invalid("principal_id", "must be a user or an agent of your organisation"))
+    known
+        .map(drop)
+        .ok_or_else(|| Error::invalid("principal_id", "must be a user or an agent of your organisation"))
 }
 
 /// An agent that sends transactions writes no policies on the paths of keys; a pattern may cover one at any time,
 /// so it writes none at all.
 fn keys_stay_closed(cx: &Cx) -> Result<()> {
     if cx.caller()?.principal().intents {
-        return Err(Error::forbidden("An agent with intents_api_enabled may not manage policies; a person must."));
+        return Err(Error::forbidden(
+            "An agent with intents_api_enabled may not manage policies; a person must.",
+        ));
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Secrets: written, read, listed, deleted. Values are sealed and opened by the signer.
 
 use domain::access::{self, Permit, SecretAt};
-use domain::{Error, OrMissing as _, Revealed, Result, SecretId, SecretPath, SecretText, SecretType, Time, VaultId};
+use domain::{
+    Error, OrMissing as _, Result, Revealed, SecretId, SecretPath, SecretText, SecretType, Time, VaultId,
+};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -140,7 +142,9 @@ async fn write(
 ) -> Result<Option<SecretMetadataResponse>> {
     let Granted { may, vault } = granted;
     let before = secrets::facts(cx.store(), may.on()).await?;
-    if cx.caller()?.principal().intents && (new.kind.is_key() || before.as_ref().is_some_and(|v| v.kind.is_key())) {
+    if cx.caller()?.principal().intents
+        && (new.kind.is_key() || before.as_ref().is_some_and(|v| v.kind.is_key()))
+    {
         return Err(Error::forbidden(
             "An agent with intents_api_enabled may not write keys, nor on the path of one; a person must.",
         ));
@@ -352,7 +356,9 @@ impl Operation for DeleteSecret {
     ) -> Result<Reply<()>> {
         let found = secrets::facts(cx.store(), granted.may.on()).await?.or_missing("secret")?;
         if cx.caller()?.principal().intents && found.kind.is_key() {
-            return Err(Error::forbidden("An agent with intents_api_enabled may not delete a key; a person must."));
+            return Err(Error::forbidden(
+                "An agent with intents_api_enabled may not delete a key; a person must.",
+            ));
         }
         let mut act = cx.begin().await?;
         if !secrets::delete(&mut act, &granted.may, cx.now()).await? {

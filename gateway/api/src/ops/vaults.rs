@@ -77,7 +77,8 @@ impl Operation for CreateVault {
         }
         let request = sealing::MakeVaultKey { by: cx.for_signer()?, vault: id };
         let key = cx.signer(async |signer, context| signer.make_vault_key(context, request).await).await?;
-        let vault = Vault { id, org: may.org(), name, description, creator: may.by(), key, created_at: cx.now() };
+        let vault =
+            Vault { id, org: may.org(), name, description, creator: may.by(), key, created_at: cx.now() };
         let mut act = cx.begin().await?;
         vaults::insert(&mut act, &may, &vault).await?;
         act.note("name", vault.name.as_str());

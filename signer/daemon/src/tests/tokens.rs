@@ -142,12 +142,17 @@ async fn a_token_of_another_kind_is_refused() {
     let (header, rest) = good.split_once('.').unwrap();
     let claims = URL_SAFE_NO_PAD.decode(rest.split_once('.').unwrap().0).unwrap();
     let claims = String::from_utf8(claims).unwrap();
-    let minted = |claims: &str| {
+    let minted_under = |header: &str, claims: &str| {
         let text = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
         let signature = crate::keys::Keystore::sign_token(&*w.keys, text.as_bytes()).unwrap();
         with_token(&owner, format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature)))
     };
+    let minted = |claims: &str| minted_under(header, claims);
     use_token(&w, &minted(&claims)).await.unwrap();
+    for other in [r#"{"alg":"EdDSA","typ":"JWT","kid":"other"}"#, r#"{"alg":"none","typ":"JWT"}"#, "{}"] {
+        let other = minted_under(&URL_SAFE_NO_PAD.encode(other), &claims);
+        assert_eq!(use_token(&w, &other).await, Err(Reason::Unauthenticated));
+    }
     for (from, to) in [
         ("\"kind\":\"access\"", "\"kind\":\"session\""),
         ("\"iss\":\"talon\"", "\"iss\":\"other\""),
@@ -217,6 +222,15 @@ async fn a_stopped_agents_token_is_refused() {
         assert_eq!(use_token(&w, &agent.with_record(stopped.clone())).await, Err(Reason::Unauthenticated));
         assert_eq!(reason(w.sign_in(&stopped, &agent.credential).await), Reason::Unauthenticated);
     }
+    // Coming back does not bring back the tokens from before.
+    let agent = w.agent(&owner, settings()).await;
+    let mut back = agent.clone();
+    for active in [false, true] {
+        back.record =
+            w.change(&owner, &back, Change::Update(AgentSettings { active, ..settings() })).await.unwrap();
+    }
+    assert_eq!(use_token(&w, &agent.with_record(back.record)).await, Err(Reason::Unauthenticated));
+
     let end = Time::from_millis(w.clock.now().millis() + 10_000);
     let mortal = w.agent(&owner, AgentSettings { expires_at: Some(end), ..settings() }).await;
     w.wait(11);

@@ -83,7 +83,8 @@ pub fn address(field: &str, text: &str) -> Result<Address> {
     let bad = || Error::invalid(field, "must be a 20-byte address in hex with 0x in front");
     let digits = text.strip_prefix("0x").filter(|d| d.len() == 40).ok_or_else(bad)?;
     let address: Address = text.parse().map_err(|_| bad())?;
-    let mixed = digits.bytes().any(|b| b.is_ascii_lowercase()) && digits.bytes().any(|b| b.is_ascii_uppercase());
+    let mixed =
+        digits.bytes().any(|b| b.is_ascii_lowercase()) && digits.bytes().any(|b| b.is_ascii_uppercase());
     if mixed && address.to_checksum(None) != text {
         return Err(Error::invalid(field, "has a wrong checksum (EIP-55); check the address"));
     }

@@ -68,7 +68,8 @@ pub async fn register(
 ) -> Result<(Agent, SecretText)> {
     let (key, credential) = new_key()?;
     let id = AgentId::new();
-    let record = propose(cx, None, Change::CreateAgent { id, credential: Some(credential), settings }).await?;
+    let record =
+        propose(cx, None, Change::CreateAgent { id, credential: Some(credential), settings }).await?;
     let agent = Agent {
         id,
         org: may.org(),

@@ -38,7 +38,8 @@ pub struct AgentTokenRequest {
 /// Exchanges an agent's key for a token.
 pub struct AgentToken;
 
-const WRONG: &str = "Wrong agent or key, or the agent is deactivated or expired. Ask whoever registered the agent.";
+const WRONG: &str =
+    "Wrong agent or key, or the agent is deactivated or expired. Ask whoever registered the agent.";
 
 impl Operation for AgentToken {
     const ROUTE: Route = Route::new(
@@ -54,14 +55,19 @@ impl Operation for AgentToken {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
-        let key = given.api_key.ok_or_else(|| Error::invalid("api_key", "must be the agent's key (ocv_…)"))?;
+        let key =
+            given.api_key.ok_or_else(|| Error::invalid("api_key", "must be the agent's key (ocv_…)"))?;
         let issued = exchange(&cx.gateway, given.agent_id, &key, cx.address).await?;
         Ok(Reply::of(TokenResponse::new(&issued)?))
     }
 }
 
 /// The token that stands for a key presented directly, kept for half a minute at most.
-pub async fn exchanged(gateway: &Gateway, key: &SecretText, address: Option<IpAddr>) -> Result<Arc<SecretText>> {
+pub async fn exchanged(
+    gateway: &Gateway,
+    key: &SecretText,
+    address: Option<IpAddr>,
+) -> Result<Arc<SecretText>> {
     let exchange = async { Ok::<_, Error>(Arc::new(text(&exchange(gateway, None, key, address).await?)?)) };
     let token = gateway.known.exchanged.try_get_with(digest(key), exchange).await;
     token.map_err(|e| Error::new(e.kind(), e.detail()).because(e.cause().unwrap_or_default()))
@@ -104,10 +110,19 @@ async fn issue(gateway: &Gateway, agent: &Agent, key: &SecretText) -> Result<Iss
     derived_scopes.dedup();
     let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
     let request = IssueToken { record: agent.record.clone(), proof, derived_scopes };
-    gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await.map_err(refusal::error)
+    gateway
+        .signer
+        .call(async |signer, cx| signer.issue_token(cx, request).await)
+        .await
+        .map_err(refusal::error)
 }
 
-async fn record(gateway: &Gateway, agent: &Agent, action: &'static str, address: Option<IpAddr>) -> Result<()> {
+async fn record(
+    gateway: &Gateway,
+    agent: &Agent,
+    action: &'static str,
+    address: Option<IpAddr>,
+) -> Result<()> {
     let now = gateway.clock.now();
     let mut tx = gateway.store.begin().await?;
     if action == "auth.success" {

@@ -32,8 +32,13 @@ struct Jwk {
 pub struct Jwks;
 
 impl Operation for Jwks {
-    const ROUTE: Route =
-        Route::new("jwks", Method::GET, "/.well-known/jwks.json", 200, "The key that verifies tokens (RFC 7517).");
+    const ROUTE: Route = Route::new(
+        "jwks",
+        Method::GET,
+        "/.well-known/jwks.json",
+        200,
+        "The key that verifies tokens (RFC 7517).",
+    );
     type Path = ();
     type Params = ();
     type Output = JwkSet;

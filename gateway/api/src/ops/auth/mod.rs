@@ -40,7 +40,8 @@ impl TokenResponse {
 
 /// The token itself.
 pub fn text(issued: &IssuedToken) -> Result<SecretText> {
-    let jwt = std::str::from_utf8(issued.jwt.expose()).map_err(|_| Error::internal("a token that is not text"))?;
+    let jwt =
+        std::str::from_utf8(issued.jwt.expose()).map_err(|_| Error::internal("a token that is not text"))?;
     Ok(SecretText::from(jwt.to_owned()))
 }
 
@@ -56,5 +57,9 @@ pub fn email(text: &str) -> Result<String> {
         })
         && email.matches('@').count() == 1
         && !email.chars().any(|c| c.is_whitespace() || c.is_control());
-    if fits { Ok(email) } else { Err(Error::invalid("email", "must be an email address such as ada@example.org")) }
+    if fits {
+        Ok(email)
+    } else {
+        Err(Error::invalid("email", "must be an email address such as ada@example.org"))
+    }
 }

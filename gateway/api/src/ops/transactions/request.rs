@@ -91,9 +91,10 @@ impl SubmitTransactionRequest {
             ChainName::Name(name) => name,
             ChainName::Id(id) => id.to_string(),
         };
-        let chain = cx.gateway.chains.find(cx.store(), &name).await?.filter(|c| c.is_enabled).ok_or_else(|| {
-            Error::invalid("chain", "must be the name or id of a chain that GET /v1/chains lists")
-        })?;
+        let chain =
+            cx.gateway.chains.find(cx.store(), &name).await?.filter(|c| c.is_enabled).ok_or_else(|| {
+                Error::invalid("chain", "must be the name or id of a chain that GET /v1/chains lists")
+            })?;
         let to = self.to.filter(|to| !to.is_empty()).ok_or_else(|| {
             Error::invalid("to", "must be a 20-byte address; creating contracts is not allowed")
         })?;
@@ -101,14 +102,23 @@ impl SubmitTransactionRequest {
         let value = Wei::parse_ether("value", &self.value)?;
         let data = calldata(self.data.as_deref())?;
         let path = self.signing_key_path.unwrap_or_else(|| format!("keys/{}-signer", chain.name));
-        let key_path = SecretPath::parse(&path).map_err(|e| Error::invalid("signing_key_path", e.detail()))?;
+        let key_path =
+            SecretPath::parse(&path).map_err(|e| Error::invalid("signing_key_path", e.detail()))?;
         if self.gas_limit.is_some_and(|gas| gas < 21_000) {
             return Err(Error::invalid("gas_limit", "must be at least 21000"));
         }
         let fees = fees(self.gas_price, self.max_fee_per_gas, self.max_priority_fee_per_gas)?;
         let simulate_first = self.simulate_first.unwrap_or(false);
         let canonical = serde_json::json!([
-            chain.chain_id, to, value, data, key_path, self.nonce, self.gas_limit, fees, simulate_first
+            chain.chain_id,
+            to,
+            value,
+            data,
+            key_path,
+            self.nonce,
+            self.gas_limit,
+            fees,
+            simulate_first
         ]);
         let digest = Sha256::digest(canonical.to_string().as_bytes()).into();
         let (nonce, gas_limit) = (self.nonce, self.gas_limit);
@@ -131,9 +141,10 @@ fn fees(gas_price: Option<Amount>, max_fee: Option<Amount>, priority: Option<Amo
     let max_fee_per_gas = wei("max_fee_per_gas", max_fee)?;
     let max_priority_fee_per_gas = wei("max_priority_fee_per_gas", priority)?;
     match (gas_price, max_fee_per_gas, max_priority_fee_per_gas) {
-        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-            Err(Error::invalid("gas_price", "must be left out when max_fee_per_gas or max_priority_fee_per_gas is given"))
-        }
+        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => Err(Error::invalid(
+            "gas_price",
+            "must be left out when max_fee_per_gas or max_priority_fee_per_gas is given",
+        )),
         (Some(gas_price), None, None) => Ok(WantedFees::Legacy { gas_price }),
         (None, None, None) => Ok(WantedFees::Any),
         (None, Some(fee), Some(tip)) if tip > fee => {

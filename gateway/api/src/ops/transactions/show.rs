@@ -1,5 +1,6 @@
 //! A transaction, as callers see it.
 
+use alloy_primitives::Address;
 use domain::transaction::Status;
 use domain::{AgentId, Time, TxId};
 use schemars::JsonSchema;
@@ -7,9 +8,13 @@ use serde::Serialize;
 use signer_protocol::intent::Fees;
 use store::transactions::Transaction;
 
+use super::request::Wanted;
+
 #[derive(Serialize, JsonSchema)]
 pub struct TransactionResponse {
-    id: TxId,
+    /// Left out where nothing was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<TxId>,
     agent_id: AgentId,
     chain: String,
     chain_id: u64,
@@ -19,7 +24,8 @@ pub struct TransactionResponse {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<u64>,
-    gas_limit: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gas_limit: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gas_price: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -50,7 +56,7 @@ impl TransactionResponse {
         };
         let signed = tx.signed_tx.as_ref().filter(|_| with_signed);
         Self {
-            id: tx.id,
+            id: Some(tx.id),
             agent_id: tx.agent,
             chain: tx.chain.clone(),
             chain_id: tx.chain_id,
@@ -59,7 +65,7 @@ impl TransactionResponse {
             value_wei: tx.value.to_string(),
             status: tx.status,
             nonce: tx.nonce,
-            gas_limit: tx.gas_limit,
+            gas_limit: Some(tx.gas_limit),
             gas_price: gas_price.map(|f| f.to_string()),
             max_fee_per_gas: max_fee.map(|f| f.to_string()),
             max_priority_fee_per_gas: priority.map(|f| f.to_string()),
@@ -69,6 +75,37 @@ impl TransactionResponse {
             error_message: tx.error_message.clone(),
             created_at: tx.created_at,
             signed_at: tx.signed_at,
+        }
+    }
+
+    /// The answer to `simulate_first` where the transaction would fail: nothing was signed, nothing is stored.
+    pub fn simulation_failed(
+        agent: AgentId,
+        from: Address,
+        wanted: &Wanted,
+        now: Time,
+        reason: String,
+    ) -> Self {
+        Self {
+            id: None,
+            agent_id: agent,
+            chain: wanted.chain.name.clone(),
+            chain_id: wanted.chain.chain_id,
+            from: from.to_checksum(None),
+            to: wanted.to.to_checksum(None),
+            value_wei: wanted.value.to_string(),
+            status: Status::SimulationFailed,
+            nonce: None,
+            gas_limit: wanted.gas_limit,
+            gas_price: None,
+            max_fee_per_gas: None,
+            max_priority_fee_per_gas: None,
+            signed_tx: None,
+            tx_hash: None,
+            block_number: None,
+            error_message: Some(reason),
+            created_at: now,
+            signed_at: None,
         }
     }
 }

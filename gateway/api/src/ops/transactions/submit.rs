@@ -1,13 +1,13 @@
 //! Submitting a transaction: checked here and in the signer, stored, then carried as far as it goes at once.
 
-use chains::{Call, Node, Quote};
+use chains::{Call, Node, NodeError, Quote};
 use domain::access::{self, Permit, ReadSecret};
 use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
+use signer_protocol::Attested;
 use signer_protocol::intent::{Fees, Release, Submit, Transfer};
 use signer_protocol::key::SigningKey;
-use signer_protocol::Attested;
 use store::nonces::{self, Account};
 use store::transactions::{LEASE, Transaction};
 use store::{idempotency, transactions, vaults};
@@ -73,7 +73,12 @@ fn idempotency_key(cx: &Cx) -> Result<Option<String>> {
 }
 
 /// The answer to a request that came before.
-async fn repeated(cx: &Cx, may: &May, key: &str, wanted: &Wanted) -> Result<Option<Reply<TransactionResponse>>> {
+async fn repeated(
+    cx: &Cx,
+    may: &May,
+    key: &str,
+    wanted: &Wanted,
+) -> Result<Option<Reply<TransactionResponse>>> {
     let Some(used) = idempotency::find(cx.store(), may, key, cx.now()).await? else { return Ok(None) };
     if used.body_hash != wanted.digest {
         return Err(Error::new(
@@ -88,17 +93,27 @@ async fn repeated(cx: &Cx, may: &May, key: &str, wanted: &Wanted) -> Result<Opti
     Ok(Some(Reply::with(StatusCode::OK, TransactionResponse::new(&tx, true))))
 }
 
-async fn submit(cx: &Cx, may: &May, wanted: &Wanted, key: Option<&str>) -> Result<Reply<TransactionResponse>> {
+async fn submit(
+    cx: &Cx,
+    may: &May,
+    wanted: &Wanted,
+    key: Option<&str>,
+) -> Result<Reply<TransactionResponse>> {
     let signing_key = find_key(cx, wanted).await?;
     let from = signing_key.peek().map_err(Error::internal)?.address;
     let node = cx.gateway.chains.node(&wanted.chain).await?;
     let account = Account { chain_id: wanted.chain.chain_id, address: from };
     let call = Call { from, to: wanted.to, value: wanted.value, data: wanted.data.clone() };
-    let (gas_limit, fees, on_chain) = tokio::try_join!(
-        gas_limit(&node, &call, wanted),
-        fees(&node, wanted),
-        async { node.next_nonce(from).await.map_err(Error::from) },
-    )?;
+    if wanted.simulate_first
+        && let Some(reason) = simulate(&node, &call).await?
+    {
+        let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), reason);
+        return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
+    }
+    let (gas_limit, fees, on_chain) =
+        tokio::try_join!(gas_limit(&node, &call, wanted), fees(&node, wanted), async {
+            node.next_nonce(from).await.map_err(Error::from)
+        },)?;
     let replaces = replaced(cx, wanted, account, &fees).await?;
     let transfer = Transfer {
         chain_id: wanted.chain.chain_id,
@@ -109,8 +124,7 @@ async fn submit(cx: &Cx, may: &May, wanted: &Wanted, key: Option<&str>) -> Resul
         fees,
         replaces,
     };
-    let request =
-        Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), transfer };
+    let request = Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), transfer };
     let intent = cx.signer(async |signer, context| signer.submit(context, request).await).await?;
     let tx = Transaction {
         id: TxId::new(),
@@ -141,7 +155,8 @@ async fn submit(cx: &Cx, may: &May, wanted: &Wanted, key: Option<&str>) -> Resul
             release(cx, &tx).await;
             // Whoever took the key first has the transaction.
             let known = repeated(cx, may, key.unwrap_or_default(), wanted).await?;
-            return known.ok_or_else(|| Error::conflict("This request is being worked on; repeat it in a moment."));
+            return known
+                .ok_or_else(|| Error::conflict("This request is being worked on; repeat it in a moment."));
         }
         Err(error) => {
             release(cx, &tx).await;
@@ -199,16 +214,33 @@ async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<Attested<SigningKey>> {
     let mut permitted = false;
     for vault in vaults::list(cx.store(), &list).await? {
         let path = wanted.key_path.clone();
-        let Ok(may) = access::secret::<ReadSecret>(&subject, &vault.facts(), &policies, path) else { continue };
+        let Ok(may) = access::secret::<ReadSecret>(&subject, &vault.facts(), &policies, path) else {
+            continue;
+        };
         permitted = true;
         let Some(found) = store::secrets::reveal(cx.store(), &may).await? else { continue };
-        let gone = found.version.deleted_at.is_some() || found.version.expires_at.is_some_and(|end| cx.now() >= end);
+        let gone =
+            found.version.deleted_at.is_some() || found.version.expires_at.is_some_and(|end| cx.now() >= end);
         if gone {
             continue;
         }
-        return found.signing_key.ok_or_else(|| {
-            Error::invalid("signing_key_path", "the secret there is not a private_key that can sign (32 bytes of hex)")
-        });
+        let key = found.signing_key.ok_or_else(|| {
+            Error::invalid(
+                "signing_key_path",
+                "the secret there is not a private_key that can sign (32 bytes of hex)",
+            )
+        })?;
+        // Rows can be swapped; what the signer attests of a key can't.
+        let label = key.peek().map_err(Error::internal)?;
+        if (label.org, label.vault, &label.path, label.version)
+            != (may.org(), vault.id, &wanted.key_path, found.version.version)
+        {
+            return Err(Error::forbidden(
+                "The key at this path belongs to another; an operator must look into it.",
+            )
+            .because(format!("{}'s key lies at {} in vault {}", label.path, wanted.key_path, vault.id)));
+        }
+        return Ok(key);
     }
     if permitted {
         Err(Error::missing(&format!("signing key at {} in the vaults that you may use", wanted.key_path)))
@@ -222,24 +254,18 @@ async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<Attested<SigningKey>> {
 
 async fn gas_limit(node: &Node, call: &Call, wanted: &Wanted) -> Result<u64> {
     match wanted.gas_limit {
-        Some(limit) if !wanted.simulate_first => Ok(limit),
-        limit => {
-            let estimate = node.estimate_gas(call).await.map_err(|error| reverted(error, wanted.simulate_first))?;
-            Ok(limit.unwrap_or(estimate))
-        }
+        Some(limit) => Ok(limit),
+        None => Ok(node.estimate_gas(call).await?),
     }
 }
 
-/// With `simulate_first`, a transaction that would revert is answered 422, and nothing is signed.
-fn reverted(error: chains::NodeError, simulated: bool) -> Error {
-    let error = Error::from(error);
-    if simulated && error.kind() != Kind::Unavailable && error.kind() != Kind::Internal {
-        let detail = error.detail().to_owned();
-        return Error::new(Kind::Unprocessable, format!("The simulation fails: {detail} Nothing was signed."))
-            .with("status", "simulation_failed")
-            .with("error_message", detail);
+/// Why the chain says that the call would fail now; `None`: it would not.
+async fn simulate(node: &Node, call: &Call) -> Result<Option<String>> {
+    match node.estimate_gas(call).await {
+        Ok(_) => Ok(None),
+        Err(NodeError::Answered { revert: Some(reason), .. }) => Ok(Some(reason)),
+        Err(error) => Err(error.into()),
     }
-    error
 }
 
 async fn fees(node: &Node, wanted: &Wanted) -> Result<Fees> {
@@ -271,7 +297,8 @@ async fn fees(node: &Node, wanted: &Wanted) -> Result<Fees> {
 /// The nonce whose transaction this one replaces, if the agent named one that is in use.
 async fn replaced(cx: &Cx, wanted: &Wanted, account: Account, fees: &Fees) -> Result<Option<u64>> {
     let Some(nonce) = wanted.nonce else { return Ok(None) };
-    let Some(now) = transactions::at_nonce(cx.store(), account.chain_id, account.address, nonce).await? else {
+    let Some(now) = transactions::at_nonce(cx.store(), account.chain_id, account.address, nonce).await?
+    else {
         return Ok(None);
     };
     let enough = match (now.fees, *fees) {
