@@ -97,7 +97,8 @@ impl Anvil {
 
     /// One JSON-RPC call.
     pub async fn ask(&self, method: &str, params: Value) -> Value {
-        let answer = self.try_ask(method, params).await.unwrap_or_else(|| panic!("anvil does not answer {method}"));
+        let answer =
+            self.try_ask(method, params).await.unwrap_or_else(|| panic!("anvil does not answer {method}"));
         assert!(answer.get("error").is_none(), "{method}: {answer}");
         answer["result"].clone()
     }
@@ -144,7 +145,8 @@ fn spawn(port: u16, state: Option<&PathBuf>, flags: &[String]) -> Process {
 
 /// A state as anvil dumps it (hex of gzip) in the form in which it loads it.
 fn unzipped(hex: &str) -> Vec<u8> {
-    let bytes: Vec<u8> = (2..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+    let bytes: Vec<u8> =
+        (2..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
     let mut gunzip = Command::new("gunzip").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = gunzip.stdin.take().unwrap();
     let feed = std::thread::spawn(move || input.write_all(&bytes));

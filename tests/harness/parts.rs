@@ -31,11 +31,13 @@ pub fn talon() -> Command {
 
 pub fn anvil() -> PathBuf {
     let path = environment("TALON_TEST_ANVIL").map(PathBuf::from).or_else(|| on_path("anvil"));
-    path.filter(|p| p.exists()).expect("anvil is missing: tests/run installs it (npm install @foundry-rs/anvil-linux-amd64)")
+    path.filter(|p| p.exists())
+        .expect("anvil is missing: tests/run installs it (npm install @foundry-rs/anvil-linux-amd64)")
 }
 
 pub fn postgres() -> String {
-    environment("TALON_TEST_POSTGRES").expect("no PostgreSQL: tests/run starts one and sets TALON_TEST_POSTGRES")
+    environment("TALON_TEST_POSTGRES")
+        .expect("no PostgreSQL: tests/run starts one and sets TALON_TEST_POSTGRES")
 }
 
 pub fn has_postgres() -> bool {
@@ -51,8 +53,11 @@ pub fn softhsm() -> PathBuf {
 }
 
 pub fn find_softhsm() -> Option<PathBuf> {
-    let places =
-        ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so"];
+    let places = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib64/pkcs11/libsofthsm2.so",
+        "/usr/lib64/softhsm/libsofthsm2.so",
+    ];
     places.iter().map(PathBuf::from).find(|p| p.exists())
 }
 
@@ -61,7 +66,10 @@ pub fn softhsm_token(folder: &Path) -> PathBuf {
     let tokens = folder.join("tokens");
     std::fs::create_dir(&tokens).unwrap();
     let conf = folder.join("softhsm2.conf");
-    let text = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display());
+    let text = format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+        tokens.display()
+    );
     std::fs::write(&conf, text).unwrap();
     let made = Command::new("softhsm2-util")
         .args(["--init-token", "--free", "--label", "talon", "--so-pin", "5678", "--pin", HSM_PIN])

@@ -49,7 +49,8 @@ impl Call {
         let response = self.request.send().await.ok()?;
         let status = response.status().as_u16();
         let headers = response.headers().iter();
-        let headers = headers.map(|(k, v)| (k.to_string(), v.to_str().unwrap_or_default().to_owned())).collect();
+        let headers =
+            headers.map(|(k, v)| (k.to_string(), v.to_str().unwrap_or_default().to_owned())).collect();
         let text = response.text().await.ok()?;
         let body = serde_json::from_str(&text).unwrap_or(Value::Null);
         Some(Reply { status, body, text, headers, asked: format!("{} {}", self.method, self.path) })
@@ -69,7 +70,10 @@ impl Call {
 impl Reply {
     pub fn expect(self, status: u16, fragment: &str) -> Value {
         let Self { status: got, body, text, headers, asked } = self;
-        assert!(got == status && text.contains(fragment), "{asked}: expected {status} with {fragment:?}, got {got}:\n{text}");
+        assert!(
+            got == status && text.contains(fragment),
+            "{asked}: expected {status} with {fragment:?}, got {got}:\n{text}"
+        );
         if status >= 400 {
             let kind = headers.get("content-type").map(String::as_str);
             assert_eq!(kind, Some("application/problem+json"), "{asked}: {text}");

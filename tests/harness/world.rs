@@ -85,11 +85,10 @@ impl WorldDraft {
                 url
             }
         };
+        let port = parts::free_port();
         if self.keystore == Keystore::Hsm {
             environment.extend(hsm(folder.path()));
-            make_root_keys(folder.path(), &environment);
         }
-        let port = parts::free_port();
         let http = parts::http();
         let world = World {
             talon: Mutex::new(launch(folder.path(), port, &environment)),
@@ -121,10 +120,10 @@ pub struct World {
 
 impl World {
     pub fn on(database: Database) -> WorldDraft {
-        let environment = vec![("TALON_OPERATOR_EMAIL".into(), "operator@example.org".into()), (
-            "TALON_OPERATOR_PASSWORD".into(),
-            PASSWORD.into(),
-        )];
+        let environment = vec![
+            ("TALON_OPERATOR_EMAIL".into(), "operator@example.org".into()),
+            ("TALON_OPERATOR_PASSWORD".into(), PASSWORD.into()),
+        ];
         WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, environment }
     }
 
@@ -150,7 +149,9 @@ impl World {
 
     /// The chain.
     pub async fn anvil(&self) -> tokio::sync::MappedMutexGuard<'_, Anvil> {
-        tokio::sync::MutexGuard::map(self.anvil.lock().await, |a| a.as_mut().expect("a world without a chain"))
+        tokio::sync::MutexGuard::map(self.anvil.lock().await, |a| {
+            a.as_mut().expect("a world without a chain")
+        })
     }
 
     /// A pool of its own on the database, to look into it, and to attack it.
@@ -280,15 +281,7 @@ async fn own_database() -> String {
     format!("{server}/{name}")
 }
 
-/// What an operator does once for an HSM.
-fn make_root_keys(folder: &Path, environment: &[(String, String)]) {
-    let mut command = parts::talon();
-    command.args(["signer", "init", "--data"]).arg(folder.join("data/signer"));
-    let made = command.envs(environment.iter().map(|(k, v)| (k, v))).output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-}
-
-/// A SoftHSM2 token for Talon, and the configuration that names it.
+/// A SoftHSM2 token for Talon, on which a first start makes its keys, and the configuration that names it.
 fn hsm(folder: &Path) -> Vec<(String, String)> {
     let conf = parts::softhsm_token(folder).display().to_string();
     let pairs = [

@@ -11,14 +11,16 @@ use sqlx::any::AnyRow;
 /// An organisation's events in order, after its chain was checked link by link.
 async fn chain(w: &World, org: &str) -> Vec<AnyRow> {
     let pool = w.database().await;
-    let find = sqlx::query("SELECT * FROM audit_events WHERE org_id = $1 ORDER BY sequence").bind(org.to_owned());
+    let find =
+        sqlx::query("SELECT * FROM audit_events WHERE org_id = $1 ORDER BY sequence").bind(org.to_owned());
     let events = find.fetch_all(&pool).await.unwrap();
     let (mut previous, mut hash): (String, Hash) = (String::new(), GENESIS);
     for (n, event) in events.iter().enumerate() {
         let text = |column: &str| event.get::<String, _>(column);
         assert_eq!(event.get::<i64, _>("sequence"), i64::try_from(n).unwrap() + 1, "a gap in the chain");
         assert_eq!(text("prev_event_id"), previous);
-        let (id, action, details, address) = (text("id"), text("action"), text("details"), text("ip_address"));
+        let (id, action, details, address) =
+            (text("id"), text("action"), text("details"), text("ip_address"));
         let row = Row {
             sequence: event.get("sequence"),
             id: &id,
@@ -37,10 +39,14 @@ async fn chain(w: &World, org: &str) -> Vec<AnyRow> {
         assert_eq!(address, "127.0.0.1", "{action}");
         previous = id;
     }
-    let head = sqlx::query("SELECT sequence, event_id, hash FROM audit_heads WHERE org_id = $1").bind(org.to_owned());
+    let head = sqlx::query("SELECT sequence, event_id, hash FROM audit_heads WHERE org_id = $1")
+        .bind(org.to_owned());
     let head = head.fetch_one(&pool).await.unwrap();
     assert_eq!(head.get::<i64, _>("sequence"), i64::try_from(events.len()).unwrap());
-    assert_eq!((head.get::<String, _>("event_id"), head.get::<Vec<u8>, _>("hash")), (previous, hash.to_vec()));
+    assert_eq!(
+        (head.get::<String, _>("event_id"), head.get::<Vec<u8>, _>("hash")),
+        (previous, hash.to_vec())
+    );
     events
 }
 

@@ -109,7 +109,11 @@ async fn insist(agent: &Agent<'_>, body: &Value, key: &str) -> Option<String> {
                 _ => panic!("{key}: {} {}\n{}", reply.status, reply.text, agent.world.said()),
             }
         }
-        assert!(begun.elapsed() < Duration::from_secs(120), "{key} is never answered\n{}", agent.world.said());
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "{key} is never answered\n{}",
+            agent.world.said()
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -127,7 +131,9 @@ async fn kill_at_random(w: &World) {
     let rounds = std::env::vars().find(|(key, _)| key == "TALON_CHAOS_ROUNDS");
     let rounds: usize = rounds.map_or(5, |(_, text)| text.parse().unwrap());
     let mut victims: Vec<Victim> = (0..rounds)
-        .flat_map(|n| [if n % 2 == 0 { Victim::Worker } else { Victim::Supervisor }, Victim::Signer, Victim::Node])
+        .flat_map(|n| {
+            [if n % 2 == 0 { Victim::Worker } else { Victim::Supervisor }, Victim::Signer, Victim::Node]
+        })
         .collect();
     for n in (1..victims.len()).rev() {
         victims.swap(n, random(n + 1));
@@ -205,6 +211,10 @@ async fn check_chain(w: &World, settled: &BTreeMap<usize, Vec<Value>>) {
         assert_eq!(chain.balance(from).await, FUNDS - spent, "{from}");
     }
     for (agent, txs) in settled {
-        assert_eq!(chain.balance(&recipient(*agent)).await, txs.len() as u128 * WEI, "agent {agent}'s recipient");
+        assert_eq!(
+            chain.balance(&recipient(*agent)).await,
+            txs.len() as u128 * WEI,
+            "agent {agent}'s recipient"
+        );
     }
 }

@@ -52,6 +52,7 @@ async fn pass(State(door): State<Door>, asked: axum::Json<Value>) -> Result<axum
     if door.refused.lock().unwrap().as_ref().is_some_and(|refused| method.starts_with(refused)) {
         return Err(StatusCode::BAD_GATEWAY);
     }
-    let answer = door.http.post(&door.anvil).json(&*asked).send().await.map_err(|_| StatusCode::BAD_GATEWAY)?;
+    let answer =
+        door.http.post(&door.anvil).json(&*asked).send().await.map_err(|_| StatusCode::BAD_GATEWAY)?;
     answer.json().await.map(axum::Json).map_err(|_| StatusCode::BAD_GATEWAY)
 }

@@ -33,7 +33,7 @@ fn explains(said: &str, named: &str) {
 #[test]
 fn a_configuration_that_can_not_work_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    explains(&refused(folder.path(), &[("TALON_LISTN", "x")]), "listn");
+    explains(&refused(folder.path(), &[("TALON_LISTN", "x")]), "TALON_LISTN");
     explains(&refused(folder.path(), &[("TALON_LISTEN", "0.0.0.0:9")]), "TLS");
     explains(&refused(folder.path(), &[("TALON_LISTEN", "hunter2")]), "TALON_");
     explains(&refused(folder.path(), &[("TALON_SIGNER", "tcp:1")]), "signer");
@@ -59,7 +59,8 @@ fn a_data_folder_of_a_newer_version_and_a_broken_database() {
     std::fs::write(data.join("version"), "99\n").unwrap();
     explains(&refused(folder.path(), &[]), "newer version");
     std::fs::write(data.join("version"), "1\n").unwrap();
-    std::fs::write(data.join("gateway/talon.db"), "no database at all, but quite long text ".repeat(200)).unwrap();
+    std::fs::write(data.join("gateway/talon.db"), "no database at all, but quite long text ".repeat(200))
+        .unwrap();
     explains(&refused(folder.path(), &[]), "database");
 }
 
@@ -82,13 +83,6 @@ fn an_hsm_that_can_not_be_used() {
         let environment = hsm(&conf, module, label, pin);
         refused(folder.path(), &environment.each_ref().map(|(key, value)| (*key, value.as_str())))
     };
-    explains(&with(&module, "talon", harness::HSM_PIN), "talon-signer init");
-    let mut init = harness::talon();
-    init.args(["signer", "init", "--data"]).arg(folder.path().join("data/signer"));
-    init.envs(hsm(&conf, &module, "talon", harness::HSM_PIN));
-    assert!(init.status().unwrap().success());
-    // Not twice: what the first keys sealed would be lost.
-    assert!(!init.status().unwrap().success());
     explains(&with("/nowhere/module.so", "talon", harness::HSM_PIN), "/nowhere/module.so");
     explains(&with(&module, "unknown", harness::HSM_PIN), "unknown");
     let said = with(&module, "talon", "hunter2");
@@ -148,7 +142,7 @@ both! {
     async fn the_first_start_prints_a_link_that_works_once(_w: World) {
         let w = World::on(_w.database).without_operator().start().await;
         let said = w.said();
-        let (_, rest) = said.split_once("/setup#").expect("no link");
+        let (_, rest) = said.split_once("/setup#").unwrap();
         let token = rest.split_whitespace().next().unwrap();
         let body = |token: &str| json!({"token": token, "email": "root@example.org", "password": harness::PASSWORD});
         w.post("/v1/setup", &body("setup_wrong")).expect(403, "link").await;
@@ -181,16 +175,23 @@ async fn what_the_signer_keeps_is_for_its_user_alone() {
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let cores = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(cores.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{cores}");
-    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
     let open: Vec<_> = open.map(|target| target.display().to_string()).collect();
-    assert!(!open.iter().any(|target| target.contains("talon.db")), "the signer has the database open: {open:?}");
+    assert!(
+        !open.iter().any(|target| target.contains("talon.db")),
+        "the signer has the database open: {open:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn noise_on_the_signers_socket_harms_nobody() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let w = World::on(Database::Sqlite).start().await;
-    for noise in [vec![0xff; 64], vec![0; 64], vec![0x7f, 0xff, 0xff, 0xff], b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
+    for noise in
+        [vec![0xff; 64], vec![0; 64], vec![0x7f, 0xff, 0xff, 0xff], b"GET / HTTP/1.1\r\n\r\n".to_vec()]
+    {
         let mut stream = tokio::net::UnixStream::connect(w.data().join("run/signer.sock")).await.unwrap();
         // It may hang up before all is written.
         let _hung_up = stream.write_all(&noise).await;

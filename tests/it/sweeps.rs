@@ -17,7 +17,8 @@ struct Operation {
 impl Operation {
     /// With placeholders filled in.
     fn at(&self, vault: &str, agent: &str, other: &str) -> String {
-        let path = self.path.replace("{vault_id}", vault).replace("{agent_id}", agent).replace("{path}", "keys/a");
+        let path =
+            self.path.replace("{vault_id}", vault).replace("{agent_id}", agent).replace("{path}", "keys/a");
         path.replace("{policy_id}", other).replace("{tx_id}", other).replace("{identifier}", "base")
     }
 
@@ -60,16 +61,37 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
     assert!(document()["openapi"].as_str().unwrap().starts_with("3.1"));
     let found: Vec<String> = operations().into_iter().map(|o| format!("{} {}", o.method, o.path)).collect();
     for expected in [
-        "GET /v1/health", "GET /v1/health/hsm", "POST /v1/auth/signup", "POST /v1/auth/token", "DELETE /v1/auth/token",
-        "POST /v1/auth/agent-token", "GET /v1/auth/me", "POST /v1/vaults", "GET /v1/vaults", "GET /v1/vaults/{vault_id}",
-        "DELETE /v1/vaults/{vault_id}", "GET /v1/vaults/{vault_id}/secrets", "PUT /v1/vaults/{vault_id}/secrets/{path}",
-        "GET /v1/vaults/{vault_id}/secrets/{path}", "DELETE /v1/vaults/{vault_id}/secrets/{path}",
-        "POST /v1/vaults/{vault_id}/policies", "GET /v1/vaults/{vault_id}/policies",
-        "PUT /v1/vaults/{vault_id}/policies/{policy_id}", "DELETE /v1/vaults/{vault_id}/policies/{policy_id}",
-        "POST /v1/agents", "GET /v1/agents", "GET /v1/agents/me", "GET /v1/agents/{agent_id}",
-        "PATCH /v1/agents/{agent_id}", "DELETE /v1/agents/{agent_id}", "POST /v1/agents/{agent_id}/rotate-key",
-        "POST /v1/agents/{agent_id}/transactions", "GET /v1/agents/{agent_id}/transactions",
-        "GET /v1/agents/{agent_id}/transactions/{tx_id}", "GET /v1/chains", "GET /v1/chains/{identifier}",
+        "GET /v1/health",
+        "GET /v1/health/hsm",
+        "POST /v1/auth/signup",
+        "POST /v1/auth/token",
+        "DELETE /v1/auth/token",
+        "POST /v1/auth/agent-token",
+        "GET /v1/auth/me",
+        "POST /v1/vaults",
+        "GET /v1/vaults",
+        "GET /v1/vaults/{vault_id}",
+        "DELETE /v1/vaults/{vault_id}",
+        "GET /v1/vaults/{vault_id}/secrets",
+        "PUT /v1/vaults/{vault_id}/secrets/{path}",
+        "GET /v1/vaults/{vault_id}/secrets/{path}",
+        "DELETE /v1/vaults/{vault_id}/secrets/{path}",
+        "POST /v1/vaults/{vault_id}/policies",
+        "GET /v1/vaults/{vault_id}/policies",
+        "PUT /v1/vaults/{vault_id}/policies/{policy_id}",
+        "DELETE /v1/vaults/{vault_id}/policies/{policy_id}",
+        "POST /v1/agents",
+        "GET /v1/agents",
+        "GET /v1/agents/me",
+        "GET /v1/agents/{agent_id}",
+        "PATCH /v1/agents/{agent_id}",
+        "DELETE /v1/agents/{agent_id}",
+        "POST /v1/agents/{agent_id}/rotate-key",
+        "POST /v1/agents/{agent_id}/transactions",
+        "GET /v1/agents/{agent_id}/transactions",
+        "GET /v1/agents/{agent_id}/transactions/{tx_id}",
+        "GET /v1/chains",
+        "GET /v1/chains/{identifier}",
         "GET /.well-known/jwks.json",
     ] {
         assert!(found.iter().any(|f| f == expected), "{expected} is missing");

@@ -14,7 +14,11 @@ pub async fn kibibyte() -> SocketAddr {
 
 /// A node that takes every transaction and has it in a block at once.
 pub async fn node() -> SocketAddr {
-    serve(Router::new().route("/", post(async |axum::Json(asked): axum::Json<Value>| axum::Json(answer(&asked))))).await
+    serve(
+        Router::new()
+            .route("/", post(async |axum::Json(asked): axum::Json<Value>| axum::Json(answer(&asked)))),
+    )
+    .await
 }
 
 async fn serve(app: Router) -> SocketAddr {
@@ -36,10 +40,14 @@ fn answer(asked: &Value) -> Value {
         "eth_feeHistory" => json!({"baseFeePerGas": ["0x3b9aca00"], "reward": []}),
         "eth_maxPriorityFeePerGas" => json!("0x3b9aca00"),
         "eth_sendRawTransaction" => json!(keccak256(hex::decode(&first.as_str().unwrap()[2..]).unwrap())),
-        "eth_getTransactionReceipt" => json!({"transactionHash": first, "status": "0x1", "blockNumber": "0x1",
-            "blockHash": block, "gasUsed": "0x5208", "effectiveGasPrice": "0x3b9aca00"}),
+        "eth_getTransactionReceipt" => {
+            json!({"transactionHash": first, "status": "0x1", "blockNumber": "0x1",
+            "blockHash": block, "gasUsed": "0x5208", "effectiveGasPrice": "0x3b9aca00"})
+        }
         "eth_getTransactionByHash" => json!({"hash": first}),
-        _ => return json!({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "not found"}}),
+        _ => {
+            return json!({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "not found"}});
+        }
     };
     json!({"jsonrpc": "2.0", "id": asked["id"], "result": result})
 }

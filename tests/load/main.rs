@@ -1,5 +1,10 @@
 //! How fast it is, beside what the parts can do alone: on this machine, in this run, client and server together.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a measurement that can't be made ends")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a measurement that can't be made ends"
+)]
 
 mod alone;
 mod bare;
@@ -62,7 +67,8 @@ async fn reading() {
         let bot = ada.agent("bot").reads(&vault, "api/**").make().await;
         let path = vault.path("api/token");
         for (n, connections) in CONNECTIONS.into_iter().enumerate() {
-            let measured = measure(w.address(), connections, DURATION, |_| Request::get(&path, &bot.token)).await;
+            let measured =
+                measure(w.address(), connections, DURATION, |_| Request::get(&path, &bot.token)).await;
             print(&format!("read a secret of 1 KiB, {database:?}"), connections, &measured);
             println!("{:>49} {:>8.1} % of the bare route", "", 100.0 * measured.rate() / rates[n]);
         }
@@ -98,7 +104,11 @@ async fn signing() {
         for connections in CONNECTIONS {
             let request = |_| Request::post(&path, &bot.token, &body);
             let measured = measure(w.address(), connections, DURATION, request).await;
-            print(&format!("sign and store, {}", if hsm { "SoftHSM2" } else { "software" }), connections, &measured);
+            print(
+                &format!("sign and store, {}", if hsm { "SoftHSM2" } else { "software" }),
+                connections,
+                &measured,
+            );
         }
     }
 }

@@ -14,7 +14,10 @@ pub struct Request(Vec<u8>);
 
 impl Request {
     pub fn get(path: &str, token: &str) -> Self {
-        Self(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n").into_bytes())
+        Self(
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n")
+                .into_bytes(),
+        )
     }
 
     pub fn post(path: &str, token: &str, body: &Value) -> Self {
@@ -67,7 +70,12 @@ pub async fn measure(
     Measured { latencies, took: duration }
 }
 
-async fn ask_again_and_again(server: SocketAddr, request: Vec<u8>, begun: Instant, until: Instant) -> Vec<Duration> {
+async fn ask_again_and_again(
+    server: SocketAddr,
+    request: Vec<u8>,
+    begun: Instant,
+    until: Instant,
+) -> Vec<Duration> {
     let mut stream = TcpStream::connect(server).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut buffer = Vec::with_capacity(16 * 1024);

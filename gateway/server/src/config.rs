@@ -60,7 +60,13 @@ impl Config {
         let path = |text: &str| Some(PathBuf::from(text));
         let listen = given.parsed("listen", |text| text.parse().ok())?;
         let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
-        let tls = both(&given, "tls_cert", "tls_key", given.parsed("tls_cert", path)?, given.parsed("tls_key", path)?)?;
+        let tls = both(
+            &given,
+            "tls_cert",
+            "tls_key",
+            given.parsed("tls_cert", path)?,
+            given.parsed("tls_key", path)?,
+        )?;
         let proxied = given.parsed("behind_tls_proxy", switch)?.unwrap_or(false);
         if !listen.ip().is_loopback() && tls.is_none() && !proxied {
             return Err(wrong(format!(
@@ -70,8 +76,13 @@ impl Config {
         }
         let scheme = if tls.is_some() { "https" } else { "http" };
         let password = password(&given)?;
-        let operator =
-            both(&given, "operator_email", "operator_password", given.parsed("operator_email", owned)?, password)?;
+        let operator = both(
+            &given,
+            "operator_email",
+            "operator_password",
+            given.parsed("operator_email", owned)?,
+            password,
+        )?;
         Ok(Self {
             listen,
             data: given.parsed("data", path)?.unwrap_or_else(|| "talon-data".into()),
@@ -95,15 +106,18 @@ impl Config {
     /// What a signer of our own is told: its settings, and nothing of the gateway's.
     pub fn for_signer(&self) -> Vec<Variable> {
         let log = (variable("log"), SecretText::from(self.log.clone()));
-        let own = self.given.variables().filter(|(key, ..)| SETTINGS.iter().any(|s| s.key == *key && s.signers));
+        let own =
+            self.given.variables().filter(|(key, ..)| SETTINGS.iter().any(|s| s.key == *key && s.signers));
         own.map(|(_, name, text)| (name, text.clone())).chain([log]).collect()
     }
 
     /// What the worker is told: everything but the signer's settings. What it couldn't find out any more, once it
     /// has locked itself in, has been found out before.
     pub fn for_worker(&self, data: &Path, database_url: &str, socket: &Path) -> Vec<Variable> {
-        let gateways = self.given.variables().filter(|(key, ..)| !SETTINGS.iter().any(|s| s.key == *key && s.signers));
-        let mut told: BTreeMap<String, SecretText> = gateways.map(|(_, name, text)| (name, text.clone())).collect();
+        let gateways =
+            self.given.variables().filter(|(key, ..)| !SETTINGS.iter().any(|s| s.key == *key && s.signers));
+        let mut told: BTreeMap<String, SecretText> =
+            gateways.map(|(_, name, text)| (name, text.clone())).collect();
         told.remove(&variable("operator_password_file"));
         if let Some((_, password)) = &self.operator {
             told.insert(variable("operator_password"), password.clone());
@@ -124,7 +138,9 @@ fn check_signers(given: &Given) -> Result<(), StartError> {
     given.parsed("keystore", |text| ["software", "pkcs11"].contains(&text).then_some(()))?;
     given.parsed("pkcs11_sessions", |text| text.parse::<u16>().ok().filter(|n| (1..=64).contains(n)))?;
     given.parsed("signer_max_fee", |text| Wei::parse_ether("signer_max_fee", text).ok())?;
-    given.parsed("signer_allow_port", |text| text.split(',').map(|port| port.parse::<u16>().ok()).collect::<Option<Vec<_>>>())?;
+    given.parsed("signer_allow_port", |text| {
+        text.split(',').map(|port| port.parse::<u16>().ok()).collect::<Option<Vec<_>>>()
+    })?;
     Ok(())
 }
 
@@ -197,14 +213,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("talon.toml");
         std::fs::write(&path, file).unwrap();
-        let environment: Vec<_> = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let environment: Vec<_> =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         Config::load(&Flags { config: Some(path), ..Flags::default() }, &environment)
     }
 
     #[test]
     fn the_environment_is_over_the_file() {
         let file = "listen = \"127.0.0.1:1\"\n[rpc]\nbase-sepolia = \"http://file\"\nlocal = \"http://file\"";
-        let environment = [("TALON_LISTEN", "127.0.0.1:2"), ("TALON_RPC_BASE_SEPOLIA", "http://env"), ("TALON_DATA", "")];
+        let environment =
+            [("TALON_LISTEN", "127.0.0.1:2"), ("TALON_RPC_BASE_SEPOLIA", "http://env"), ("TALON_DATA", "")];
         let config = load(&environment, file).unwrap();
         assert_eq!(config.listen.port(), 2);
         assert_eq!(config.rpc["base-sepolia"].expose(), "http://env");
@@ -225,7 +243,11 @@ mod tests {
     fn what_is_not_understood_is_named_and_never_shown() {
         let long = "operator_password = 2222222\noperator_email = \"a@b.c\"\ntls_cert = [[]]";
         for (environment, file, named) in [
-            (&[("TALON_LISTN", "hunter2")][..], "", "TALON_LISTN is not a setting; the nearest is TALON_LISTEN"),
+            (
+                &[("TALON_LISTN", "hunter2")][..],
+                "",
+                "TALON_LISTN is not a setting; the nearest is TALON_LISTEN",
+            ),
             (&[], "listn = \"hunter2\"", "listn is not a setting; the nearest is listen"),
             (&[("TALON_OPERATOR_EMAIL", "a@b.c")], "", "operator_password is missing"),
             (&[("TALON_OPERATOR_PASSWORD", "hunter2")], "", "operator_email is missing"),
@@ -238,7 +260,11 @@ mod tests {
             (&[("TALON_TRUSTED_PROXIES", "10.0.0.0/8,hunter2")], "", "trusted_proxies"),
             (&[("TALON_BEHIND_TLS_PROXY", "yes")], "", "true or false"),
             (&[("TALON_KEYSTORE", "hunter2")], "", "software or pkcs11"),
-            (&[("TALON_PKCS11_SESSIONS", "65")], "", "pkcs11_sessions (TALON_PKCS11_SESSIONS) must be NUMBER, 1 to 64"),
+            (
+                &[("TALON_PKCS11_SESSIONS", "65")],
+                "",
+                "pkcs11_sessions (TALON_PKCS11_SESSIONS) must be NUMBER, 1 to 64",
+            ),
             (&[("TALON_SIGNER_MAX_FEE", "hunter2")], "", "signer_max_fee"),
             (&[("TALON_SIGNER_ALLOW_PORT", "80,hunter2")], "", "signer_allow_port"),
             (&[], "\n\noperator_password = hunter2", "talon.toml: line 3"),
@@ -259,9 +285,11 @@ mod tests {
 
     #[test]
     fn the_documented_defaults_are_the_defaults() {
-        let (documented, default) = (load(&[], include_str!("../../config.default.toml")).unwrap(), load(&[], "").unwrap());
+        let (documented, default) =
+            (load(&[], include_str!("../../config.default.toml")).unwrap(), load(&[], "").unwrap());
         let shown = |c: Config| {
-            let rest = (c.database_url.is_none(), c.operator.is_none(), c.tls, c.trusted_proxies, c.rpc.len());
+            let rest =
+                (c.database_url.is_none(), c.operator.is_none(), c.tls, c.trusted_proxies, c.rpc.len());
             (c.listen, c.data, c.public_url, c.signer, c.log, rest)
         };
         assert_eq!(shown(documented), shown(default));
@@ -282,14 +310,18 @@ mod tests {
             ("TALON_TLS_KEY", "key.pem"),
         ];
         let whole = load(&environment, "keystore = \"pkcs11\"\nlog = \"debug\"").unwrap();
-        let names = |told: &[Variable]| told.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(" ");
+        let names =
+            |told: &[Variable]| told.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(" ");
         assert_eq!(names(&whole.for_signer()), "TALON_KEYSTORE TALON_PKCS11_PIN TALON_LOG");
 
         let told = whole.for_worker(Path::new("/d"), "sqlite:///d/x", Path::new("/d/s"));
         assert!(!names(&told).contains("PIN") && !names(&told).contains("KEYSTORE"));
         let told: Vec<_> = told.into_iter().map(|(name, text)| (name, text.expose().to_owned())).collect();
         let worker = Config::load(&Flags { worker: true, ..Flags::default() }, &told).unwrap();
-        assert_eq!((worker.listen, &worker.public_url, &worker.log), (whole.listen, &whole.public_url, &whole.log));
+        assert_eq!(
+            (worker.listen, &worker.public_url, &worker.log),
+            (whole.listen, &whole.public_url, &whole.log)
+        );
         assert_eq!((worker.trusted_proxies, worker.tls), (whole.trusted_proxies, whole.tls));
         assert_eq!(worker.operator.unwrap().1.expose(), "hunter2");
         assert_eq!(worker.rpc["base-sepolia"].expose(), "http://node");

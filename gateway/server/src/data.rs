@@ -193,6 +193,10 @@ mod tests {
     fn odd_names_are_encoded() {
         let folder = tempfile::tempdir().unwrap();
         let data = Data::open(&folder.path().join("a b%?#é")).unwrap();
-        assert!(data.database_url().ends_with("/a%20b%25%3F%23%C3%A9/gateway/talon.db"), "{}", data.database_url());
+        assert!(
+            data.database_url().ends_with("/a%20b%25%3F%23%C3%A9/gateway/talon.db"),
+            "{}",
+            data.database_url()
+        );
     }
 }

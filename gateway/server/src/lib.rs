@@ -26,7 +26,9 @@ pub enum StartError {
     DataNewer(std::path::PathBuf, u32),
     #[error("the data folder {0} holds other files: name an empty folder, or one that Talon made")]
     DataForeign(std::path::PathBuf),
-    #[error("{0} holds both the gateway's files and the signer's ({1}): choose another database or data folder")]
+    #[error(
+        "{0} holds both the gateway's files and the signer's ({1}): choose another database or data folder"
+    )]
     NotApart(std::path::PathBuf, std::path::PathBuf),
     #[error("the process can't be closed to others: {0}")]
     Isolation(std::io::Error),
@@ -38,7 +40,9 @@ pub enum StartError {
     Api(#[from] domain::Error),
     #[error("the signer did not start: {0}")]
     Signer(String),
-    #[error("the signer's first start failed: {0} (if it has run before, restore {1} from the newest backup)")]
+    #[error(
+        "the signer's first start failed: {0} (if it has run before, restore {1} from the newest backup)"
+    )]
     SignerInit(String, std::path::PathBuf),
     #[error("the signer at {0} does not answer: start it, and let this user connect to it")]
     SignerAway(std::path::PathBuf),

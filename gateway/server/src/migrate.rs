@@ -14,7 +14,8 @@ pub fn migrate(flags: &Flags) -> Result<(), StartError> {
     let data = Data::open(&config.data)?;
     let _lock = data.lock()?;
     let url = config.database_url.map_or_else(|| data.database_url(), |url| url.expose().to_owned());
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
     runtime.block_on(Store::open(&url))?;
     Ok(())
 }

@@ -120,7 +120,13 @@ impl Signer {
             Some(executable) => Command::new(executable),
             None => own(&["signer"]),
         };
-        command.arg(verb).arg("--parent-stdin").arg("--socket").arg(&self.socket).arg("--data").arg(&self.data);
+        command
+            .arg(verb)
+            .arg("--parent-stdin")
+            .arg("--socket")
+            .arg(&self.socket)
+            .arg("--data")
+            .arg(&self.data);
         // Its log comes through a pipe: colours would be noise.
         command.env("NO_COLOR", "1").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = spawn(command, &self.told).map_err(failed)?;
@@ -199,7 +205,8 @@ async fn relay(err: ChildStderr) -> String {
         match line.strip_prefix(SENTENCE) {
             Some(last) => last.clone_into(&mut sentence),
             None => {
-                let _closed = std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
+                let _closed =
+                    std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes());
             }
         }
     }

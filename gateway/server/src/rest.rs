@@ -34,7 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const HELLO: &str = "Talon: a vault and signing gateway for AI agents.\nREST under /v1; the health of it all: /v1/health\n";
+const HELLO: &str =
+    "Talon: a vault and signing gateway for AI agents.\nREST under /v1; the health of it all: /v1/health\n";
 
 /// A certificate and its key, read before the process locks itself in.
 pub struct Tls {
@@ -77,7 +78,10 @@ pub async fn serve(
     limit(&mut server);
     match tls {
         Some(tls) => {
-            server.map(|plain| RustlsAcceptor::new(tls).handshake_timeout(HEAD_PATIENCE).acceptor(plain)).serve(app).await
+            server
+                .map(|plain| RustlsAcceptor::new(tls).handshake_timeout(HEAD_PATIENCE).acceptor(plain))
+                .serve(app)
+                .await
         }
         None => server.serve(app).await,
     }
@@ -115,7 +119,9 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
             let (parts, body) = request.into_parts();
             let (path, body) = match (path, read(body).await) {
                 (Ok(path), Ok(body)) => (path, body),
-                (Err(_), _) => return answer(problem(&Error::invalid("path", "must be UTF-8, percent-encoded"))),
+                (Err(_), _) => {
+                    return answer(problem(&Error::invalid("path", "must be UTF-8, percent-encoded")));
+                }
                 (_, Err(error)) => return answer(problem(&error)),
             };
             let path = path.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
@@ -127,7 +133,12 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
 }
 
 async fn read(body: Body) -> Result<Bytes, Error> {
-    let large = |_| Error::new(Kind::TooLarge, "The body is too large, or did not arrive whole; a value has at most 1 MiB.");
+    let large = |_| {
+        Error::new(
+            Kind::TooLarge,
+            "The body is too large, or did not arrive whole; a value has at most 1 MiB.",
+        )
+    };
     axum::body::to_bytes(body, MAX_BODY).await.map_err(large)
 }
 
@@ -153,7 +164,8 @@ async fn bounded(request: Request, next: Next) -> Response {
         answer(problem(&Error::invalid("path", "must have at most 8 KiB with its query")))
     } else {
         // An operation that was begun runs to its end all the same.
-        let late = |_| answer(problem(&Error::unavailable("The answer took longer than 30 seconds; ask again.")));
+        let late =
+            |_| answer(problem(&Error::unavailable("The answer took longer than 30 seconds; ask again.")));
         tokio::time::timeout(PATIENCE, next.run(request)).await.unwrap_or_else(late)
     };
     let headers = response.headers_mut();

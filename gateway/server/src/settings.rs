@@ -87,7 +87,11 @@ pub const SETTINGS: [Setting; 24] = [
         "ETHER",
         "The most that one transaction may cost in fees, for agents without a limit [default: 1]",
     ),
-    signer("signer_allow", "PATH[:PATH]", "What the HSM's module needs to read and write beside the system's"),
+    signer(
+        "signer_allow",
+        "PATH[:PATH]",
+        "What the HSM's module needs to read and write beside the system's",
+    ),
     signer("signer_allow_port", "PORT[,PORT]", "TCP ports that the HSM's module connects to"),
 ];
 
@@ -150,7 +154,9 @@ fn without_flags() -> String {
             setting.takes
         ));
     }
-    text.push_str("  TALON_RPC_<CHAIN>           A node's address, such as TALON_RPC_BASE_SEPOLIA=https://…\n\n");
+    text.push_str(
+        "  TALON_RPC_<CHAIN>           A node's address, such as TALON_RPC_BASE_SEPOLIA=https://…\n\n",
+    );
     text.push_str("Flags are over the environment, and that is over the file.");
     text
 }
@@ -216,11 +222,7 @@ impl Given {
     ///
     /// # Errors
     /// Saying what the setting takes, never what was given.
-    pub fn parsed<T>(
-        &self,
-        key: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, StartError> {
+    pub fn parsed<T>(&self, key: &str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, StartError> {
         let takes = || SETTINGS.iter().find(|setting| setting.key == key).map_or("", |setting| setting.takes);
         let wrong = || StartError::Config(format!("{key} ({}) must be {}", variable(key), takes()));
         self.text(key).map(|text| parse(text.expose()).ok_or_else(wrong)).transpose()
@@ -228,7 +230,8 @@ impl Given {
 
     /// The addresses of nodes, by chain name.
     pub fn nodes(&self) -> BTreeMap<String, SecretText> {
-        let nodes = self.0.iter().filter_map(|(key, url)| Some((key.strip_prefix(RPC)?.to_owned(), url.clone())));
+        let nodes =
+            self.0.iter().filter_map(|(key, url)| Some((key.strip_prefix(RPC)?.to_owned(), url.clone())));
         nodes.collect()
     }
 
@@ -251,12 +254,14 @@ fn read(path: &Path) -> Result<BTreeMap<String, SecretText>, StartError> {
         match (key.as_str(), value) {
             ("rpc", toml::Value::Table(nodes)) => {
                 for (chain, url) in nodes {
-                    let url = one(&url).ok_or_else(|| wrong(format!("rpc.{chain} must be a node's address")))?;
+                    let url =
+                        one(&url).ok_or_else(|| wrong(format!("rpc.{chain} must be a node's address")))?;
                     given.insert(format!("{RPC}{chain}"), url.into());
                 }
             }
             (key, value) if known(key) => {
-                let text = as_text(&value).ok_or_else(|| wrong(format!("{key} has a value of the wrong kind")))?;
+                let text =
+                    as_text(&value).ok_or_else(|| wrong(format!("{key} has a value of the wrong kind")))?;
                 given.insert(key.to_owned(), text.into());
             }
             (key, _) => return Err(unknown(&format!("{}: {key}", path.display()), nearest(key))),
@@ -268,7 +273,9 @@ fn read(path: &Path) -> Result<BTreeMap<String, SecretText>, StartError> {
 /// A file's values in the environment's spelling.
 fn as_text(value: &toml::Value) -> Option<String> {
     match value {
-        toml::Value::Array(items) => items.iter().map(one).collect::<Option<Vec<_>>>().map(|all| all.join(",")),
+        toml::Value::Array(items) => {
+            items.iter().map(one).collect::<Option<Vec<_>>>().map(|all| all.join(","))
+        }
         value => one(value),
     }
 }
@@ -330,11 +337,15 @@ mod tests {
     fn every_setting_is_documented_wherever_settings_are() {
         let file = include_str!("../../config.default.toml");
         let readme = include_str!("../../../README.md");
-        let help = <Flags as clap::Args>::augment_args(clap::Command::new("serve")).render_long_help().to_string();
+        let help =
+            <Flags as clap::Args>::augment_args(clap::Command::new("serve")).render_long_help().to_string();
         for setting in &SETTINGS {
             let (key, variable) = (setting.key, variable(setting.key));
             let line = format!("{key} = ");
-            assert!(file.lines().any(|l| l.trim_start_matches("# ").starts_with(&line)), "{key}: default file");
+            assert!(
+                file.lines().any(|l| l.trim_start_matches("# ").starts_with(&line)),
+                "{key}: default file"
+            );
             assert!(readme.contains(&format!("`{variable}`")), "{key}: README");
             assert!(help.contains(&variable), "{key}: --help");
         }

@@ -32,8 +32,9 @@ const GOODBYE: Duration = Duration::from_secs(15);
 /// See [`StartError`].
 pub fn serve(flags: &Flags) -> Result<ExitCode, StartError> {
     let config = Config::load(flags, &environment())?;
-    let filter = EnvFilter::try_new(&config.log)
-        .map_err(|_| StartError::Config("log (TALON_LOG) must be FILTER, such as talon_api=debug,info".into()))?;
+    let filter = EnvFilter::try_new(&config.log).map_err(|_| {
+        StartError::Config("log (TALON_LOG) must be FILTER, such as talon_api=debug,info".into())
+    })?;
     let coloured = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured).with_env_filter(filter).init();
     isolation::close_memory()?;

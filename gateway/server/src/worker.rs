@@ -45,7 +45,8 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
     let folder = config.database_url.as_ref().and_then(|url| database_folder(url.expose()));
     isolation::lock_in(folder.as_deref());
     end_with_the_supervisor(line.try_clone().map_err(failed)?).map_err(failed)?;
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
+    let runtime =
+        tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
     runtime.block_on(serve(config, socket, listener, tls, line))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -89,7 +90,8 @@ async fn serve(
 ) -> Result<(), StartError> {
     let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let mut term = signal(SignalKind::terminate()).map_err(|error| StartError::Process("the signal handler", error))?;
+    let mut term =
+        signal(SignalKind::terminate()).map_err(|error| StartError::Process("the signal handler", error))?;
     let tls = match tls {
         Some(tls) => Some(tls.parse().await?),
         None => None,
@@ -157,7 +159,10 @@ mod tests {
         let data = crate::data::Data::open(&odd).unwrap();
         let expected = odd.canonicalize().unwrap().join("gateway");
         assert_eq!(database_folder(&data.database_url()).unwrap(), expected);
-        assert_eq!(database_folder("sqlite://talon.db?mode=rwc").unwrap(), Path::new(".").canonicalize().unwrap());
+        assert_eq!(
+            database_folder("sqlite://talon.db?mode=rwc").unwrap(),
+            Path::new(".").canonicalize().unwrap()
+        );
         assert_eq!(database_folder("sqlite:///x%2/100%.db").unwrap(), Path::new("/x%2"));
         assert_eq!(database_folder("postgres://h/d"), None);
     }

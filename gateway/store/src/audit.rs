@@ -52,12 +52,11 @@ async fn extend(connection: &mut AnyConnection, org: OrgId, events: &[Event]) ->
                 .map_err(failed)?,
         };
     };
-    let mut sequence = head.number("sequence")? - count;
+    let first = head.number("sequence")? - count + 1;
     let mut previous: String = head.text("event_id")?;
     let mut hash: Hash =
         head.bytes("hash")?.try_into().map_err(|_| Error::internal("an audit head is damaged"))?;
-    for event in events {
-        sequence += 1;
+    for (sequence, event) in (first..).zip(events) {
         let id = event.id.to_string();
         let details = serde_json::to_string(&event.details).map_err(Error::internal)?;
         let actor_id = event.actor.map(|a| a.uuid()).unwrap_or_default();
