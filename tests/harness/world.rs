@@ -203,6 +203,16 @@ impl World {
         panic!("Talon does not start again:\n{}", self.said());
     }
 
+    /// Starts Talon on data that it must not take. What it says.
+    pub fn refuses_to_start(&self) -> String {
+        let mut talon = launch(self.folder.path(), self.port, &self.environment);
+        let status = talon.wait(Duration::from_secs(20));
+        // What is still in the pipe.
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(status.code().is_some_and(|code| code != 0), "{status}: {}", talon.said());
+        talon.said()
+    }
+
     /// SIGKILL to the process that serves, and to it alone; its pid.
     pub fn kill_worker(&self) -> Option<u32> {
         let children = self.talon.lock().unwrap().children();

@@ -95,6 +95,21 @@ fn an_hsm_that_can_not_be_used() {
     explains(&with(&module, "talon", harness::HSM_PIN), "talon");
 }
 
+/// Keys without the ledger would have forgotten what was spent and who was ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_is_lost_is_not_made_anew() {
+    for draft in [World::on(Database::Sqlite), World::on(Database::Sqlite).hsm()] {
+        let w = draft.start().await;
+        assert_eq!(w.end(), Some(0));
+        let ledger = w.data().join("signer/ledger.redb");
+        let kept = std::fs::read(&ledger).unwrap();
+        std::fs::remove_file(&ledger).unwrap();
+        explains(&w.refuses_to_start(), "ledger");
+        std::fs::write(&ledger, kept).unwrap();
+        w.restart().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_on_one_data_folder() {
     let w = World::on(Database::Sqlite).start().await;

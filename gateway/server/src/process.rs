@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::net::{Shutdown, shutdown};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
@@ -147,6 +148,11 @@ impl Worker {
         Self { told, listener }
     }
 
+    /// Refuses connections from now on, whoever holds the listener.
+    pub fn close(&self) {
+        let _closed = shutdown(&self.listener, Shutdown::Both);
+    }
+
     /// Starts it, waits until it serves, and hands on to our own standard output what it tells the operator.
     ///
     /// # Errors
@@ -162,6 +168,8 @@ impl Worker {
         let (reader, leash) = tokio::net::UnixStream::from_std(ours).map_err(failed)?.into_split();
         let told = until_ready(reader).await.ok_or(StartError::Worker)?;
         let _closed = std::io::Write::write_all(&mut std::io::stdout(), told.as_bytes());
+        // Requests are served from here on, and not before the operator knows where.
+        let _ended = leash.try_write(b"\n");
         Ok(Running { child, leash: Box::new(leash) })
     }
 }

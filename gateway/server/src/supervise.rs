@@ -72,6 +72,7 @@ async fn supervise(config: &Config, data: &Data) -> Result<ExitCode, StartError>
         error = keep(own_signer.as_ref(), &mut signer_runs, &worker, &mut worker_runs) => return Err(error),
         () = told_to_end(&mut term, &mut interrupt) => {}
     }
+    worker.close();
     // The worker first: its last requests need the signer. Whoever asks twice is in a hurry.
     let goodbye = async {
         for child in [worker_runs, signer_runs].into_iter().flatten() {

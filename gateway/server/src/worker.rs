@@ -16,6 +16,7 @@ use rustix::process::Signal;
 use signer_protocol::Client;
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::config::{Config, SignerAt};
 use crate::process::READY;
@@ -44,10 +45,10 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
 
     let folder = config.database_url.as_ref().and_then(|url| database_folder(url.expose()));
     isolation::lock_in(folder.as_deref());
-    end_with_the_supervisor(line.try_clone().map_err(failed)?).map_err(failed)?;
+    let told = end_with_the_supervisor(line.try_clone().map_err(failed)?).map_err(failed)?;
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
-    runtime.block_on(serve(config, socket, listener, tls, line))?;
+    runtime.block_on(serve(config, socket, listener, tls, (line, told)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,14 +56,20 @@ fn inherited(stream: impl AsFd) -> io::Result<OwnedFd> {
     stream.as_fd().try_clone_to_owned()
 }
 
-/// The other end closes when the supervisor dies. Nobody is there to start a signer again then.
-fn end_with_the_supervisor(mut line: UnixStream) -> io::Result<()> {
+/// Ends the process when the other end closes: the supervisor is dead, and nobody would start a signer again. What
+/// comes before that is one byte, once the operator has been told what the worker had to say.
+fn end_with_the_supervisor(mut line: UnixStream) -> io::Result<oneshot::Receiver<()>> {
+    let (tell, told) = oneshot::channel();
     let wait = move || {
         let mut byte = [0];
-        while line.read(&mut byte).is_ok_and(|read| read > 0) {}
+        let mut tell = Some(tell);
+        while line.read(&mut byte).is_ok_and(|read| read > 0) {
+            let _stopped = tell.take().map(|tell| tell.send(()));
+        }
         std::process::exit(1);
     };
-    std::thread::Builder::new().name("supervisor".into()).spawn(wait).map(drop)
+    std::thread::Builder::new().name("supervisor".into()).spawn(wait)?;
+    Ok(told)
 }
 
 /// Where a SQLite database keeps its files. `None` for PostgreSQL.
@@ -86,7 +93,7 @@ async fn serve(
     socket: PathBuf,
     listener: TcpListener,
     tls: Option<Tls>,
-    line: UnixStream,
+    (line, told): (UnixStream, oneshot::Receiver<()>),
 ) -> Result<(), StartError> {
     let address = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -109,6 +116,8 @@ async fn serve(
     let parts = Parts { store, signer, nodes: chains::Nodes::new(), clock: Clock::default(), settings };
     let gateway = Gateway::start(parts).await?;
     announce(line, &format!("{scheme}://{address}"), &config.data, &keystore, gateway.operator_link());
+    // Without a supervisor at the other end this process is about to end.
+    let _ending = told.await;
 
     let handle = Handle::new();
     tokio::spawn({

@@ -56,6 +56,8 @@ const LIST: &str =
 const TAKE: &str = "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
                     (SELECT id FROM transactions WHERE status = $1 AND lease_until < $2 ORDER BY id LIMIT 64) \
                     RETURNING *";
+const DUE: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM transactions WHERE lease_until < $1 \
+                   AND status IN ('pending', 'signed', 'broadcast')) THEN 1 ELSE 0 END AS due";
 const SIGNED: &str = "UPDATE transactions SET status = 'signed', signed_tx = $2, tx_hash = $3, signed_at = $4, \
                       updated_at = $4 WHERE id = $1 AND status = 'pending'";
 const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message = $2, updated_at = $3 \
@@ -133,6 +135,12 @@ pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result
     let mut taken = rows.into_iter().map(read).collect::<Result<Vec<_>>>()?;
     taken.sort_by_key(|t| t.id);
     Ok(taken)
+}
+
+/// Whether anybody should look at open transactions: asked often, so it only reads.
+pub async fn any_due(store: &Store, now: Time) -> Result<bool> {
+    let row = sqlx::query(DUE).bind(now.millis()).fetch_one(store.pool()).await.map_err(failed)?;
+    row.flag("due")
 }
 
 /// `pending → signed`, bytes and all. `false`: it is not pending any more.

@@ -198,6 +198,9 @@ async fn what_is_wrong_at_start_is_one_sentence() {
     assert!(sentence.contains("talon-signer init") && !sentence.contains("246810"), "{sentence}");
 }
 
+/// An intent, its nonce, and the transaction that was answered.
+type Answered = (Attested<Intent>, u64, Vec<u8>);
+
 /// Wei that the agent may send: about what the rounds below come to.
 const LIMIT: u64 = 400;
 

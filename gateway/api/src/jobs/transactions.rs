@@ -38,6 +38,9 @@ pub async fn follow(gateway: Arc<Gateway>) {
 }
 
 async fn look(gateway: &Arc<Gateway>) -> Result<()> {
+    if !transactions::any_due(&gateway.store, gateway.clock.now()).await? {
+        return Ok(());
+    }
     for status in [Status::Pending, Status::Signed, Status::Broadcast] {
         let now = gateway.clock.now();
         let mut tx = gateway.store.begin().await?;

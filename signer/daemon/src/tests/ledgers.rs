@@ -2,12 +2,17 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use domain::{Clock, Time, TokenId};
+use alloy_primitives::B256;
+use domain::{Clock, IntentId, Time, TokenId};
+use signer_protocol::Reason;
 use signer_protocol::intent::Release;
+use signer_protocol::record::Change;
 
 use super::intents::{Desk, daily, pay};
 use super::{World, ether, guardrail, reason};
-use crate::ledger::{self, Ledger, OpenError};
+use crate::ethereum::TxSignature;
+use crate::ledger::{self, Hold, Ledger, OpenError, RecordMark, Signing};
+use crate::statements::digest;
 
 #[tokio::test]
 async fn what_was_answered_survives_a_power_cut() {
@@ -21,8 +26,8 @@ async fn what_was_answered_survives_a_power_cut() {
     d.w = d.w.after_power_cut();
     assert_eq!(d.spent().await, "2");
     assert_eq!(d.sign(&intent, 7).await.unwrap().raw, signed.raw);
-    assert_eq!(reason(d.sign(&held, 7).await), signer_protocol::Reason::Conflict);
-    assert_eq!(reason(d.sign(&released, 9).await), signer_protocol::Reason::Conflict);
+    assert_eq!(reason(d.sign(&held, 7).await), Reason::Conflict);
+    assert_eq!(reason(d.sign(&released, 9).await), Reason::Conflict);
     d.sign(&held, 8).await.unwrap();
     d.submit(pay("1")).await.unwrap();
     assert_eq!(reason(d.submit(pay("0.1")).await), guardrail("tx_daily_limit_eth"));
@@ -99,6 +104,39 @@ fn a_damaged_or_newer_ledger_says_so() {
     assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error}");
 }
 
+/// The record is looked at again inside the change: a deactivation that is confirmed while a transaction is being
+/// signed comes first or stops it.
+#[tokio::test]
+async fn nothing_is_held_or_signed_for_a_record_that_was_replaced() {
+    let mut d = Desk::new(daily("3")).await;
+    let intent = d.submit(pay("1")).await.unwrap();
+    let spoken = intent.peek().unwrap();
+    let hold = Hold {
+        intent: spoken.id,
+        digest: digest(&intent),
+        agent: spoken.agent,
+        value: spoken.transfer.value,
+        expires_at: spoken.expires_at.millis(),
+        from: spoken.from,
+        chain_id: spoken.transfer.chain_id,
+        replaces: None,
+        daily_limit: None,
+        record: RecordMark { version: 1, digest: digest(&d.agent.record) },
+    };
+    let signature = TxSignature { r: B256::ZERO, s: B256::ZERO, odd: false };
+    let fees = spoken.transfer.fees;
+    let signing = Signing { hold: hold.clone(), nonce: 0, fees, hash: B256::ZERO, signature };
+    d.change(Change::Deactivate).await;
+    let ledger = &d.w.signer.ledger;
+    assert_eq!(reason(ledger.sign(signing.clone()).await), Reason::RolledBack);
+    let another = Hold { intent: IntentId::new(), ..hold };
+    assert_eq!(reason(ledger.hold(another.clone()).await), Reason::RolledBack);
+    // With the record as it is now, the ledger has nothing against either: its keepers have asked the rest.
+    let record = RecordMark { version: 2, digest: digest(&d.agent.record) };
+    ledger.hold(Hold { record, ..another }).await.unwrap();
+    ledger.sign(Signing { hold: Hold { record, ..signing.hold.clone() }, ..signing }).await.unwrap();
+}
+
 /// What is pruned is what no longer counts, and nothing else.
 #[tokio::test]
 async fn pruning_forgets_only_what_has_expired() {
@@ -117,8 +155,5 @@ async fn pruning_forgets_only_what_has_expired() {
     assert_eq!(d.spent().await, "6");
     d.sign(&held, 2).await.unwrap();
     assert_eq!(d.w.signer.ledger.spent(d.agent.agent_id()).await.unwrap(), ether("6"));
-    assert_eq!(
-        reason(d.sign(&d.submit(pay("1")).await.unwrap(), 0).await),
-        signer_protocol::Reason::Conflict
-    );
+    assert_eq!(reason(d.sign(&d.submit(pay("1")).await.unwrap(), 0).await), Reason::Conflict);
 }

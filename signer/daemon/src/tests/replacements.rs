@@ -40,7 +40,7 @@ async fn a_race_for_a_nonce_has_one_winner() {
 
 #[tokio::test]
 async fn a_replacement_raises_fees_and_counts_once_at_the_larger_value() {
-    let d = Desk::new(daily("5")).await;
+    let mut d = Desk::new(daily("5")).await;
     let first = d.submit(pay("3")).await.unwrap();
     let original = d.sign(&first, 7).await.unwrap();
 
@@ -63,6 +63,8 @@ async fn a_replacement_raises_fees_and_counts_once_at_the_larger_value() {
         reason(d.submit(replace(7, "5.1", fees(80 * GWEI, 8 * GWEI))).await),
         guardrail("tx_daily_limit_eth")
     );
+    d.w = d.w.restarted();
+    assert_eq!(d.spent().await, "4", "the disk counts otherwise than memory");
     // Each intent keeps the bytes that it was signed with.
     assert_eq!(d.sign(&first, 7).await.unwrap().raw, original.raw);
 }
