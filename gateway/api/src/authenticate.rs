@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::access::Subject;
-use domain::{Error, Result, SecretText, Time};
+use domain::{Error, Kind, Result, SecretText, Time, VaultId};
 use http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use signer_protocol::token::{ACCESS, Caller as SignerCaller, Claims, ISSUER};
@@ -22,6 +22,7 @@ pub struct Caller {
     /// Stands for the token in the cache.
     pub digest: Digest,
     known: Arc<KnownPrincipal>,
+    vault_ids: Vec<VaultId>,
 }
 
 impl Caller {
@@ -36,7 +37,7 @@ impl Caller {
             id: principal.id,
             org: principal.org,
             role: principal.role,
-            vault_ids: &principal.vault_ids,
+            vault_ids: &self.vault_ids,
             scopes: &principal.scopes,
             address,
             at,
@@ -61,11 +62,21 @@ pub async fn caller(
     address: Option<std::net::IpAddr>,
 ) -> Result<Caller> {
     let bearer = bearer(headers)?;
-    let token = if bearer.expose().starts_with("ocv_") {
-        agent_token::exchanged(gateway, &bearer, address).await?
-    } else {
-        Arc::new(bearer)
-    };
+    if !bearer.expose().starts_with("ocv_") {
+        return with_token(gateway, Arc::new(bearer)).await;
+    }
+    let token = agent_token::exchanged(gateway, &bearer, address).await?;
+    match with_token(gateway, token).await {
+        // The token that it was exchanged for has ended; the key may still be good.
+        Err(error) if error.kind() == Kind::Unauthenticated => {
+            gateway.known.exchanged.invalidate(&digest(&bearer)).await;
+            with_token(gateway, agent_token::exchanged(gateway, &bearer, address).await?).await
+        }
+        caller => caller,
+    }
+}
+
+async fn with_token(gateway: &Gateway, token: Arc<SecretText>) -> Result<Caller> {
     let digest = digest(&token);
     let claims = match gateway.known.tokens.get(&digest).await {
         Some(claims) => claims,
@@ -92,7 +103,20 @@ pub async fn caller(
     if principal.expires_at.is_some_and(|end| now >= end) {
         return Err(bad("the principal has expired"));
     }
-    Ok(Caller { claims, token, digest, known })
+    let vault_ids = narrower(&claims.vault_ids, &principal.vault_ids);
+    Ok(Caller { claims, token, digest, known, vault_ids })
+}
+
+/// Narrowing a record's vaults counts at once, widening with the next token.
+fn narrower(token: &[VaultId], record: &[VaultId]) -> Vec<VaultId> {
+    match (token, record) {
+        ([], ids) | (ids, []) => ids.to_vec(),
+        (token, record) => {
+            let both: Vec<VaultId> = token.iter().filter(|id| record.contains(id)).copied().collect();
+            // Empty would mean "any": an id that no vault has means "none".
+            if both.is_empty() { vec![VaultId::from_bytes([0; 16])] } else { both }
+        }
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Result<SecretText> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use domain::{Error, Result, SecretText};
+use domain::{Error, Kind, Result, SecretText};
 use signer_protocol::wire::Secret;
 use tokio::sync::Semaphore;
 
@@ -11,23 +11,35 @@ use tokio::sync::Semaphore;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// Log-ins that may wait for their turn; each holds a request in memory.
+const PLACES: usize = 128;
 /// Of a salt, in bytes.
 pub const SALT: usize = 16;
 
 #[derive(Clone)]
 pub struct Hasher {
     slots: Arc<Semaphore>,
+    /// Those that hash and those that wait.
+    places: Arc<Semaphore>,
 }
 
 impl Hasher {
     /// As many hashes at once as there are cores, less one for everything else.
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { slots: Arc::new(Semaphore::new(cores.saturating_sub(1).max(1))) }
+        let slots = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
+        Self { slots, places: Arc::new(Semaphore::new(PLACES)) }
     }
 
     /// What the signer checks a password by: 32 bytes.
     pub async fn stretch(&self, password: &SecretText, salt: &[u8]) -> Result<Secret> {
+        let busy = |_| {
+            Error::new(
+                Kind::TooManyRequests { retry_after: 2 },
+                "Too many people log in right now; try again.",
+            )
+        };
+        let _place = self.places.try_acquire().map_err(busy)?;
         let _slot = self.slots.acquire().await.map_err(Error::internal)?;
         let (password, salt) = (password.clone(), salt.to_vec());
         tokio::task::spawn_blocking(move || {

@@ -1,6 +1,6 @@
 //! What every request passes, in this order, whichever door it came through.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -88,9 +88,9 @@ fn client_address(gateway: &Gateway, request: &Inbound) -> Option<IpAddr> {
     let forwarded = request.headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
     let hops: Vec<&str> = forwarded.flat_map(|v| v.split(',')).map(str::trim).collect();
     for hop in hops.into_iter().rev() {
-        // What can't be read can't be trusted either: the last known hop stands.
-        let Ok(ip) = hop.parse::<IpAddr>() else { break };
-        let ip = ip.to_canonical();
+        // A hop that can't be read is nobody that anything could be allowed to.
+        let ip =
+            hop.parse::<IpAddr>().or_else(|_| hop.parse::<SocketAddr>().map(|a| a.ip())).ok()?.to_canonical();
         if !trusted(&ip) {
             return Some(ip);
         }

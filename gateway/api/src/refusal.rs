@@ -18,7 +18,7 @@ pub fn error(refusal: Refusal) -> Error {
             .because(detail)
         }
         Reason::Destroyed => Error::gone(detail),
-        Reason::Conflict => Error::conflict(detail),
+        Reason::Conflict | Reason::NonceUsed => Error::conflict(detail),
         Reason::Unavailable => Error::unavailable(detail),
     }
 }

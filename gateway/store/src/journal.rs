@@ -80,25 +80,18 @@ async fn write(pool: &AnyPool, dialect: Dialect, batch: Vec<Waiting>) {
 
 async fn commit(pool: &AnyPool, dialect: Dialect, reads: Vec<Read>) -> Result<Vec<bool>> {
     let mut tx = Tx::begin(pool, dialect).await?;
-    let mut counted = Vec::with_capacity(reads.len());
-    for read in reads {
-        let live = match read.limited {
-            None => true,
-            Some((secret, version)) => {
-                sqlx::query(COUNT)
-                    .bind(secret.to_string())
-                    .bind(i64::try_from(version).map_err(Error::internal)?)
-                    .execute(tx.connection())
-                    .await
-                    .map_err(failed)?
-                    .rows_affected()
-                    == 1
-            }
-        };
-        if live {
-            tx.record(read.event);
-        }
-        counted.push(live);
+    let mut counted = vec![true; reads.len()];
+    // In one order, so that two gateways never wait for each other's rows in a circle.
+    let mut limited: Vec<_> =
+        reads.iter().enumerate().filter_map(|(at, read)| Some((read.limited?, at))).collect();
+    limited.sort();
+    for ((secret, version), at) in limited {
+        let version = i64::try_from(version).map_err(Error::internal)?;
+        let count = sqlx::query(COUNT).bind(secret.to_string()).bind(version);
+        counted[at] = count.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1;
+    }
+    for (read, _) in reads.into_iter().zip(&counted).filter(|(_, counted)| **counted) {
+        tx.record(read.event);
     }
     tx.commit().await?;
     Ok(counted)

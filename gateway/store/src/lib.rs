@@ -96,8 +96,19 @@ fn failed(error: sqlx::Error) -> Error {
         | sqlx::Error::WorkerCrashed => {
             Error::unavailable("The database is not reachable; try again in a moment.").because(error)
         }
+        sqlx::Error::Database(database) if is_passing(database.code().as_deref().unwrap_or_default()) => {
+            Error::unavailable("The database is not ready; try again in a moment.").because(database)
+        }
         error => Error::internal(error),
     }
+}
+
+/// Trouble that passes: PostgreSQL's connection, shutdown, resource and conflict classes; SQLite's busy, locked,
+/// I/O error and full.
+fn is_passing(code: &str) -> bool {
+    const POSTGRES: [&str; 5] = ["08", "40", "53", "57P", "58"];
+    let sqlite = code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13));
+    (code.len() == 5 && POSTGRES.iter().any(|class| code.starts_with(class))) || (code.len() < 5 && sqlite)
 }
 
 /// Whether a statement failed because the row is there already.

@@ -40,13 +40,6 @@ pub async fn reserve(tx: &mut Tx, account: Account, on_chain: u64, id: TxId) -> 
     let (chain, address) = keys(account)?;
     let on_chain = number(on_chain)?;
     let next = catch_up(tx, account, on_chain).await?;
-    sqlx::query(FORGET_USED)
-        .bind(chain)
-        .bind(&address)
-        .bind(on_chain)
-        .execute(tx.connection())
-        .await
-        .map_err(failed)?;
     let free = sqlx::query(TAKE_FREE)
         .bind(chain)
         .bind(&address)
@@ -119,6 +112,8 @@ async fn catch_up(tx: &mut Tx, account: Account, on_chain: i64) -> Result<i64> {
     loop {
         let caught = sqlx::query(CATCH_UP).bind(chain).bind(&address).bind(on_chain);
         if let Some(row) = caught.fetch_optional(tx.connection()).await.map_err(failed)? {
+            let forget = sqlx::query(FORGET_USED).bind(chain).bind(&address).bind(on_chain);
+            forget.execute(tx.connection()).await.map_err(failed)?;
             return row.number("next");
         }
         let start = sqlx::query(START).bind(chain).bind(&address).bind(on_chain);

@@ -16,7 +16,8 @@ const FOR_PRINCIPAL: &str = "SELECT p.* FROM policies p JOIN vaults v ON v.id = 
                              WHERE p.principal_id = $1 AND p.principal_type = $2 AND v.deleted_at IS NULL \
                              ORDER BY p.id";
 const LIST: &str = "SELECT * FROM policies WHERE vault_id = $1 ORDER BY id";
-const FIND: &str = "SELECT * FROM policies WHERE vault_id = $1 AND id = $2";
+/// Locks the row: what is written back is made from what is read.
+const TAKE: &str = "UPDATE policies SET id = id WHERE vault_id = $1 AND id = $2 RETURNING *";
 const UPDATE: &str = "UPDATE policies SET permissions = $3, conditions = $4, expires_at = $5 \
                       WHERE vault_id = $1 AND id = $2";
 const DELETE: &str = "DELETE FROM policies WHERE vault_id = $1 AND id = $2";
@@ -51,12 +52,13 @@ pub async fn list(store: &Store, may: &Permit<ManagePolicies, VaultId>) -> Resul
     rows.into_iter().map(read).collect()
 }
 
-pub async fn find(
+/// A policy, held until the transaction ends.
+pub async fn take(
     tx: &mut Tx,
     may: &Permit<ManagePolicies, VaultId>,
     id: PolicyId,
 ) -> Result<Option<Policy>> {
-    let find = sqlx::query(FIND).bind(may.on().to_string()).bind(id.to_string());
+    let find = sqlx::query(TAKE).bind(may.on().to_string()).bind(id.to_string());
     find.fetch_optional(tx.connection()).await.map_err(failed)?.map(read).transpose()
 }
 

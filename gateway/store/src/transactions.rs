@@ -34,8 +34,6 @@ pub struct Transaction {
     pub nonce: Option<u64>,
     pub status: Status,
     pub error_message: Option<String>,
-    pub intent: Attested<Intent>,
-    pub signing_key: Attested<SigningKey>,
     pub signed_tx: Option<Blob>,
     pub hash: Option<B256>,
     pub block_number: Option<u64>,
@@ -44,18 +42,48 @@ pub struct Transaction {
     pub signed_at: Option<Time>,
 }
 
+/// What the signer has accepted: what it signs, and with which key.
+pub struct Accepted {
+    pub intent: Attested<Intent>,
+    pub signing_key: Attested<SigningKey>,
+}
+
+/// Everything but what the signer accepted and the signed bytes, which may be large.
+macro_rules! columns {
+    () => {
+        "id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, gas_price, \
+         max_fee_per_gas, max_priority_fee_per_gas, nonce, status, error_message, tx_hash, block_number, \
+         lease_until, created_at, signed_at"
+    };
+}
+
 const INSERT: &str = "INSERT INTO transactions (id, org_id, agent_id, chain, chain_id, from_address, to_address, \
                       value_wei, gas_limit, gas_price, max_fee_per_gas, max_priority_fee_per_gas, status, intent, \
                       signing_key, lease_until, created_at, updated_at) \
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16, $16)";
-const FIND: &str = "SELECT * FROM transactions WHERE id = $1 AND agent_id = $2 AND org_id = $3";
-const BY_ID: &str = "SELECT * FROM transactions WHERE id = $1";
-const LIST: &str =
-    "SELECT * FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT 1000";
-/// Takes the oldest that nobody works on; the subselect is run again for the row that is updated.
+const FIND: &str = concat!(
+    "SELECT signed_tx, ",
+    columns!(),
+    " FROM transactions WHERE id = $1 AND agent_id = $2 AND org_id = $3"
+);
+const BY_ID: &str = concat!("SELECT signed_tx, ", columns!(), " FROM transactions WHERE id = $1");
+const ACCEPTED: &str = "SELECT intent, signing_key FROM transactions WHERE id = $1";
+const LIST: &str = concat!(
+    "SELECT NULL AS signed_tx, ",
+    columns!(),
+    " FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT 1000"
+);
+const LIST_SIGNED: &str = concat!(
+    "SELECT signed_tx, ",
+    columns!(),
+    " FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT 100"
+);
+const ANOTHER_MINED: &str = "SELECT COUNT(*) AS found FROM transactions WHERE chain_id = $1 AND from_address = $2 \
+                             AND nonce = $3 AND id <> $4 AND status IN ('confirmed', 'reverted')";
+/// Takes what nobody works on; the subselect is run again for the row that is updated.
 const TAKE: &str = "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
-                    (SELECT id FROM transactions WHERE status = $1 AND lease_until < $2 ORDER BY id LIMIT 64) \
-                    RETURNING *";
+                    (SELECT id FROM transactions WHERE status = $1 AND lease_until < $2 ORDER BY lease_until, id \
+                     LIMIT 16) RETURNING id";
 const DUE: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM transactions WHERE lease_until < $1 \
                    AND status IN ('pending', 'signed', 'broadcast')) THEN 1 ELSE 0 END AS due";
 const SIGNED: &str = "UPDATE transactions SET status = 'signed', signed_tx = $2, tx_hash = $3, signed_at = $4, \
@@ -64,13 +92,22 @@ const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message =
                       WHERE id = $1 AND status = 'pending'";
 const MOVE: &str = "UPDATE transactions SET status = $3, block_number = $4, error_message = NULL, updated_at = $5 \
                     WHERE id = $1 AND status = $2";
-const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1";
+const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status = 'signed'";
 const RELEASE: &str = "UPDATE transactions SET lease_until = $2 WHERE id = $1";
-const AT_NONCE: &str = "SELECT * FROM transactions WHERE chain_id = $1 AND from_address = $2 AND nonce = $3 \
-                        AND status IN ('signed', 'broadcast') ORDER BY id DESC LIMIT 1";
+const AT_NONCE: &str = concat!(
+    "SELECT NULL AS signed_tx, ",
+    columns!(),
+    " FROM transactions WHERE chain_id = $1 AND from_address = $2 AND nonce = $3 \
+     AND status IN ('signed', 'broadcast') ORDER BY id DESC LIMIT 1"
+);
 
 /// Stores a transaction that the signer has accepted, held by the handler that submits it.
-pub async fn insert(tx: &mut Tx, may: &Permit<SubmitTransaction, AgentId>, new: &Transaction) -> Result<()> {
+pub async fn insert(
+    tx: &mut Tx,
+    may: &Permit<SubmitTransaction, AgentId>,
+    new: &Transaction,
+    accepted: &Accepted,
+) -> Result<()> {
     let (gas_price, max_fee, priority) = fee_columns(&new.fees);
     sqlx::query(INSERT)
         .bind(new.id.to_string())
@@ -85,8 +122,8 @@ pub async fn insert(tx: &mut Tx, may: &Permit<SubmitTransaction, AgentId>, new: 
         .bind(gas_price)
         .bind(max_fee)
         .bind(priority)
-        .bind(new.intent.as_bytes())
-        .bind(new.signing_key.as_bytes())
+        .bind(accepted.intent.as_bytes())
+        .bind(accepted.signing_key.as_bytes())
         .bind(new.lease_until.millis())
         .bind(new.created_at.millis())
         .execute(tx.connection())
@@ -104,10 +141,36 @@ pub async fn find(
     find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
 }
 
-/// The agent's transactions, newest first, at most 1,000.
-pub async fn list(store: &Store, may: &Permit<SeeTransactions, AgentId>) -> Result<Vec<Transaction>> {
-    let list = sqlx::query(LIST).bind(may.on().to_string()).bind(may.org().to_string());
+/// The agent's transactions, newest first: at most 1,000, or 100 with their signed bytes.
+pub async fn list(
+    store: &Store,
+    may: &Permit<SeeTransactions, AgentId>,
+    with_signed: bool,
+) -> Result<Vec<Transaction>> {
+    let list = if with_signed { LIST_SIGNED } else { LIST };
+    let list = sqlx::query(list).bind(may.on().to_string()).bind(may.org().to_string());
     list.fetch_all(store.pool()).await.map_err(failed)?.into_iter().map(read).collect()
+}
+
+/// What the signer accepted, for whoever has it signed.
+pub async fn accepted(store: &Store, id: TxId) -> Result<Option<Accepted>> {
+    let row =
+        sqlx::query(ACCEPTED).bind(id.to_string()).fetch_optional(store.pool()).await.map_err(failed)?;
+    row.map(|row| {
+        let intent = Attested::from_bytes(row.bytes("intent")?);
+        Ok(Accepted { intent, signing_key: Attested::from_bytes(row.bytes("signing_key")?) })
+    })
+    .transpose()
+}
+
+/// Whether another transaction at the same nonce is in a block.
+pub async fn another_is_mined(store: &Store, than: &Transaction) -> Result<bool> {
+    let find = sqlx::query(ANOTHER_MINED)
+        .bind(number(than.chain_id)?)
+        .bind(than.from.to_checksum(None))
+        .bind(than.nonce.map(number).transpose()?)
+        .bind(than.id.to_string());
+    find.fetch_one(store.pool()).await.map_err(failed)?.flag("found")
 }
 
 /// A transaction as it is now, for whoever works on it.
@@ -128,12 +191,13 @@ pub async fn at_nonce(
     find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
 }
 
-/// Takes up to 64 transactions in a state, whose worker is gone, and holds them until `until`.
-pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result<Vec<Transaction>> {
+/// Takes up to 16 transactions in a state, whose worker is gone, and holds them until `until`: those that have
+/// waited longest.
+pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result<Vec<TxId>> {
     let take = sqlx::query(TAKE).bind(status.as_str()).bind(now.millis()).bind(until.millis());
     let rows = take.fetch_all(tx.connection()).await.map_err(failed)?;
-    let mut taken = rows.into_iter().map(read).collect::<Result<Vec<_>>>()?;
-    taken.sort_by_key(|t| t.id);
+    let mut taken = rows.iter().map(|row| row.parsed("id")).collect::<Result<Vec<TxId>>>()?;
+    taken.sort();
     Ok(taken)
 }
 
@@ -231,8 +295,6 @@ fn read(row: AnyRow) -> Result<Transaction> {
         nonce: row.maybe_count("nonce")?,
         status: row.parsed("status")?,
         error_message: row.maybe_text("error_message")?,
-        intent: Attested::from_bytes(row.bytes("intent")?),
-        signing_key: Attested::from_bytes(row.bytes("signing_key")?),
         signed_tx: row.maybe_bytes("signed_tx")?.map(Blob),
         hash: row.maybe_text("tx_hash")?.map(|h| h.parse().map_err(Error::internal)).transpose()?,
         block_number: row.maybe_count("block_number")?,

@@ -2,7 +2,7 @@
 
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
-use domain::{OrgId, VaultId};
+use domain::{OrgId, Role, VaultId};
 use signer_protocol::attested::Attested;
 use signer_protocol::sealing::{DestroyVaultKey, Label, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::wire::{Blob, Secret};
@@ -33,7 +33,12 @@ impl Authority {
         self.not_destroyed(by.org(), request.vault)?;
         let wrapped = self.pool.on_keys(|keys| keys.new_vault_key()).await?;
         self.statements
-            .attest(&VaultKey { org: by.org(), vault: request.vault, wrapped: Blob(wrapped) })
+            .attest(&VaultKey {
+                org: by.org(),
+                vault: request.vault,
+                creator: by.record().id,
+                wrapped: Blob(wrapped),
+            })
             .await
     }
 
@@ -42,6 +47,12 @@ impl Authority {
         let by = self.caller(&request.by).await?;
         let key = self.statements.verify(&request.key).await?;
         by.reaches_vault(key.org, key.vault)?;
+        let manages = by.record().role.is_some_and(Role::manages);
+        if by.never_touches_keys() || !(manages || by.record().id == key.creator) {
+            return Err(forbidden(
+                "Only owners, admins and the vault's creator destroy it; an agent with intents never.",
+            ));
+        }
         self.ledger.destroy(key.org, key.vault).await
     }
 

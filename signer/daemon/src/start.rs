@@ -104,8 +104,12 @@ fn first_start(config: &Config) -> Result<(), StartError> {
     let (marker, ledger) = (marker(config), config.data.join(ledger::FILE));
     let failed =
         |error: std::io::Error| StartError::new(format!("{} can't be used ({error})", marker.display()));
+    let resumed = marker.exists();
     std::fs::File::create(&marker).and_then(|file| file.sync_all()).map_err(failed)?;
-    if keystore::exists(config) != Some(true) {
+    // A first start that was cut short may have made them; whether an HSM has them shows by opening. Without the
+    // marker, keys that are there belong to a ledger that is lost, and making them anew says so.
+    let made = keystore::exists(config).unwrap_or_else(|| resumed && keystore::open(config).is_ok());
+    if !made {
         keystore::make(config)?;
     }
     Ledger::open(&ledger, config.clock.clone()).map_err(StartError::from)?;

@@ -212,9 +212,7 @@ async fn killed_at_any_moment_it_keeps_its_word() {
     let mut running = start(command(&data), &data);
     let wei = |amount: u64| Wei(alloy_primitives::U256::from(amount));
     let agent = Arc::new(agent(&running.client, wei(LIMIT)).await);
-    /// An intent, the nonce that it was signed with, and the bytes.
-    type Signed = (Attested<Intent>, u64, Vec<u8>);
-    let signed: Arc<Mutex<Vec<Signed>>> = Arc::default();
+    let signed: Arc<Mutex<Vec<Answered>>> = Arc::default();
     for round in 0..30_u64 {
         let client = running.client.clone();
         let workers: Vec<_> = (0..4)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use tarpc::client::RpcError;
+use tarpc::client::{NewClient, RpcError};
 use tarpc::context::Context;
 use tokio::net::UnixStream;
 use tokio_util::codec::LengthDelimitedCodec;
@@ -89,8 +89,19 @@ impl Client {
         let stream = UnixStream::connect(&self.0.socket).await.map_err(unavailable)?;
         let frames = tokio_util::codec::Framed::new(stream, codec());
         let transport = tarpc::serde_transport::new(frames, tokio_serde::formats::MessagePack::default());
-        let live = Arc::new(SignerClient::new(tarpc::client::Config::default(), transport).spawn());
+        let NewClient { client, dispatch } = SignerClient::new(tarpc::client::Config::default(), transport);
+        let live = Arc::new(client);
         self.0.live.store(Some(live.clone()));
+        // When the signer ends, the next request dials anew instead of finding it out.
+        let (ended, this) = (Arc::downgrade(&live), self.clone());
+        tokio::spawn(async move {
+            if let Err(error) = dispatch.await {
+                tracing::debug!(%error, "the connection to the signer broke");
+            }
+            if let Some(ended) = ended.upgrade() {
+                this.forget(&ended);
+            }
+        });
         Ok(live)
     }
 

@@ -26,8 +26,10 @@ pub enum Reason {
     RolledBack,
     /// The vault's key was destroyed.
     Destroyed,
-    /// Used already: a nonce, an organisation id; or given up.
+    /// Used already: an organisation id, an intent; or given up.
     Conflict,
+    /// Another transaction was signed at this nonce.
+    NonceUsed,
     /// The keystore or the ledger can't be used now.
     Unavailable,
 }

@@ -1,6 +1,6 @@
 //! Values: sealed when written, opened when read.
 
-use domain::{OrgId, SecretPath, SecretType, VaultId};
+use domain::{OrgId, PrincipalId, SecretPath, SecretType, VaultId};
 use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
@@ -13,6 +13,8 @@ use crate::wire::{Blob, Secret};
 pub struct VaultKey {
     pub org: OrgId,
     pub vault: VaultId,
+    /// Who made the vault: besides owners and admins, the only one who may have it destroyed.
+    pub creator: PrincipalId,
     pub wrapped: Blob,
 }
 

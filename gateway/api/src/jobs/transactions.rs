@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use alloy_primitives::B256;
 use chains::{Broadcast, Node};
 use domain::transaction::Status;
-use domain::{Error, Kind, OrMissing as _, Result, Time, TxId};
-use futures::StreamExt as _;
-use signer_protocol::intent::{Release, Sign};
+use domain::{Error, OrMissing as _, Result, Time, TxId};
+use signer_protocol::intent::{Intent, Release, Sign};
+use signer_protocol::{Attested, Reason, Refusal};
 use store::nonces::{self, Account};
 use store::transactions::{self, LEASE, Transaction};
 
@@ -20,8 +21,9 @@ use crate::refusal;
 
 /// How often the open transactions are looked at.
 const TICK: Duration = Duration::from_millis(250);
-/// Transactions that are carried at the same time.
-const AT_ONCE: usize = 16;
+/// What the chain must have said for so long before a transaction counts as replaced by one that we did not sign:
+/// behind one address there may be nodes that lag.
+const CERTAIN: Duration = Duration::from_secs(60);
 
 /// Looks after open transactions until the gateway stops.
 pub async fn follow(gateway: Arc<Gateway>) {
@@ -41,22 +43,29 @@ async fn look(gateway: &Arc<Gateway>) -> Result<()> {
     if !transactions::any_due(&gateway.store, gateway.clock.now()).await? {
         return Ok(());
     }
-    for status in [Status::Pending, Status::Signed, Status::Broadcast] {
-        let now = gateway.clock.now();
-        let mut tx = gateway.store.begin().await?;
-        let taken = transactions::take(&mut tx, status, now, now.plus(LEASE)).await?;
-        if taken.is_empty() {
-            continue;
-        }
-        tx.commit().await?;
-        let work = taken.into_iter().map(|tx| async move {
-            let id = tx.id;
-            if let Err(error) = carry(gateway, id).await {
-                tracing::warn!(%error, transaction = %id, "a transaction could not be carried further yet");
-            }
-        });
-        futures::stream::iter(work).for_each_concurrent(AT_ONCE, |work| work).await;
+    // Each by itself: a chain whose node hangs must not hold up signatures.
+    let (pending, signed, broadcast) = tokio::join!(
+        look_at(gateway, Status::Pending),
+        look_at(gateway, Status::Signed),
+        look_at(gateway, Status::Broadcast),
+    );
+    pending.and(signed).and(broadcast)
+}
+
+async fn look_at(gateway: &Arc<Gateway>, status: Status) -> Result<()> {
+    let now = gateway.clock.now();
+    let mut tx = gateway.store.begin().await?;
+    let taken = transactions::take(&mut tx, status, now, now.plus(LEASE)).await?;
+    if taken.is_empty() {
+        return Ok(());
     }
+    tx.commit().await?;
+    let work = taken.into_iter().map(|id| async move {
+        if let Err(error) = carry(gateway, id).await {
+            tracing::warn!(%error, transaction = %id, "a transaction could not be carried further yet");
+        }
+    });
+    futures::future::join_all(work).await;
     Ok(())
 }
 
@@ -67,15 +76,16 @@ async fn look(gateway: &Arc<Gateway>) -> Result<()> {
 /// away is no error: the transaction stays `signed`, and goes out when the node is back.
 pub async fn carry(gateway: &Gateway, id: TxId) -> Result<Transaction> {
     let outcome = steps(gateway, id).await;
-    let now = gateway.clock.now();
-    let next_look = match &outcome {
-        Ok(tx) => now.plus(pause(tx, now)),
-        // Soon: whoever asked is waiting for it.
-        Err(_) => now.plus(TICK),
+    let tx = match &outcome {
+        Ok(tx) => Some(tx.clone()),
+        Err(_) => transactions::by_id(&gateway.store, id).await?,
     };
-    let mut tx = gateway.store.begin().await?;
-    transactions::release(&mut tx, id, next_look).await?;
-    tx.commit().await?;
+    if let Some(tx) = tx.filter(|tx| !tx.status.is_final()) {
+        let now = gateway.clock.now();
+        let mut db = gateway.store.begin().await?;
+        transactions::release(&mut db, id, now.plus(pause(&tx, now))).await?;
+        db.commit().await?;
+    }
     outcome
 }
 
@@ -113,50 +123,75 @@ async fn sign(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
             nonce
         }
     };
+    let accepted = transactions::accepted(&gateway.store, tx.id).await?.or_missing("transaction")?;
     let agent = store::agents::facts(&gateway.store, tx.agent).await?.or_missing("agent")?;
     let request = Sign {
-        intent: tx.intent.clone(),
+        intent: accepted.intent.clone(),
         agent: agent.record,
-        key: tx.signing_key.clone(),
+        key: accepted.signing_key,
         nonce,
         fees: tx.fees,
     };
     let signed = gateway.signer.call(async |signer, cx| signer.sign(cx, request).await).await;
-    match signed.map_err(refusal::error) {
+    match signed {
         Ok(signed) => {
             let mut db = gateway.store.begin().await?;
-            transactions::signed(&mut db, tx.id, &signed.raw, signed.hash, gateway.clock.now()).await?;
+            let stored =
+                transactions::signed(&mut db, tx.id, &signed.raw, signed.hash, gateway.clock.now()).await?;
             db.commit().await?;
+            if !stored {
+                tracing::info!(transaction = %tx.id, "somebody else has stored the signature");
+            }
             Ok(true)
         }
-        // It may be signed or not: asked again, the signer says which.
-        Err(error) if error.kind() == Kind::Unavailable => Err(error),
-        Err(error) => {
-            give_up(gateway, tx, account, nonce, &error).await?;
-            Err(error)
-        }
+        Err(refused) => match refused.reason.clone() {
+            // It may be signed or not: asked again, the signer says which.
+            Reason::Unavailable => Err(refusal::error(refused)),
+            // The agent was changed since its record was read; the next look reads the new one. If the row was
+            // tampered with, the intent expires, and then it is given up.
+            Reason::RolledBack => {
+                Err(Error::unavailable("The agent was changed just now; try again in a moment.")
+                    .because(refused))
+            }
+            reason => {
+                let error = refusal::error(refused);
+                // A nonce that the signer has used for something else is no free nonce.
+                let free = (reason != Reason::NonceUsed).then_some(nonce);
+                give_up(gateway, tx, accepted.intent, account, free, &error).await?;
+                Err(error)
+            }
+        },
     }
 }
 
 /// `pending → failed`: nothing was signed, so the nonce and the value are free again.
+///
+/// # Errors
+/// If the signer does not let go of it. It may be signed after all then: it stays pending, and the next look gets
+/// the signature.
 async fn give_up(
     gateway: &Gateway,
     tx: &Transaction,
+    intent: Attested<Intent>,
     account: Account,
-    nonce: u64,
+    nonce: Option<u64>,
     why: &Error,
 ) -> Result<()> {
-    let request = Release { intent: tx.intent.clone() };
-    let released = gateway.signer.call(async |signer, cx| signer.release(cx, request).await).await;
-    match released.map_err(refusal::error) {
-        Ok(()) => {}
-        Err(error) if error.kind() == Kind::Unavailable => return Err(error),
-        // There was nothing to release, or it is expired.
-        Err(error) => tracing::debug!(%error, transaction = %tx.id, "nothing to release"),
+    let replaces = intent.peek().ok().and_then(|intent| intent.transfer.replaces);
+    let released = gateway.signer.call(async |signer, cx| signer.release(cx, Release { intent }).await).await;
+    match released {
+        // Not the signer's own statement: it holds nothing for it.
+        Ok(()) | Err(Refusal { reason: Reason::Tampered, .. }) => {}
+        Err(refused) => {
+            return Err(Error::unavailable("The transaction is not settled yet; look again in a moment.")
+                .because(refused));
+        }
     }
     let mut db = gateway.store.begin().await?;
-    let replaces = tx.intent.peek().ok().and_then(|intent| intent.transfer.replaces);
-    if transactions::fail(&mut db, tx.id, why.detail(), gateway.clock.now()).await? && replaces.is_none() {
+    if transactions::fail(&mut db, tx.id, why.detail(), gateway.clock.now()).await?
+        && replaces.is_none()
+        && let Some(nonce) = nonce
+    {
         nonces::give_back(&mut db, account, nonce, tx.id).await?;
     }
     db.commit().await
@@ -197,7 +232,10 @@ async fn settle_with(gateway: &Gateway, tx: &Transaction, node: &Node) -> Result
             let status = if receipt.succeeded { Status::Confirmed } else { Status::Reverted };
             advance(gateway, tx, status, Some(receipt.block_number)).await
         }
-        None if mined > nonce => advance(gateway, tx, Status::Replaced, None).await,
+        None if mined > nonce => match replaced_for_certain(gateway, tx, node, hash).await? {
+            true => advance(gateway, tx, Status::Replaced, None).await,
+            false => Ok(false),
+        },
         None if tx.status == Status::Broadcast && !node.knows(hash).await? => {
             let raw = tx
                 .signed_tx
@@ -209,6 +247,15 @@ async fn settle_with(gateway: &Gateway, tx: &Transaction, node: &Node) -> Result
         }
         None => Ok(false),
     }
+}
+
+/// The chain is past the nonce and has no receipt: another of ours is in a block there, or it has been so for long.
+async fn replaced_for_certain(gateway: &Gateway, tx: &Transaction, node: &Node, hash: B256) -> Result<bool> {
+    if transactions::another_is_mined(&gateway.store, tx).await? {
+        return Ok(true);
+    }
+    let long = tx.signed_at.is_some_and(|at| gateway.clock.now() >= at.plus(CERTAIN));
+    Ok(long && !node.knows(hash).await?)
 }
 
 async fn advance(gateway: &Gateway, tx: &Transaction, to: Status, block: Option<u64>) -> Result<bool> {

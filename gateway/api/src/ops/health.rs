@@ -57,19 +57,24 @@ impl Operation for HsmHealth {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), (): ()) -> Result<Reply<HsmHealthResponse>> {
-        let health = cx.gateway.signer.ask(async |signer, context| signer.health(context).await).await;
-        let status = match health {
-            Ok(service::Health::Ok) => "ok",
-            Ok(service::Health::Degraded(why)) => {
-                tracing::warn!(why, "the signer's keystore is degraded");
-                "degraded"
-            }
-            Ok(service::Health::Unavailable(why)) => {
-                tracing::error!(why, "the signer's keystore is not available");
-                "unavailable"
-            }
-            Err(_) => "unavailable",
-        };
+        let status = cx.gateway.keystore_status.get_with((), ask(cx)).await;
         Ok(Reply::of(HsmHealthResponse { status }))
+    }
+}
+
+/// Anyone may ask, so the keystore is asked once a second at most.
+async fn ask(cx: &Cx) -> &'static str {
+    let health = cx.gateway.signer.ask(async |signer, context| signer.health(context).await).await;
+    match health {
+        Ok(service::Health::Ok) => "ok",
+        Ok(service::Health::Degraded(why)) => {
+            tracing::warn!(why, "the signer's keystore is degraded");
+            "degraded"
+        }
+        Ok(service::Health::Unavailable(why)) => {
+            tracing::error!(why, "the signer's keystore is not available");
+            "unavailable"
+        }
+        Err(_) => "unavailable",
     }
 }

@@ -81,8 +81,14 @@ fn name(field: &str, text: &str) -> domain::Result<String> {
 /// A description that people gave: at most 2,000 characters.
 fn description(text: Option<String>) -> domain::Result<Option<String>> {
     match text {
-        Some(text) if text.chars().count() > 2000 => {
-            Err(domain::Error::invalid("description", "must have at most 2,000 characters"))
+        Some(text)
+            if text.chars().count() > 2000
+                || text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) =>
+        {
+            Err(domain::Error::invalid(
+                "description",
+                "must have at most 2,000 characters, and no control characters",
+            ))
         }
         text => Ok(text),
     }

@@ -172,7 +172,7 @@ impl Operation for UpdatePolicy {
     ) -> Result<Reply<PolicyResponse>> {
         let mut act = cx.begin().await?;
         let mut policy =
-            policies::find(&mut act, &granted.may, path.policy_id).await?.or_missing("policy")?;
+            policies::take(&mut act, &granted.may, path.policy_id).await?.or_missing("policy")?;
         if let Some(given) = change.permissions {
             policy.permissions = permissions(&given)?;
         }
@@ -213,8 +213,10 @@ impl Operation for DeletePolicy {
 
     async fn run(cx: &Cx, granted: May, path: OfPolicy, (): ()) -> Result<Reply<()>> {
         let mut act = cx.begin().await?;
-        let policy = policies::find(&mut act, &granted.may, path.policy_id).await?.or_missing("policy")?;
-        policies::delete(&mut act, &granted.may, path.policy_id).await?;
+        let policy = policies::take(&mut act, &granted.may, path.policy_id).await?.or_missing("policy")?;
+        if !policies::delete(&mut act, &granted.may, path.policy_id).await? {
+            return Err(Error::missing("policy"));
+        }
         note(&mut act, &policy);
         act.commit(path.policy_id).await?;
         cx.gateway.known.forget_policies(policy.principal).await;

@@ -8,16 +8,18 @@
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use domain::{Clock, OrgId, PrincipalId, Time, TokenId, VaultId};
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _};
+use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend};
 use signer_protocol::{Reason, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::refuse::{Result, conflict, unavailable};
 
+#[cfg(test)]
+mod failing;
 mod spending;
 mod tables;
 mod window;
@@ -51,7 +53,15 @@ pub struct Ledger {
     db: Arc<Database>,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<std::thread::JoinHandle<()>>,
-    commits: Arc<AtomicU64>,
+    journal: Arc<Journal>,
+}
+
+/// What the writer has to tell about itself.
+#[derive(Default)]
+struct Journal {
+    commits: AtomicU64,
+    /// The last commit failed: most likely, so will the next.
+    failing: AtomicBool,
 }
 
 impl Ledger {
@@ -70,37 +80,43 @@ impl Ledger {
             .mode(0o600)
             .open(file)
             .map_err(|error| damaged(error.to_string()))?;
-        let db = FileBackend::new(backend)
-            .and_then(|backend| Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend))
-            .map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(name.clone()),
-                error => damaged(error.to_string()),
-            })?;
+        let backend = FileBackend::new(backend).map_err(|error| unopened(error, &name))?;
+        Self::over(backend, &name, clock)
+    }
+
+    /// On any storage: tests have one that fails.
+    fn over(storage: impl StorageBackend, name: &str, clock: Clock) -> Result<Self, OpenError> {
+        let damaged = |cause: String| OpenError::Damaged { file: name.to_owned(), cause };
+        let db = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create_with_backend(storage)
+            .map_err(|error| unopened(error, name))?;
         if let Some(found) = tables::create(&db).map_err(|error| damaged(error.to_string()))?
             && found > FORMAT
         {
-            return Err(OpenError::Newer { file: name, found });
+            return Err(OpenError::Newer { file: name.to_owned(), found });
         }
         let db = Arc::new(db);
-        let commits = Arc::new(AtomicU64::new(0));
+        let journal = Arc::new(Journal::default());
         let (jobs, queue) = mpsc::channel(QUEUE);
         let window = window::Window::load(&db).map_err(|error| damaged(error.to_string()))?;
-        let writer = writer::start(db.clone(), queue, window, clock, commits.clone())
+        let writer = writer::start(db.clone(), queue, window, clock, journal.clone())
             .map_err(|error| damaged(error.to_string()))?;
-        Ok(Self { db, jobs: Some(jobs), writer: Some(writer), commits })
+        Ok(Self { db, jobs: Some(jobs), writer: Some(writer), journal })
     }
 
     /// How often the ledger was forced to the disk.
     pub fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+        self.journal.commits.load(Ordering::Relaxed)
     }
 
-    /// Whether the ledger can be read and its writer lives.
+    /// Whether the ledger can be read and written.
     ///
     /// # Errors
     /// `Unavailable`.
     pub fn health(&self) -> Result<()> {
-        if self.jobs.as_ref().is_none_or(mpsc::Sender::is_closed) {
+        let ended = self.jobs.as_ref().is_none_or(mpsc::Sender::is_closed);
+        if ended || self.journal.failing.load(Ordering::Relaxed) {
             return Err(no_ledger());
         }
         self.read(|tx| Ok(tx.open_table(META)?.get("format")?.map(|_| ()))).map(|_| ())
@@ -200,6 +216,13 @@ impl Drop for Ledger {
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
+    }
+}
+
+fn unopened(error: DatabaseError, name: &str) -> OpenError {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(name.to_owned()),
+        error => OpenError::Damaged { file: name.to_owned(), cause: error.to_string() },
     }
 }
 

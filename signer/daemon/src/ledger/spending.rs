@@ -5,6 +5,7 @@ use domain::{AgentId, IntentId, PrincipalId, Wei};
 use redb::ReadableTable as _;
 use serde::{Deserialize, Serialize};
 use signer_protocol::intent::Fees;
+use signer_protocol::{Reason, Refusal};
 
 use super::tables::{self, FLOORS, HOLDS, NONCES, NonceKey, SIGNED, SPENDS};
 use super::window::Window;
@@ -250,7 +251,7 @@ fn added(used: Option<&Used>, hold: &Hold, now: i64) -> Result<Wei> {
 fn may_use(used: Option<&Used>, hold: &Hold, nonce: u64, fees: &Fees) -> Result<()> {
     let Some(used) = used else { return Ok(()) };
     if hold.replaces != Some(nonce) || used.agent != hold.agent {
-        return Err(conflict("The nonce was used by another transaction."));
+        return Err(Refusal::new(Reason::NonceUsed, "The nonce was used by another transaction."));
     }
     if !raises(fees, &used.fees) {
         return Err(conflict("A replacement raises its fees by 12.5 % at least."));

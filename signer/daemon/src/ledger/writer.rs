@@ -1,7 +1,7 @@
 //! The writer: all requests that wait go into one transaction, and are answered when it is on the disk.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use domain::Clock;
 use redb::{Database, Key, ReadableTable as _, Table, TableDefinition, Value, WriteTransaction};
@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::spending::Held;
 use super::tables::{FLOORS, HOLDS, PrincipalKey, REVOKED, SPENDS, spend_parts};
 use super::window::Window;
-use super::{broken, rolled_back};
+use super::{Journal, broken, rolled_back};
 use crate::refuse::Result;
 
 /// Does a change, and gives back how to answer: `true` once it is durable.
@@ -116,7 +116,7 @@ pub fn start(
     mut queue: mpsc::Receiver<Job>,
     mut window: Window,
     clock: Clock,
-    commits: Arc<AtomicU64>,
+    journal: Arc<Journal>,
 ) -> std::io::Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new().name("ledger".to_owned()).spawn(move || {
         let mut pruned = 0;
@@ -135,7 +135,7 @@ pub fn start(
             let mut answers = Vec::with_capacity(batch.len());
             let durable = match commit(&db, &mut window, now, prune, batch, &mut answers) {
                 Ok(changed) => {
-                    commits.fetch_add(u64::from(changed), Ordering::Relaxed);
+                    journal.commits.fetch_add(u64::from(changed), Ordering::Relaxed);
                     true
                 }
                 Err(error) => {
@@ -152,6 +152,7 @@ pub fn start(
                     false
                 }
             };
+            journal.failing.store(!durable, Ordering::Relaxed);
             for answer in answers {
                 answer(durable);
             }

@@ -26,7 +26,7 @@ async fn what_was_answered_survives_a_power_cut() {
     d.w = d.w.after_power_cut();
     assert_eq!(d.spent().await, "2");
     assert_eq!(d.sign(&intent, 7).await.unwrap().raw, signed.raw);
-    assert_eq!(reason(d.sign(&held, 7).await), Reason::Conflict);
+    assert_eq!(reason(d.sign(&held, 7).await), Reason::NonceUsed);
     assert_eq!(reason(d.sign(&released, 9).await), Reason::Conflict);
     d.sign(&held, 8).await.unwrap();
     d.submit(pay("1")).await.unwrap();
@@ -155,5 +155,5 @@ async fn pruning_forgets_only_what_has_expired() {
     assert_eq!(d.spent().await, "6");
     d.sign(&held, 2).await.unwrap();
     assert_eq!(d.w.signer.ledger.spent(d.agent.agent_id()).await.unwrap(), ether("6"));
-    assert_eq!(reason(d.sign(&d.submit(pay("1")).await.unwrap(), 0).await), Reason::Conflict);
+    assert_eq!(reason(d.sign(&d.submit(pay("1")).await.unwrap(), 0).await), Reason::NonceUsed);
 }

@@ -19,7 +19,7 @@ async fn a_nonce_is_used_once() {
     let d = Desk::new(Guardrails::default()).await;
     let (first, second) = (d.submit(pay("1")).await.unwrap(), d.submit(pay("1")).await.unwrap());
     d.sign(&first, 7).await.unwrap();
-    assert_eq!(reason(d.sign(&second, 7).await), Reason::Conflict);
+    assert_eq!(reason(d.sign(&second, 7).await), Reason::NonceUsed);
     d.sign(&second, 8).await.unwrap();
     // Another chain has nonces of its own.
     let elsewhere = d.submit(Transfer { chain_id: 1, ..pay("1") }).await.unwrap();
@@ -35,7 +35,7 @@ async fn a_race_for_a_nonce_has_one_winner() {
     }
     let answers = futures::future::join_all(intents.iter().map(|intent| d.sign(intent, 3))).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
-    assert!(answers.into_iter().filter_map(Result::err).all(|no| no.reason == Reason::Conflict));
+    assert!(answers.into_iter().filter_map(Result::err).all(|no| no.reason == Reason::NonceUsed));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn nobody_replaces_another_agents_transaction() {
     let early = d.submit_as(&other, replace(8, "0", fees(90 * GWEI, 9 * GWEI))).await.unwrap();
     d.sign(&d.submit(pay("1")).await.unwrap(), 8).await.unwrap();
     let late = Sign { agent: other.record.clone(), ..d.signing(&early, 8) };
-    assert_eq!(reason(d.w.signer.sign(late).await), Reason::Conflict);
+    assert_eq!(reason(d.w.signer.sign(late).await), Reason::NonceUsed);
 }
 
 #[tokio::test]

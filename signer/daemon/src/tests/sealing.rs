@@ -6,7 +6,7 @@ use signer_protocol::record::{AgentSettings, Change};
 use signer_protocol::sealing::{DestroyVaultKey, Label, MakeVaultKey, Seal};
 use signer_protocol::wire::Blob;
 
-use super::{World, edited, reason, settings};
+use super::{Actor, World, edited, reason, settings};
 
 const KEY: &str = "0x4646464646464646464646464646464646464646464646464646464646464646";
 
@@ -203,6 +203,22 @@ async fn a_destroyed_vault_is_gone() {
     assert_eq!(reason(w.seal(&owner, &vault, label, "x").await), Reason::Destroyed);
     let again = MakeVaultKey { by: owner.caller(), vault: vault.id };
     assert_eq!(reason(w.signer.make_vault_key(again).await), Reason::Destroyed);
+}
+
+#[tokio::test]
+async fn an_agent_destroys_no_vault_but_its_own() {
+    let w = World::new();
+    let owner = w.owner().await;
+    let vault = w.vault(&owner).await;
+    let agent = w.agent(&owner, settings()).await;
+    let destroy = |by: &Actor, key| w.signer.destroy_vault_key(DestroyVaultKey { by: by.caller(), key });
+    assert_eq!(reason(destroy(&agent, vault.key.clone()).await), Reason::Forbidden);
+    let own = w.vault(&agent).await;
+    destroy(&agent, own.key.clone()).await.unwrap();
+    let sends = w.agent(&owner, AgentSettings { intents: true, ..settings() }).await;
+    let own = w.vault(&sends).await;
+    assert_eq!(reason(destroy(&sends, own.key.clone()).await), Reason::Forbidden);
+    destroy(&owner, own.key.clone()).await.unwrap();
 }
 
 /// Organisations can't destroy each other's vaults by making a key of the same id.

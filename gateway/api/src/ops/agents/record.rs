@@ -2,17 +2,18 @@
 
 use domain::access::{self, Permit};
 use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
-use signer_protocol::Attested;
 use signer_protocol::record::{
     AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, Guardrails, Principal,
 };
 use signer_protocol::wire::Secret;
+use signer_protocol::{Attested, Reason, Refusal};
 use store::agents::{self, Agent};
 
 use super::principal;
 use crate::cx::Cx;
 use crate::ops::auth::agent_token::PREFIX;
 use crate::password::random;
+use crate::refusal;
 
 const DEFAULT_TTL: u32 = 3600;
 
@@ -117,9 +118,10 @@ pub async fn change(
     agents::change(&mut act, may, write).await?;
     act.note("version", agent.version);
     act.commit(agent.id).await?;
-    confirm(cx, &agent.record).await?;
+    // Whatever becomes of the confirmation: what is stored counts here from now on.
     cx.gateway.known.forget_principal(PrincipalId::Agent(agent.id)).await;
     cx.gateway.known.exchanged.invalidate_all();
+    confirm(cx, &agent.record).await?;
     Ok(agent)
 }
 
@@ -130,20 +132,34 @@ async fn propose(cx: &Cx, base: Option<Attested<Principal>>, change: Change) -> 
 
 async fn confirm(cx: &Cx, record: &Attested<Principal>) -> Result<()> {
     let record = record.clone();
-    cx.signer(async |signer, context| signer.confirm(context, record).await).await
+    match cx.gateway.signer.call(async |signer, context| signer.confirm(context, record).await).await {
+        // Somebody has changed the agent once more since: that one is the newest then.
+        Ok(()) | Err(Refusal { reason: Reason::RolledBack, .. }) => Ok(()),
+        Err(refused) => Err(refusal::error(refused)),
+    }
 }
 
 fn principal_version(record: &Attested<Principal>) -> Result<u64> {
     record.peek().map(|p| p.version).map_err(Error::internal)
 }
 
+/// Of explicit scopes together, in bytes, and of vaults: both are in every token.
+const MAX_SCOPES: usize = 8192;
+const MAX_VAULTS: usize = 100;
+
 pub fn scopes(given: &[String]) -> Result<Vec<PathGlob>> {
+    if given.iter().map(String::len).sum::<usize>() > MAX_SCOPES {
+        return Err(Error::invalid("scopes", "must have at most 8,192 characters together"));
+    }
     given.iter().map(|text| PathGlob::parse("scopes", text)).collect()
 }
 
 /// Vaults of the caller's own organisation.
 pub async fn vaults(cx: &Cx, given: Vec<VaultId>) -> Result<Vec<VaultId>> {
     let org = cx.subject()?.org;
+    if given.len() > MAX_VAULTS {
+        return Err(Error::invalid("vault_ids", "must be at most 100"));
+    }
     for id in &given {
         if cx.vault(*id).await?.is_none_or(|v| v.org != org) {
             return Err(Error::invalid("vault_ids", "must be vaults of your organisation"));

@@ -23,6 +23,8 @@ use crate::known::digest;
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
 
+/// Of the scopes that are written into a token for information, in bytes.
+const MAX_DERIVED: usize = 4096;
 /// Of a key, kept for look-up and display.
 pub const PREFIX: usize = 12;
 
@@ -108,6 +110,10 @@ async fn issue(gateway: &Gateway, agent: &Agent, key: &SecretText) -> Result<Iss
     let policies = gateway.known.policies(&gateway.store, PrincipalId::Agent(agent.id)).await?;
     let mut derived_scopes: Vec<_> = policies.iter().map(|p| p.pattern.clone()).collect();
     derived_scopes.dedup();
+    // They are for information, and whoever writes policies must not make a token too long to be sent.
+    if derived_scopes.iter().map(|scope| scope.as_str().len()).sum::<usize>() > MAX_DERIVED {
+        derived_scopes.clear();
+    }
     let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
     let request = IssueToken { record: agent.record.clone(), proof, derived_scopes };
     gateway

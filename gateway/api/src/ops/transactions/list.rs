@@ -35,7 +35,7 @@ impl Operation for ListTransactions {
         Method::GET,
         "/v1/agents/{agent_id}/transactions",
         200,
-        "An agent's transactions, newest first, at most 1,000.",
+        "An agent's transactions, newest first: at most 1,000, or 100 with their signed bytes.",
     );
     type Path = OfAgent;
     type Params = decode::From<TransactionQuery>;
@@ -48,7 +48,7 @@ impl Operation for ListTransactions {
         _: OfAgent,
         decode::From(query): Self::Params,
     ) -> Result<Reply<TransactionListResponse>> {
-        let all = transactions::list(cx.store(), &may).await?;
+        let all = transactions::list(cx.store(), &may, query.include_signed_tx).await?;
         let show = |tx| TransactionResponse::new(tx, query.include_signed_tx);
         Ok(Reply::of(TransactionListResponse { transactions: all.iter().map(show).collect() }))
     }

@@ -54,7 +54,9 @@ impl TransactionResponse {
                 (None, Some(max_fee_per_gas), Some(max_priority_fee_per_gas))
             }
         };
-        let signed = tx.signed_tx.as_ref().filter(|_| with_signed);
+        // Not before a broadcast was tried: whoever has the bytes can send them.
+        let tried = !matches!(tx.status, Status::Pending | Status::Signed) || tx.error_message.is_some();
+        let signed = tx.signed_tx.as_ref().filter(|_| with_signed && tried);
         Self {
             id: Some(tx.id),
             agent_id: tx.agent,

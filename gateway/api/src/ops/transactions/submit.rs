@@ -6,10 +6,10 @@ use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
 use signer_protocol::Attested;
-use signer_protocol::intent::{Fees, Release, Submit, Transfer};
+use signer_protocol::intent::{Fees, Intent, Release, Submit, Transfer};
 use signer_protocol::key::SigningKey;
 use store::nonces::{self, Account};
-use store::transactions::{LEASE, Transaction};
+use store::transactions::{Accepted, LEASE, Transaction};
 use store::{idempotency, transactions, vaults};
 
 use super::TransactionResponse;
@@ -125,7 +125,12 @@ async fn submit(
         replaces,
     };
     let request = Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), transfer };
-    let intent = cx.signer(async |signer, context| signer.submit(context, request).await).await?;
+    let intent = match cx.signer(async |signer, context| signer.submit(context, request).await).await {
+        Ok(intent) => intent,
+        // Its twin may have taken what was left of the limit.
+        Err(error) => return twin(cx, may, wanted, key).await?.ok_or(error),
+    };
+    let accepted = Accepted { intent, signing_key };
     let tx = Transaction {
         id: TxId::new(),
         org: may.org(),
@@ -140,8 +145,6 @@ async fn submit(
         nonce: None,
         status: Status::Pending,
         error_message: None,
-        intent,
-        signing_key,
         signed_tx: None,
         hash: None,
         block_number: None,
@@ -149,22 +152,52 @@ async fn submit(
         created_at: cx.now(),
         signed_at: None,
     };
-    match store(cx, may, wanted, &tx, key, account, on_chain).await {
+    let nonce = NonceWanted { account, on_chain, replaces, explicit: wanted.nonce };
+    match store(cx, may, wanted, &tx, &accepted, key, nonce).await {
         Ok(true) => {}
         Ok(false) => {
-            release(cx, &tx).await;
+            release(cx, accepted.intent).await;
             // Whoever took the key first has the transaction.
-            let known = repeated(cx, may, key.unwrap_or_default(), wanted).await?;
-            return known
-                .ok_or_else(|| Error::conflict("This request is being worked on; repeat it in a moment."));
+            let busy = || Error::conflict("This request is being worked on; repeat it in a moment.");
+            return twin(cx, may, wanted, key).await?.ok_or_else(busy);
         }
         Err(error) => {
-            release(cx, &tx).await;
-            return Err(error);
+            release(cx, accepted.intent).await;
+            return twin(cx, may, wanted, key).await?.ok_or(error);
         }
     }
-    let tx = carry(&cx.gateway, tx.id).await?;
+    let tx = match carry(&cx.gateway, tx.id).await {
+        Ok(tx) => tx,
+        // It is stored, and will go out: to say "try again" now would have it paid twice.
+        Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => {
+            tracing::warn!(%error, transaction = %tx.id, "accepted, and carried further as soon as possible");
+            transactions::by_id(cx.store(), tx.id).await.ok().flatten().unwrap_or(tx)
+        }
+        Err(error) => return Err(error),
+    };
     Ok(Reply::of(TransactionResponse::new(&tx, true)))
+}
+
+/// The transaction of a request with the same key that came a moment before.
+async fn twin(
+    cx: &Cx,
+    may: &May,
+    wanted: &Wanted,
+    key: Option<&str>,
+) -> Result<Option<Reply<TransactionResponse>>> {
+    match key {
+        Some(key) => repeated(cx, may, key, wanted).await,
+        None => Ok(None),
+    }
+}
+
+/// Which nonce a transaction is to have.
+struct NonceWanted {
+    account: Account,
+    /// The node's pending count.
+    on_chain: u64,
+    replaces: Option<u64>,
+    explicit: Option<u64>,
 }
 
 /// The pending row, its idempotency key and its nonce, in one commit. `false`: the key is taken.
@@ -173,19 +206,19 @@ async fn store(
     may: &May,
     wanted: &Wanted,
     tx: &Transaction,
+    accepted: &Accepted,
     key: Option<&str>,
-    account: Account,
-    on_chain: u64,
+    nonce: NonceWanted,
 ) -> Result<bool> {
     let mut act = cx.begin().await?;
-    transactions::insert(&mut act, may, tx).await?;
+    transactions::insert(&mut act, may, tx, accepted).await?;
     if let Some(key) = key
         && !idempotency::claim(&mut act, may, key, &wanted.digest, tx.id, cx.now()).await?
     {
         return Ok(false);
     }
-    let replaces = tx.intent.peek().map_err(Error::internal)?.transfer.replaces;
-    match (replaces, wanted.nonce) {
+    let NonceWanted { account, on_chain, replaces, explicit } = nonce;
+    match (replaces, explicit) {
         (Some(nonce), _) => nonces::share(&mut act, nonce, tx.id).await?,
         (None, Some(nonce)) => nonces::reserve_exactly(&mut act, account, on_chain, nonce, tx.id).await?,
         (None, None) => nonces::reserve(&mut act, account, on_chain, tx.id).await.map(drop)?,
@@ -200,8 +233,8 @@ async fn store(
 }
 
 /// Lets go of what the signer holds for it; if that fails, it lets go by itself when the intent expires.
-async fn release(cx: &Cx, tx: &Transaction) {
-    let request = Release { intent: tx.intent.clone() };
+async fn release(cx: &Cx, intent: Attested<Intent>) {
+    let request = Release { intent };
     if let Err(error) = cx.signer(async |signer, context| signer.release(context, request).await).await {
         tracing::warn!(%error, "an intent was not released");
     }
@@ -321,5 +354,5 @@ async fn replaced(cx: &Cx, wanted: &Wanted, account: Account, fees: &Fees) -> Re
 
 /// At least an eighth more: what every node takes for a replacement.
 fn raised(old: u128, new: u128) -> bool {
-    new >= old.saturating_add(old.div_ceil(8))
+    new > old && new >= old.saturating_add(old.div_ceil(8))
 }
