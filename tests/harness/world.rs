@@ -284,7 +284,9 @@ fn launch(folder: &Path, port: u16, environment: &[(String, String)]) -> Process
 async fn own_database() -> String {
     let server = parts::postgres();
     sqlx::any::install_default_drivers();
-    let name = format!("talon_{}_{}", std::process::id(), parts::free_port());
+    // Random, from where the standard library has its own: process ids come again.
+    let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
+    let name = format!("talon_{random:016x}");
     let pool = AnyPoolOptions::new().max_connections(1).connect(&format!("{server}/postgres")).await.unwrap();
     sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&pool).await.unwrap();
     pool.close().await;

@@ -24,6 +24,9 @@ impl Authority {
         let by = self.caller(&request.by).await?;
         let agent = by.intents_agent()?;
         let key = self.statements.verify(&request.key).await?;
+        if (key.vault, &key.path, key.version) != (request.at.vault, &request.at.path, request.at.version) {
+            return Err(tampered("The key belongs to another place."));
+        }
         by.reaches_vault(key.org, key.vault)?;
         by.reaches_path(&key.path)?;
         self.not_destroyed(key.org, key.vault)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, Bytes};
 use domain::{AgentId, IntentId, OrgId, SecretPath, SecretType, UserId, VaultId, Wei};
 use signer_protocol::attested::Attested;
-use signer_protocol::intent::{Fees, Intent, Sign, Submit, Transfer};
+use signer_protocol::intent::{Fees, Intent, KeyAt, Sign, Submit, Transfer};
 use signer_protocol::key::SigningKey;
 use signer_protocol::record::{
     AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails,
@@ -124,8 +124,10 @@ impl Agent {
             fees: Fees::Legacy { gas_price: 1_000_000_000 },
             replaces: None,
         };
-        let request =
-            Submit { by: self.caller.clone(), id: IntentId::new(), key: self.key.clone(), transfer };
+        let (by, key) = (self.caller.clone(), self.key.clone());
+        let place = key.peek().unwrap();
+        let at = KeyAt { vault: place.vault, path: place.path, version: place.version };
+        let request = Submit { by, id: IntentId::new(), key, at, transfer };
         client.call(async |signer, cx| signer.submit(cx, request).await).await
     }
 

@@ -54,7 +54,17 @@ pub struct Submit {
     pub by: Caller,
     pub id: IntentId,
     pub key: Attested<SigningKey>,
+    /// Where the agent may use a key: the key must be the one of that place, so that swapped rows are refused.
+    pub at: KeyAt,
     pub transfer: Transfer,
+}
+
+/// The place of a signing key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyAt {
+    pub vault: VaultId,
+    pub path: SecretPath,
+    pub version: u64,
 }
 
 /// A transfer that the signer has accepted. From here on it stands in for the token.

@@ -4,9 +4,9 @@ use alloy_consensus::transaction::SignerRecoverable as _;
 use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_eips::eip2718::Decodable2718 as _;
 use alloy_primitives::{Address, Bytes};
-use domain::{IntentId, PathGlob, SecretType, VaultId};
+use domain::{IntentId, PathGlob, SecretPath, SecretType, VaultId};
 use signer_protocol::attested::Attested;
-use signer_protocol::intent::{Fees, Intent, Release, Sign, SignedTransaction, Submit, Transfer};
+use signer_protocol::intent::{Fees, Intent, KeyAt, Release, Sign, SignedTransaction, Submit, Transfer};
 use signer_protocol::key::SigningKey;
 use signer_protocol::record::{AgentSettings, Change, Guardrails};
 use signer_protocol::sealing::DestroyVaultKey;
@@ -71,8 +71,8 @@ impl Desk {
     }
 
     pub async fn submit_as(&self, agent: &Actor, transfer: Transfer) -> Result<Attested<Intent>, Refusal> {
-        let (by, key) = (agent.caller(), self.key.clone());
-        self.w.signer.submit(Submit { by, id: IntentId::new(), key, transfer }).await
+        let (by, key, at) = (agent.caller(), self.key.clone(), place(&self.key));
+        self.w.signer.submit(Submit { by, id: IntentId::new(), key, at, transfer }).await
     }
 
     pub fn signing(&self, intent: &Attested<Intent>, nonce: u64) -> Sign {
@@ -93,6 +93,12 @@ impl Desk {
         self.agent.record = self.w.change(&self.owner, &self.agent, change).await.unwrap();
         self.w.signer.confirm(self.agent.record.clone()).await.unwrap();
     }
+}
+
+/// Where a key lies, by its own statement.
+fn place(key: &Attested<SigningKey>) -> KeyAt {
+    let key = key.peek().unwrap();
+    KeyAt { vault: key.vault, path: key.path, version: key.version }
 }
 
 #[tokio::test]
@@ -256,14 +262,32 @@ async fn a_released_intent_is_not_signed() {
     assert_eq!(d.spent().await, "1");
 }
 
+/// A database in which the rows of two keys were swapped shows an agent a key that it may not use.
+#[tokio::test]
+async fn a_key_of_another_place_is_refused_at_submission() {
+    let d = Desk::new(daily("10")).await;
+    let there = place(&d.key);
+    let elsewhere = [
+        KeyAt { vault: VaultId::new(), ..there.clone() },
+        KeyAt { path: SecretPath::parse("keys/other").unwrap(), ..there.clone() },
+        KeyAt { version: there.version + 1, ..there },
+    ];
+    for at in elsewhere {
+        let (by, id, key) = (d.agent.caller(), IntentId::new(), d.key.clone());
+        let submitted = d.w.signer.submit(Submit { by, id, key, at, transfer: pay("1") }).await;
+        assert_eq!(reason(submitted), Reason::Tampered);
+    }
+    assert_eq!(d.spent().await, "0");
+}
+
 /// Whoever gives up an intent and submits a smaller one under its id can't sign the larger one with its hold.
 #[tokio::test]
 async fn a_hold_belongs_to_one_intent() {
     let d = Desk::new(daily("10")).await;
     let id = IntentId::new();
     let submit = async |value: &str| {
-        let (by, key) = (d.agent.caller(), d.key.clone());
-        d.w.signer.submit(Submit { by, id, key, transfer: pay(value) }).await
+        let (by, key, at) = (d.agent.caller(), d.key.clone(), place(&d.key));
+        d.w.signer.submit(Submit { by, id, key, at, transfer: pay(value) }).await
     };
     let large = submit("10").await.unwrap();
     assert_eq!(reason(submit("1").await), Reason::Conflict);

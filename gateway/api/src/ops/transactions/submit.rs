@@ -6,7 +6,7 @@ use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
 use signer_protocol::Attested;
-use signer_protocol::intent::{Fees, Intent, Release, Submit, Transfer};
+use signer_protocol::intent::{Fees, Intent, KeyAt, Release, Submit, Transfer};
 use signer_protocol::key::SigningKey;
 use store::nonces::{self, Account};
 use store::transactions::{Accepted, LEASE, Transaction};
@@ -99,7 +99,7 @@ async fn submit(
     wanted: &Wanted,
     key: Option<&str>,
 ) -> Result<Reply<TransactionResponse>> {
-    let signing_key = find_key(cx, wanted).await?;
+    let (signing_key, at) = find_key(cx, wanted).await?;
     let from = signing_key.peek().map_err(Error::internal)?.address;
     let node = cx.gateway.chains.node(&wanted.chain).await?;
     let account = Account { chain_id: wanted.chain.chain_id, address: from };
@@ -124,7 +124,8 @@ async fn submit(
         fees,
         replaces,
     };
-    let request = Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), transfer };
+    let request =
+        Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), at, transfer };
     let intent = match cx.signer(async |signer, context| signer.submit(context, request).await).await {
         Ok(intent) => intent,
         // Its twin may have taken what was left of the limit.
@@ -241,7 +242,7 @@ async fn release(cx: &Cx, intent: Attested<Intent>) {
 }
 
 /// The key at the path, in the first vault that the agent may use which has one.
-async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<Attested<SigningKey>> {
+async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<(Attested<SigningKey>, KeyAt)> {
     let (subject, policies) = (cx.subject()?, cx.policies().await?);
     let list = access::org::<access::ListVaults>(&subject)?;
     let mut permitted = false;
@@ -263,17 +264,8 @@ async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<Attested<SigningKey>> {
                 "the secret there is not a private_key that can sign (32 bytes of hex)",
             )
         })?;
-        // Rows can be swapped; what the signer attests of a key can't.
-        let label = key.peek().map_err(Error::internal)?;
-        if (label.org, label.vault, &label.path, label.version)
-            != (may.org(), vault.id, &wanted.key_path, found.version.version)
-        {
-            return Err(Error::forbidden(
-                "The key at this path belongs to another; an operator must look into it.",
-            )
-            .because(format!("{}'s key lies at {} in vault {}", label.path, wanted.key_path, vault.id)));
-        }
-        return Ok(key);
+        let at = KeyAt { vault: vault.id, path: wanted.key_path.clone(), version: found.version.version };
+        return Ok((key, at));
     }
     if permitted {
         Err(Error::missing(&format!("signing key at {} in the vaults that you may use", wanted.key_path)))
