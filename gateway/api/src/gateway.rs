@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::{Clock, Result, SecretText};
 use ipnet::IpNet;
 use jsonwebtoken::DecodingKey;
-use moka::future::Cache;
 use signer_protocol::Client;
 use signer_protocol::service::Info;
 use store::Store;
@@ -49,8 +47,6 @@ pub struct Gateway {
     pub(crate) chains: Registry,
     /// Who the signer is; it does not change while it holds the same keys.
     signer_info: OnceCell<(Info, DecodingKey)>,
-    /// What the keystore said a second ago at most.
-    pub(crate) keystore_status: Cache<(), &'static str>,
     operator_link: Option<String>,
     stopping: watch::Sender<bool>,
 }
@@ -68,7 +64,6 @@ impl Gateway {
             hasher: Hasher::new(),
             chains,
             signer_info: OnceCell::new(),
-            keystore_status: Cache::builder().max_capacity(1).time_to_live(Duration::from_secs(1)).build(),
             operator_link: None,
             stopping: watch::Sender::new(false),
             store,

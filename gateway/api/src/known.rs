@@ -39,6 +39,8 @@ pub struct Known {
     pub tokens: Cache<Digest, Arc<Claims>>,
     /// Tokens that agents' keys were exchanged for.
     pub exchanged: Cache<Digest, Arc<SecretText>>,
+    /// What the signer's keystore said of itself.
+    pub keystore: Cache<(), &'static str>,
     principals: Cache<PrincipalId, Arc<KnownPrincipal>>,
     vaults: Cache<VaultId, Arc<Vault>>,
     policies: Cache<PrincipalId, Arc<Vec<Policy>>>,
@@ -57,6 +59,7 @@ impl Known {
         Self {
             tokens: cache(FRESH),
             exchanged: cache(EXCHANGED),
+            keystore: cache(FRESH),
             principals: cache(FRESH),
             vaults: cache(FRESH),
             policies: cache(FRESH),
@@ -93,7 +96,7 @@ impl Known {
 
     pub async fn policies(&self, store: &Store, of: PrincipalId) -> Result<Arc<Vec<Policy>>> {
         let look_up = async { store::policies::for_principal(store, of).await.map(Arc::new) };
-        self.policies.try_get_with(of, look_up).await.map_err(|shared| copy(&shared))
+        self.policies.try_get_with(of, look_up).await.map_err(Arc::unwrap_or_clone)
     }
 
     pub async fn forget_principal(&self, id: PrincipalId) {
@@ -116,15 +119,6 @@ fn optional<T>(found: Result<T, Arc<Error>>) -> Result<Option<T>> {
     match found {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == domain::Kind::Missing => Ok(None),
-        Err(shared) => Err(copy(&shared)),
-    }
-}
-
-/// An error that several requests wait for, for each of them.
-fn copy(shared: &Error) -> Error {
-    let copy = Error::new(shared.kind(), shared.detail());
-    match shared.cause() {
-        Some(cause) => copy.because(cause),
-        None => copy,
+        Err(shared) => Err(Arc::unwrap_or_clone(shared)),
     }
 }

@@ -57,7 +57,7 @@ impl Registry {
 
     pub async fn all(&self, store: &Store) -> Result<Arc<Vec<Chain>>> {
         let look_up = async { store::chains::list(store).await.map(Arc::new) };
-        self.chains.try_get_with((), look_up).await.map_err(|e| Error::new(e.kind(), e.detail()))
+        self.chains.try_get_with((), look_up).await.map_err(Arc::unwrap_or_clone)
     }
 
     /// A chain by name or by chain id.

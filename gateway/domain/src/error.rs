@@ -29,8 +29,10 @@ pub enum Kind {
 }
 
 /// An error as a value. `detail` goes to the caller and says what to do next; `cause` goes to the log alone.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     detail: String,

@@ -72,7 +72,7 @@ async fn write(pool: &AnyPool, dialect: Dialect, batch: Vec<Waiting>) {
         Err(error) => {
             tracing::error!(%error, reads = answers.len(), "reads could not be recorded; their values are not given out");
             for answer in answers {
-                let _gone = answer.send(Err(Error::new(error.kind(), error.detail())));
+                let _gone = answer.send(Err(error.clone()));
             }
         }
     }

@@ -121,20 +121,6 @@ pub fn check_daily(limit: Option<Wei>, asked: Wei, spent: Wei) -> Result<()> {
     ))
 }
 
-/// A replacement must raise both fees by an eighth, and by something: nodes want a tenth, some more.
-pub fn raises(new: &Fees, old: &Fees) -> bool {
-    let parts = |fees: &Fees| match *fees {
-        Fees::Legacy { gas_price } => [gas_price, gas_price],
-        Fees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => {
-            [max_fee_per_gas, max_priority_fee_per_gas]
-        }
-    };
-    parts(new)
-        .into_iter()
-        .zip(parts(old))
-        .all(|(new, old)| new > old && U256::from(new) * U256::from(8) >= U256::from(old) * U256::from(9))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,17 +231,5 @@ mod tests {
         ] {
             assert_eq!(well_formed(&bad).unwrap_err().reason, Reason::Invalid);
         }
-    }
-
-    #[test]
-    fn replacements_raise_both_fees_by_an_eighth() {
-        let fees = |max, tip| Fees::Eip1559 { max_fee_per_gas: max, max_priority_fee_per_gas: tip };
-        let old = fees(800, 80);
-        assert!(raises(&fees(900, 90), &old));
-        assert!(!raises(&fees(899, 90), &old));
-        assert!(!raises(&fees(900, 89), &old));
-        assert!(!raises(&fees(0, 0), &fees(0, 0)));
-        assert!(raises(&Fees::Legacy { gas_price: 900 }, &old));
-        assert!(!raises(&fees(u128::MAX, u128::MAX), &fees(u128::MAX, u128::MAX)));
     }
 }

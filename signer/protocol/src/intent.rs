@@ -1,6 +1,6 @@
 //! Transactions: checked and attested at submission, signed once they may be.
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use domain::{AgentId, IntentId, OrgId, SecretPath, Time, VaultId, Wei};
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +44,21 @@ impl Fees {
             Self::Legacy { gas_price } => gas_price,
             Self::Eip1559 { max_fee_per_gas, .. } => max_fee_per_gas,
         }
+    }
+
+    /// Whether these may replace `old` at its nonce: both fees raised by an eighth, and by something. Nodes want a
+    /// tenth, some more.
+    pub fn raises(&self, old: &Self) -> bool {
+        let parts = |fees: &Self| match *fees {
+            Self::Legacy { gas_price } => [gas_price, gas_price],
+            Self::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => {
+                [max_fee_per_gas, max_priority_fee_per_gas]
+            }
+        };
+        parts(self)
+            .into_iter()
+            .zip(parts(old))
+            .all(|(new, old)| new > old && U256::from(new) * U256::from(8) >= U256::from(old) * U256::from(9))
     }
 }
 
@@ -112,4 +127,21 @@ pub struct SignedTransaction {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Release {
     pub intent: Attested<Intent>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Fees;
+
+    #[test]
+    fn replacements_raise_both_fees_by_an_eighth() {
+        let fees = |max, tip| Fees::Eip1559 { max_fee_per_gas: max, max_priority_fee_per_gas: tip };
+        let old = fees(800, 80);
+        assert!(fees(900, 90).raises(&old));
+        assert!(!fees(899, 90).raises(&old));
+        assert!(!fees(900, 89).raises(&old));
+        assert!(!fees(0, 0).raises(&fees(0, 0)));
+        assert!(Fees::Legacy { gas_price: 900 }.raises(&old));
+        assert!(!fees(u128::MAX, u128::MAX).raises(&fees(u128::MAX, u128::MAX)));
+    }
 }

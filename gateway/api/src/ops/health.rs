@@ -57,7 +57,7 @@ impl Operation for HsmHealth {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), (): ()) -> Result<Reply<HsmHealthResponse>> {
-        let status = cx.gateway.keystore_status.get_with((), ask(cx)).await;
+        let status = cx.gateway.known.keystore.get_with((), ask(cx)).await;
         Ok(Reply::of(HsmHealthResponse { status }))
     }
 }

@@ -12,7 +12,7 @@ use super::window::Window;
 use super::writer::{Book, Stop};
 use super::{Ledger, rolled_back};
 use crate::ethereum::TxSignature;
-use crate::guardrails::{check_daily, raises};
+use crate::guardrails::check_daily;
 use crate::refuse::{Result, conflict};
 
 /// A transfer to hold against the daily limit.
@@ -253,7 +253,7 @@ fn may_use(used: Option<&Used>, hold: &Hold, nonce: u64, fees: &Fees) -> Result<
     if hold.replaces != Some(nonce) || used.agent != hold.agent {
         return Err(Refusal::new(Reason::NonceUsed, "The nonce was used by another transaction."));
     }
-    if !raises(fees, &used.fees) {
+    if !fees.raises(&used.fees) {
         return Err(conflict("A replacement raises its fees by 12.5 % at least."));
     }
     Ok(())

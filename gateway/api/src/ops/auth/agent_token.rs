@@ -72,7 +72,7 @@ pub async fn exchanged(
 ) -> Result<Arc<SecretText>> {
     let exchange = async { Ok::<_, Error>(Arc::new(text(&exchange(gateway, None, key, address).await?)?)) };
     let token = gateway.known.exchanged.try_get_with(digest(key), exchange).await;
-    token.map_err(|e| Error::new(e.kind(), e.detail()).because(e.cause().unwrap_or_default()))
+    token.map_err(Arc::unwrap_or_clone)
 }
 
 async fn exchange(

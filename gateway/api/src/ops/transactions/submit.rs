@@ -326,15 +326,8 @@ async fn replaced(cx: &Cx, wanted: &Wanted, account: Account, fees: &Fees) -> Re
     else {
         return Ok(None);
     };
-    let enough = match (now.fees, *fees) {
-        (Fees::Legacy { gas_price: old }, Fees::Legacy { gas_price: new }) => raised(old, new),
-        (
-            Fees::Eip1559 { max_fee_per_gas: old, max_priority_fee_per_gas: old_tip },
-            Fees::Eip1559 { max_fee_per_gas: new, max_priority_fee_per_gas: new_tip },
-        ) => raised(old, new) && raised(old_tip, new_tip),
-        _ => false,
-    };
-    if enough {
+    let same_kind = std::mem::discriminant(&now.fees) == std::mem::discriminant(fees);
+    if same_kind && fees.raises(&now.fees) {
         Ok(Some(nonce))
     } else {
         Err(Error::invalid(
@@ -342,9 +335,4 @@ async fn replaced(cx: &Cx, wanted: &Wanted, account: Account, fees: &Fees) -> Re
             "is in use; to replace its transaction, give fees of the same kind, each at least 12.5 % higher",
         ))
     }
-}
-
-/// At least an eighth more: what every node takes for a replacement.
-fn raised(old: u128, new: u128) -> bool {
-    new > old && new >= old.saturating_add(old.div_ceil(8))
 }
