@@ -62,6 +62,23 @@ both! {
     }
 }
 
+// Most clients listen only when they have sent everything: the refusal must still be there then.
+both! {
+    async fn who_sends_too_much_still_hears_why(w: World) {
+        let mut stream = tokio::net::TcpStream::connect(w.address()).await.unwrap();
+        let head = "POST /v1/auth/signup HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: application/json\r\n\
+                    content-length: 8388608\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..128 {
+            stream.write_all(&[b'x'; 64 * 1024]).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("1 MiB"), "{answer}");
+    }
+}
+
 both! {
     async fn only_json_is_read(w: World) {
         let ada = w.owner("ada").await;

@@ -18,12 +18,16 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use domain::{Error, Kind, RequestId};
+use futures::StreamExt as _;
 use http::{HeaderName, HeaderValue, header};
 
 use crate::StartError;
 
 /// Of a body, in bytes: a 1 MiB value in JSON, with room for escapes.
 const MAX_BODY: usize = 1536 * 1024;
+/// Of a body that is too large, in bytes: read and thrown away, so that its sender, who listens only after the last
+/// byte, hears why it was refused. Who sends more loses the connection.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 /// Of a path and query, in bytes.
 const MAX_URI: usize = 8 * 1024;
 /// Of a request's head, in bytes. What is longer is cut off before it is ours.
@@ -133,13 +137,21 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
 }
 
 async fn read(body: Body) -> Result<Bytes, Error> {
-    let large = |_| {
-        Error::new(
-            Kind::TooLarge,
-            "The body is too large, or did not arrive whole; a value has at most 1 MiB.",
-        )
-    };
-    axum::body::to_bytes(body, MAX_BODY).await.map_err(large)
+    let mut chunks = body.into_data_stream();
+    let (mut kept, mut seen) = (Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| Error::invalid("body", "did not arrive whole").because(error))?;
+        seen += chunk.len();
+        if seen <= MAX_BODY {
+            kept.extend_from_slice(&chunk);
+        } else if seen > MAX_DISCARDED {
+            break;
+        }
+    }
+    if seen > MAX_BODY {
+        return Err(Error::new(Kind::TooLarge, "The body is too large; a value has at most 1 MiB."));
+    }
+    Ok(kept.into())
 }
 
 async fn nothing_here() -> Response {
