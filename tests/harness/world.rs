@@ -121,7 +121,7 @@ pub struct World {
 impl World {
     pub fn on(database: Database) -> WorldDraft {
         let environment = vec![
-            ("TALON_OPERATOR_EMAIL".into(), "operator@example.org".into()),
+            ("TALON_OPERATOR_EMAIL".into(), OPERATOR.into()),
             ("TALON_OPERATOR_PASSWORD".into(), PASSWORD.into()),
         ];
         WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, environment }
@@ -145,6 +145,13 @@ impl World {
         let body = json!({"email": email, "password": PASSWORD, "display_name": name});
         let answer = self.post("/v1/auth/signup", &body).expect(200, "access_token").await;
         Person::new(self, email, answer["access_token"].as_str().unwrap().to_owned())
+    }
+
+    /// The person who operates this world, as the configuration made them.
+    pub async fn operator(&self) -> Person<'_> {
+        let body = json!({"email": OPERATOR, "password": PASSWORD});
+        let answer = self.post("/v1/auth/token", &body).expect(200, "access_token").await;
+        Person::new(self, OPERATOR.to_owned(), answer["access_token"].as_str().unwrap().to_owned())
     }
 
     /// The chain.
@@ -268,6 +275,7 @@ impl World {
     }
 }
 
+const OPERATOR: &str = "operator@example.org";
 pub const PASSWORD: &str = "Correct-Horse-42!x";
 
 fn launch(folder: &Path, port: u16, environment: &[(String, String)]) -> Process {

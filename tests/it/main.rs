@@ -1,6 +1,7 @@
 //! Talon as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod admin;
 mod agents;
 mod audit;
 mod bad_input;
@@ -10,6 +11,7 @@ mod health;
 mod policies;
 mod process;
 mod secrets;
+mod shell;
 mod sweeps;
 mod tampering;
 mod tokens;

@@ -3,7 +3,10 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use domain::access::{self, AgentAction, AgentFacts, OrgAction, Permit, SecretAction, SecretAt, VaultAction};
+use domain::access::{
+    self, AgentAction, AgentFacts, OperatorAction, OrgAction, Permit, Platform, SecretAction, SecretAt,
+    VaultAction,
+};
 use domain::{AgentId, Error, OrMissing as _, OrgId, PrincipalId, Result, SecretPath, UserId, VaultId};
 use store::vaults::Vault;
 
@@ -72,6 +75,16 @@ impl<P: Sync, A: OrgAction + 'static> Access<P> for InOrg<A> {
     type Granted = Permit<A, OrgId>;
     async fn grant(cx: &Cx, _: &P) -> Result<Self::Granted> {
         access::org(&cx.subject()?)
+    }
+}
+
+/// The installation itself: for people of the organisation that operates it.
+pub struct Operators<A>(PhantomData<A>);
+
+impl<P: Sync, A: OperatorAction + 'static> Access<P> for Operators<A> {
+    type Granted = Permit<A, Platform>;
+    async fn grant(cx: &Cx, _: &P) -> Result<Self::Granted> {
+        cx.operator().await
     }
 }
 

@@ -11,6 +11,7 @@ use signer_protocol::service::Info;
 use store::Store;
 use tokio::sync::{OnceCell, watch};
 
+use crate::installation::Installation;
 use crate::known::Known;
 use crate::password::Hasher;
 use crate::registry::Registry;
@@ -45,6 +46,7 @@ pub struct Gateway {
     pub(crate) known: Known,
     pub(crate) hasher: Hasher,
     pub(crate) chains: Registry,
+    pub(crate) installation: Installation,
     /// Who the signer is; it does not change while it holds the same keys.
     signer_info: OnceCell<(Info, DecodingKey)>,
     operator_link: Option<String>,
@@ -63,6 +65,7 @@ impl Gateway {
             known: Known::new(),
             hasher: Hasher::new(),
             chains,
+            installation: Installation::new(),
             signer_info: OnceCell::new(),
             operator_link: None,
             stopping: watch::Sender::new(false),

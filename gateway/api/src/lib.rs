@@ -6,6 +6,7 @@ pub mod catalog;
 mod cx;
 mod decode;
 mod gateway;
+mod installation;
 mod jobs;
 mod known;
 pub mod openapi;

@@ -60,6 +60,16 @@ impl Registry {
         self.chains.try_get_with((), look_up).await.map_err(Arc::unwrap_or_clone)
     }
 
+    /// What an operator changes counts at once on the gateway that changes it.
+    pub async fn forget(&self) {
+        self.chains.invalidate(&()).await;
+    }
+
+    /// Whether the address of the chain's node comes from the configuration.
+    pub fn is_configured(&self, chain: &Chain) -> bool {
+        self.configured.contains_key(&chain.name)
+    }
+
     /// A chain by name or by chain id.
     pub async fn find(&self, store: &Store, identifier: &str) -> Result<Option<Chain>> {
         let number = identifier.parse::<u64>().ok();

@@ -109,6 +109,11 @@ macro_rules! actions {
     )+)+};
 }
 
+mod operator;
+pub use operator::{
+    ManageChains, ManageSettings, OperatorAction, OperatorRule, Platform, SeePlatform, operator,
+};
+
 /// Something that is done to a secret; its rule is the permission that it needs.
 pub trait SecretAction {
     const RULE: Permission;
@@ -166,7 +171,8 @@ actions! {
         CreateVault = Anyone,
         ListVaults = Anyone,
         CreateAgent = People,
-        ListAgents = Anyone;
+        ListAgents = Anyone,
+        ChangeProfile = People;
     AgentAction(AgentRule):
         SeeAgent = Seen,
         ChangeAgent = Managed,

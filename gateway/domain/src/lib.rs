@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod chain;
 pub mod clock;
 pub mod error;
 pub mod ether;
@@ -11,6 +12,7 @@ pub mod path;
 pub mod policy;
 pub mod principal;
 pub mod secret;
+pub mod setting;
 pub mod transaction;
 
 pub use clock::{Clock, Time};

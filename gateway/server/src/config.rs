@@ -58,8 +58,7 @@ impl Config {
         check_signers(&given)?;
         let owned = |text: &str| Some(text.to_owned());
         let path = |text: &str| Some(PathBuf::from(text));
-        let listen = given.parsed("listen", |text| text.parse().ok())?;
-        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
+        let listen = listen(&given)?;
         let tls = both(
             &given,
             "tls_cert",
@@ -74,7 +73,6 @@ impl Config {
                  behind_tls_proxy if a proxy terminates TLS"
             )));
         }
-        let scheme = if tls.is_some() { "https" } else { "http" };
         let password = password(&given)?;
         let operator = both(
             &given,
@@ -87,7 +85,7 @@ impl Config {
             listen,
             data: given.parsed("data", path)?.unwrap_or_else(|| "talon-data".into()),
             database_url: given.parsed("database_url", database)?,
-            public_url: given.parsed("public_url", url)?.unwrap_or_else(|| format!("{scheme}://{listen}")),
+            public_url: public_url(&given, tls.is_some())?,
             signer: given.parsed("signer", signer_at)?.unwrap_or(SignerAt::Spawn),
             operator,
             trusted_proxies: given.parsed("trusted_proxies", networks)?.unwrap_or_default(),
@@ -131,6 +129,26 @@ impl Config {
         told.extend(found.map(|(key, text)| (variable(key), text.into())));
         told.into_iter().collect()
     }
+}
+
+/// Where `talon admin` finds the gateway: the address that clients use, and nothing else of the configuration.
+///
+/// # Errors
+/// If the configuration can't be read.
+pub fn client_url(config: Option<PathBuf>, environment: &[(String, String)]) -> Result<String, StartError> {
+    let given = Given::gather(&Flags { config, ..Flags::default() }, environment)?;
+    public_url(&given, given.text("tls_cert").is_some())
+}
+
+fn listen(given: &Given) -> Result<SocketAddr, StartError> {
+    let listen = given.parsed("listen", |text| text.parse().ok())?;
+    Ok(listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443))))
+}
+
+fn public_url(given: &Given, tls: bool) -> Result<String, StartError> {
+    let scheme = if tls { "https" } else { "http" };
+    let as_it_listens = format!("{scheme}://{}", listen(given)?);
+    Ok(given.parsed("public_url", url)?.unwrap_or(as_it_listens))
 }
 
 /// The signer reads its settings itself. What it would refuse is refused here, by the name that it has here.

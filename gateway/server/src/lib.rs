@@ -1,5 +1,6 @@
 //! The `talon` executable's parts.
 
+mod admin;
 pub mod config;
 mod data;
 mod isolation;
@@ -10,6 +11,7 @@ pub mod settings;
 mod supervise;
 mod worker;
 
+pub use admin::{Admin, admin};
 pub use migrate::migrate;
 pub use supervise::serve;
 

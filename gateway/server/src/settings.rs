@@ -96,6 +96,8 @@ pub const SETTINGS: [Setting; 24] = [
 ];
 
 const PREFIX: &str = "TALON_";
+/// Whose `talon admin` is. A shell that has it starts a gateway all the same, which never sees it.
+pub const TOKEN: &str = "TALON_TOKEN";
 /// `[rpc]` in a file, `TALON_RPC_BASE_SEPOLIA` in the environment: a node's address, by chain name.
 const RPC: &str = "rpc_";
 /// Read when nothing else is named.
@@ -200,7 +202,7 @@ impl Given {
         };
         for (name, value) in environment {
             let Some(key) = name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) else { continue };
-            if key == "config" || value.is_empty() {
+            if key == "config" || name == TOKEN || value.is_empty() {
                 continue;
             }
             let key = match key.strip_prefix(RPC) {

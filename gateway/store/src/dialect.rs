@@ -38,6 +38,15 @@ impl Dialect {
         }
     }
 
+    /// Reads an enabled chain so that nobody changes it before the transaction ends, and others may do the same. On
+    /// SQLite a writing transaction is alone anyway.
+    pub fn hold_chain(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT id FROM chains WHERE chain_id = $1 AND is_enabled = 1",
+            Self::Postgres => "SELECT id FROM chains WHERE chain_id = $1 AND is_enabled = 1 FOR SHARE",
+        }
+    }
+
     pub async fn writers(self, url: &str) -> Result<AnyPool> {
         let connections = match self {
             Self::Sqlite => 1,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
-use domain::access::{Permit, SeeTransactions, SubmitTransaction};
+use domain::access::{ManageChains, Permit, Platform, SeeTransactions, SubmitTransaction};
 use domain::transaction::Status;
 use domain::{AgentId, Error, OrgId, Result, Time, TxId, Wei};
 use signer_protocol::Attested;
@@ -47,6 +47,10 @@ pub struct Accepted {
     pub intent: Attested<Intent>,
     pub signing_key: Attested<SigningKey>,
 }
+
+/// Of those that are not at their end.
+const OPEN_ON: &str = "SELECT COUNT(*) AS open FROM transactions WHERE chain_id = $1 AND status NOT IN \
+                       ('confirmed', 'reverted', 'replaced', 'failed', 'simulation_failed')";
 
 /// Everything but what the signer accepted and the signed bytes, which may be large.
 macro_rules! columns {
@@ -130,6 +134,13 @@ pub async fn insert(
         .await
         .map_err(failed)
         .map(drop)
+}
+
+/// How many transactions on a chain are not at their end yet, over all organisations. Take the chain first: then
+/// it stays so.
+pub async fn open_on(tx: &mut Tx, _: &Permit<ManageChains, Platform>, chain_id: u64) -> Result<u64> {
+    let count = sqlx::query(OPEN_ON).bind(number(chain_id)?);
+    count.fetch_one(tx.connection()).await.map_err(failed)?.count("open")
 }
 
 pub async fn find(
@@ -302,4 +313,16 @@ fn read(row: AnyRow) -> Result<Transaction> {
         created_at: row.time("created_at")?,
         signed_at: row.maybe_time("signed_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_is_what_is_not_final() {
+        for status in Status::ALL {
+            assert_eq!(OPEN_ON.contains(&format!("'{}'", status.as_str())), status.is_final(), "{status:?}");
+        }
+    }
 }

@@ -12,12 +12,13 @@ use crate::{audit, failed};
 pub struct Tx {
     inner: Transaction<'static, Any>,
     events: Vec<Event>,
+    dialect: Dialect,
 }
 
 impl Tx {
     pub(crate) async fn begin(pool: &AnyPool, dialect: Dialect) -> Result<Self> {
         let inner = pool.begin_with(dialect.begin()).await.map_err(failed)?;
-        Ok(Self { inner, events: Vec::new() })
+        Ok(Self { inner, events: Vec::new(), dialect })
     }
 
     /// Adds an audit event, written when the transaction commits.
@@ -29,6 +30,10 @@ impl Tx {
     pub async fn commit(mut self) -> Result<()> {
         audit::append(&mut self.inner, std::mem::take(&mut self.events)).await?;
         self.inner.commit().await.map_err(failed)
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {

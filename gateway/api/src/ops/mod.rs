@@ -1,5 +1,6 @@
 //! The operations, one file for each thing.
 
+pub mod admin;
 pub mod agents;
 pub mod auth;
 pub mod chains;
@@ -14,6 +15,7 @@ use domain::{AgentId, PolicyId, SecretPath, TxId, VaultId};
 
 use crate::access::{NamesAgent, NamesSecret, NamesVault};
 use crate::decode::path_of;
+use store::chains::ChainRef;
 
 path_of! {
     /// `/v1/vaults/{vault_id}…`
@@ -28,6 +30,10 @@ path_of! {
     OfTransaction { agent_id: AgentId, tx_id: TxId }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }
+    /// `/v1/admin/chains/{chain_id}`
+    OfAdminChain { chain_id: ChainRef }
+    /// `/v1/admin/settings/{key}`
+    OfSetting { key: String }
 }
 
 impl NamesVault for OfVault {

@@ -15,7 +15,7 @@ use signer_protocol::token::IssuedToken;
 pub use agent_token::AgentToken;
 pub use jwks::Jwks;
 pub use login::Login;
-pub use me::Me;
+pub use me::{Me, UpdateMe};
 pub use revoke::RevokeToken;
 pub use signup::{Signup, insert_user, sign_up, signup_event};
 

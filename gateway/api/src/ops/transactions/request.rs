@@ -91,10 +91,8 @@ impl SubmitTransactionRequest {
             ChainName::Name(name) => name,
             ChainName::Id(id) => id.to_string(),
         };
-        let chain =
-            cx.gateway.chains.find(cx.store(), &name).await?.filter(|c| c.is_enabled).ok_or_else(|| {
-                Error::invalid("chain", "must be the name or id of a chain that GET /v1/chains lists")
-            })?;
+        let chain = cx.gateway.chains.find(cx.store(), &name).await?.filter(|c| c.is_enabled);
+        let chain = chain.ok_or_else(unknown_chain)?;
         let to = self.to.filter(|to| !to.is_empty()).ok_or_else(|| {
             Error::invalid("to", "must be a 20-byte address; creating contracts is not allowed")
         })?;
@@ -124,6 +122,11 @@ impl SubmitTransactionRequest {
         let (nonce, gas_limit) = (self.nonce, self.gas_limit);
         Ok(Wanted { chain, to, value, data, key_path, nonce, gas_limit, fees, simulate_first, digest })
     }
+}
+
+/// A chain that is not known, or was disabled.
+pub fn unknown_chain() -> Error {
+    Error::invalid("chain", "must be the name or id of a chain that GET /v1/chains lists")
 }
 
 fn calldata(text: Option<&str>) -> Result<Bytes> {

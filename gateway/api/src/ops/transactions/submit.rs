@@ -1,7 +1,8 @@
 //! Submitting a transaction: checked here and in the signer, stored, then carried as far as it goes at once.
 
-use chains::{Call, Node, NodeError, Quote};
+use ::chains::{Call, Node, NodeError, Quote};
 use domain::access::{self, Permit, ReadSecret};
+use domain::setting::REQUIRE_SIMULATION;
 use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
@@ -10,10 +11,10 @@ use signer_protocol::intent::{Fees, Intent, KeyAt, Release, Submit, Transfer};
 use signer_protocol::key::SigningKey;
 use store::nonces::{self, Account};
 use store::transactions::{Accepted, LEASE, Transaction};
-use store::{idempotency, transactions, vaults};
+use store::{chains, idempotency, transactions, vaults};
 
 use super::TransactionResponse;
-use super::request::{SubmitTransactionRequest, Wanted, WantedFees};
+use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
 use crate::access::OnAgent;
 use crate::cx::Cx;
 use crate::decode;
@@ -104,9 +105,9 @@ async fn submit(
     let node = cx.gateway.chains.node(&wanted.chain).await?;
     let account = Account { chain_id: wanted.chain.chain_id, address: from };
     let call = Call { from, to: wanted.to, value: wanted.value, data: wanted.data.clone() };
-    if wanted.simulate_first
-        && let Some(reason) = simulate(&node, &call).await?
-    {
+    let simulated =
+        wanted.simulate_first || cx.gateway.installation.is_on(cx.store(), &REQUIRE_SIMULATION).await?;
+    if simulated && let Some(reason) = simulate(&node, &call).await? {
         let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), reason);
         return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
     }
@@ -212,6 +213,9 @@ async fn store(
     nonce: NonceWanted,
 ) -> Result<bool> {
     let mut act = cx.begin().await?;
+    if !chains::hold_enabled(&mut act, tx.chain_id).await? {
+        return Err(unknown_chain());
+    }
     transactions::insert(&mut act, may, tx, accepted).await?;
     if let Some(key) = key
         && !idempotency::claim(&mut act, may, key, &wanted.digest, tx.id, cx.now()).await?
