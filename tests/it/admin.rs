@@ -46,7 +46,7 @@ both! {
 
         let path = format!("/v1/admin/chains/{}", made["id"].as_str().unwrap());
         root.put(&path, &json!({"is_enabled": false})).expect(200, "\"is_enabled\":false").await;
-        bot.submit(&transfer("1")).expect(400, "chain: must be").await;
+        bot.submit(&transfer("1")).expect(400, "an operator may have disabled it").await;
         assert!(!is_listed(&w, "own-chain").await);
         root.get("/v1/admin/chains").expect(200, "own-chain").await;
         root.put(&path, &json!({"is_enabled": true})).expect(200, "\"is_enabled\":true").await;
@@ -100,6 +100,48 @@ async fn a_chain_is_disabled_for_what_has_read_it_before() {
                 "one was added to a disabled chain"
             );
         }
+    }
+}
+
+both! {
+    with chain,
+    async fn submissions_and_a_delete_at_once_leave_no_transaction_without_its_chain(w: World) {
+        let (root, ada) = (w.operator().await, w.owner("ada").await);
+        let bot = agent_with_key(&ada).await;
+        own_chain(&w, &root).await;
+        let begun = std::time::Instant::now();
+        let first = bot.submit(&transfer("0.01")).expect(201, "").await;
+        // From before the first submission is under way to after the last one is stored.
+        let step = begun.elapsed() / 4;
+        bot.until(first["id"].as_str().unwrap(), "confirmed").await;
+        w.anvil().await.ask("evm_setAutomine", json!([false])).await;
+        let body = json!({"name": "own-chain", "display_name": "Our own", "chain_id": 31337, "rpc_url": w.anvil().await.url()});
+        let (mut deleted, mut kept) = (0, 0);
+        for round in 0..12 {
+            let send = futures::future::join_all((0..6).map(|_| bot.submit(&transfer("0.01")).reply()));
+            let delete = async {
+                tokio::time::sleep(step * round).await;
+                root.delete("/v1/admin/chains/31337").reply().await
+            };
+            let (sent, gone) = tokio::join!(send, delete);
+            assert!(sent.iter().all(|reply| [201, 400].contains(&reply.status)), "{:?}", sent.iter().map(|r| &r.text).collect::<Vec<_>>());
+            let accepted = sent.iter().filter(|reply| reply.status == 201).count();
+            // Nothing is mined: what was accepted is open.
+            match gone.status {
+                204 => {
+                    assert_eq!(accepted, 0, "accepted on a chain that was deleted as having none open");
+                    root.post("/v1/admin/chains", &body).expect(201, "").await;
+                    deleted += 1;
+                }
+                409 => kept += 1,
+                other => panic!("{other}: {}", gone.text),
+            }
+            w.anvil().await.ask("evm_mine", json!([])).await;
+            for reply in sent.iter().filter(|reply| reply.status == 201) {
+                bot.until(reply.body["id"].as_str().unwrap(), "confirmed").await;
+            }
+        }
+        assert!(deleted > 0 && kept > 0, "{deleted} deleted, {kept} kept: no race was run");
     }
 }
 
@@ -316,6 +358,7 @@ both! {
         let w = World::on(database).without_operator().start().await;
         // Before there are operators, nobody is one.
         let eve = w.owner("eve").await;
+        w.sql("INSERT INTO settings (key, value, updated_by, updated_at) VALUES ('auth.open_signup', 'false', NULL, 0)").await;
         eve.get("/v1/admin/settings").expect(403, "people who operate").await;
         let said = w.said();
         let (_, rest) = said.split_once("/setup#").unwrap();

@@ -145,10 +145,10 @@ async fn who_may_not_and_what_can_not_be() {
     let with = |url: &str| shell(&root).with(&["--url", url], "chains list", None);
     with("http://192.0.2.1:1").expect(2, "in the clear");
     with("vault").expect(2, "--url must be");
+    with(&w.base.replace("http://", "http://user:hunter2@")).expect(2, "--url must be");
     with(&format!("http://127.0.0.1:{}", harness::free_port())).expect(3, "does not answer");
     // Something else that answers there.
-    let other = w.base.replace("http://", "http://user@");
-    with(&format!("{other}/elsewhere")).expect(1, "nothing at this address");
+    with(&format!("{}/elsewhere", w.base)).expect(1, "nothing at this address");
     shell(&root).run("chains lst").expect(2, "unrecognized subcommand");
     shell(&root).run("--token-file /nowhere chains list").expect(2, "/nowhere");
     shell(&root).run("--ca /nowhere chains list").expect(2, "/nowhere");

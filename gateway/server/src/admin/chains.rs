@@ -179,12 +179,15 @@ async fn list(client: &Client) -> Result<Value, Failure> {
     client.ask(Method::GET, &["chains"], None).await
 }
 
-/// What a chain's path takes is its id; people know its name. Names are never numbers, and never UUIDs.
+/// What a chain's path takes is its id; people know its name.
 async fn find(client: &Client, named: &str) -> Result<String, Failure> {
     let json = list(client).await?;
     let all = json["chains"].as_array().cloned().unwrap_or_default();
+    let number = named.parse::<u64>().ok();
     let is_it = |chain: &&Value| {
-        chain["name"] == named || chain["id"] == named || chain["chain_id"].to_string() == named
+        chain["name"] == named
+            || chain["id"] == named
+            || (number.is_some() && chain["chain_id"].as_u64() == number)
     };
     let id = all.iter().find(is_it).and_then(|chain| chain["id"].as_str());
     let missing =

@@ -70,8 +70,16 @@ impl Client {
 
 /// Over plain HTTP a token goes to this machine alone.
 fn address(text: &str) -> Result<Url, Failure> {
-    let wrong = || Failure::Usage("--url must be an http:// or https:// address".into());
+    let wrong = || Failure::Usage("--url must be an http:// or https:// address, and nothing more".into());
     let url = Url::parse(text).map_err(|_| wrong())?;
+    // A user in it would be sent instead of the token.
+    if !url.username().is_empty()
+        || url.password().is_some()
+        || url.query().is_some()
+        || url.fragment().is_some()
+    {
+        return Err(wrong());
+    }
     match (url.scheme(), url.host_str()) {
         ("https", Some(_)) => Ok(url),
         ("http", Some(host)) if is_here(host) => Ok(url),
@@ -148,7 +156,15 @@ mod tests {
         ] {
             assert!(address(bad).unwrap_err().to_string().contains("in the clear"), "{bad}");
         }
-        for bad in ["", "vault", "ftp://127.0.0.1", "unix:/x"] {
+        for bad in [
+            "",
+            "vault",
+            "ftp://127.0.0.1",
+            "unix:/x",
+            "https://u@a.example",
+            "https://:p@a.example",
+            "https://a.example?q",
+        ] {
             assert!(address(bad).unwrap_err().to_string().contains("--url must be"), "{bad}");
         }
     }

@@ -126,7 +126,10 @@ impl SubmitTransactionRequest {
 
 /// A chain that is not known, or was disabled.
 pub fn unknown_chain() -> Error {
-    Error::invalid("chain", "must be the name or id of a chain that GET /v1/chains lists")
+    Error::invalid(
+        "chain",
+        "must be the name or id of a chain that GET /v1/chains lists; an operator may have disabled it",
+    )
 }
 
 fn calldata(text: Option<&str>) -> Result<Bytes> {
