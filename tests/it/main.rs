@@ -5,6 +5,7 @@ mod agents;
 mod audit;
 mod bad_input;
 mod chaos;
+mod clients;
 mod front;
 mod health;
 mod policies;

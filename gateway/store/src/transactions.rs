@@ -200,8 +200,7 @@ pub async fn at_nonce(
 /// waited longest.
 pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result<Vec<Transaction>> {
     let most = i64::try_from(TAKEN).map_err(Error::internal)?;
-    let take =
-        sqlx::query(TAKE).bind(status.as_str()).bind(now.millis()).bind(until.millis()).bind(most);
+    let take = sqlx::query(TAKE).bind(status.as_str()).bind(now.millis()).bind(until.millis()).bind(most);
     let rows = take.fetch_all(tx.connection()).await.map_err(failed)?;
     let mut taken = rows.into_iter().map(read).collect::<Result<Vec<_>>>()?;
     taken.sort_by_key(|tx| tx.id);

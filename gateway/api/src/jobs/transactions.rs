@@ -132,13 +132,8 @@ async fn sign(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>
     };
     let agent = PrincipalId::Agent(tx.agent);
     let record = gateway.known.principal(&gateway.store, agent, tx.org).await?.or_missing("agent")?;
-    let request = Sign {
-        intent: intent.clone(),
-        agent: record.record.clone(),
-        key: signing_key,
-        nonce,
-        fees: tx.fees,
-    };
+    let request =
+        Sign { intent: intent.clone(), agent: record.record.clone(), key: signing_key, nonce, fees: tx.fees };
     let signed = gateway.signer.call(async |signer, cx| signer.sign(cx, request).await).await;
     match signed {
         Ok(signed) => {
@@ -271,7 +266,13 @@ async fn replaced_for_certain(gateway: &Gateway, tx: &Transaction, node: &Node, 
 /// Takes a step, and lets go of the transaction with it.
 async fn advance(gateway: &Gateway, tx: Transaction, to: Status, block: Option<u64>) -> Result<Carried> {
     let now = gateway.clock.now();
-    let step = Step { from: tx.status, to, block_number: block, at: now, again: now.plus(pause(tx.created_at, now)) };
+    let step = Step {
+        from: tx.status,
+        to,
+        block_number: block,
+        at: now,
+        again: now.plus(pause(tx.created_at, now)),
+    };
     let mut db = gateway.store.begin().await?;
     let moved = transactions::advance(&mut db, tx.id, &step).await?;
     db.commit().await?;
