@@ -35,6 +35,16 @@ pub fn anvil() -> PathBuf {
         .expect("anvil is missing: tests/run installs it (npm install @foundry-rs/anvil-linux-amd64)")
 }
 
+/// A Python that has this package.
+pub fn python(package: &str) -> PathBuf {
+    let path = environment("TALON_TEST_PYTHON").map(PathBuf::from).filter(|p| p.exists());
+    path.unwrap_or_else(|| {
+        panic!(
+            "no Python with {package}: tests/run makes one and sets TALON_TEST_PYTHON (pip install {package})"
+        )
+    })
+}
+
 pub fn postgres() -> String {
     environment("TALON_TEST_POSTGRES")
         .expect("no PostgreSQL: tests/run starts one and sets TALON_TEST_POSTGRES")

@@ -6,6 +6,7 @@ mod agents;
 mod audit;
 mod bad_input;
 mod chaos;
+mod clients;
 mod front;
 mod health;
 mod policies;
