@@ -269,6 +269,19 @@ both! {
 }
 
 both! {
+    async fn chains_that_were_deleted_do_not_come_back(w: World) {
+        let root = w.operator().await;
+        let list = root.get("/v1/admin/chains").expect(200, "ethereum").await;
+        for chain in list["chains"].as_array().unwrap() {
+            root.delete(&format!("/v1/admin/chains/{}", chain["id"].as_str().unwrap())).expect(204, "").await;
+        }
+        w.restart().await;
+        assert_eq!(root.get("/v1/admin/chains").expect(200, "").await, json!({"chains": []}));
+        assert_eq!(w.get("/v1/chains").expect(200, "").await, json!({"chains": []}));
+    }
+}
+
+both! {
     async fn of_many_who_add_the_same_chain_one_does(w: World) {
         let root = w.operator().await;
         let body = json!({"name": "x", "display_name": "X", "chain_id": 777_001});

@@ -12,6 +12,8 @@ use store::chains::Chain;
 
 use crate::gateway::Settings;
 
+/// Set once the registry has been filled.
+const SEEDED: &str = "chains.seeded";
 const FRESH: Duration = Duration::from_secs(1);
 
 pub struct Registry {
@@ -24,14 +26,11 @@ pub struct Registry {
 impl Registry {
     /// Seeds the registry on a first start; chains that are there stay as they are.
     pub async fn start(store: &Store, nodes: Nodes, settings: &Settings, now: Time) -> Result<Self> {
-        let known = store::chains::list(store).await?;
-        let missing: Vec<_> = chains::registry::seeds()
-            .into_iter()
-            .filter(|s| known.iter().all(|c| c.chain_id != s.chain_id))
-            .collect();
-        if known.is_empty() {
+        if store::chains::list(store).await?.is_empty() {
             let mut tx = store.begin().await?;
-            for seed in missing {
+            // Whoever has deleted them all gets none back.
+            let first = store::settings::add(&mut tx, SEEDED, "true", now).await?;
+            for seed in chains::registry::seeds().into_iter().filter(|_| first) {
                 let chain = Chain {
                     id: ChainId::new(),
                     name: seed.name,
