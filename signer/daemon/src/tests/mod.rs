@@ -120,7 +120,8 @@ impl World {
         credential: &Credential,
         settings: AgentSettings,
     ) -> Result<Attested<Principal>> {
-        let change = Change::CreateAgent { id, credential: Some(credential.clone()), settings };
+        let change =
+            Change::CreateAgent { id, credential: Some(credential.clone()), identity: None, settings };
         self.signer.change_principal(ChangePrincipal { by: by.caller(), base: None, change }).await
     }
 
