@@ -89,12 +89,7 @@ pub async fn put(tx: &mut Tx, may: &Permit<WriteSecret, SecretAt>, new: &NewVers
     write(tx, may.on(), may.by(), new).await
 }
 
-pub(crate) async fn write(
-    tx: &mut Tx,
-    at: &SecretAt,
-    by: PrincipalId,
-    new: &NewVersion<'_>,
-) -> Result<bool> {
+pub(crate) async fn write(tx: &mut Tx, at: &SecretAt, by: PrincipalId, new: &NewVersion<'_>) -> Result<bool> {
     let vault = at.vault.to_string();
     let placed = if new.version == 1 {
         sqlx::query(FIRST).bind(new.id.to_string()).bind(vault).bind(at.path.as_str())

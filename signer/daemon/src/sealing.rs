@@ -79,7 +79,8 @@ impl Authority {
                 }
             };
         }
-        let sealed = self.pool.on_keys(move |keys| seal(keys, &vault_key.wrapped.0, &label, value.expose())).await?;
+        let sealed =
+            self.pool.on_keys(move |keys| seal(keys, &vault_key.wrapped.0, &label, value.expose())).await?;
         Ok(Sealed { value: Some(Blob(sealed)), signing_key })
     }
 
@@ -94,7 +95,12 @@ impl Authority {
 
     /// What reading and writing have in common: organisation, vault, path, type, and that the vault lives.
     /// Answers with the vault's key.
-    async fn may_touch(&self, by: &Checked, key: &Attested<VaultKey>, label: &Label) -> Result<Arc<VaultKey>> {
+    async fn may_touch(
+        &self,
+        by: &Checked,
+        key: &Attested<VaultKey>,
+        label: &Label,
+    ) -> Result<Arc<VaultKey>> {
         let key = self.statements.verify(key).await?;
         if (key.org, key.vault) != (label.org, label.vault) {
             return Err(tampered("The key is another vault's."));

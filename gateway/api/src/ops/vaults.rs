@@ -79,15 +79,26 @@ impl Operation for CreateVault {
         let (name, description) = (name("name", &new.name)?, description(new.description)?);
         let id = VaultId::new();
         if name.starts_with(RESERVED) {
-            return Err(Error::invalid("name", "must not start with __, as the names of Talon's own vaults do"));
+            return Err(Error::invalid(
+                "name",
+                "must not start with __, as the names of Talon's own vaults do",
+            ));
         }
         if !cx.subject()?.vault_ids.is_empty() {
             return Err(Error::forbidden("Your token is bound to certain vaults; it can't make others."));
         }
         let request = sealing::MakeVaultKey { by: cx.for_signer()?, vault: id };
         let key = cx.signer(async |signer, context| signer.make_vault_key(context, request).await).await?;
-        let vault =
-            Vault { id, org: may.org(), name, description, creator: may.by(), key, purpose: None, created_at: cx.now() };
+        let vault = Vault {
+            id,
+            org: may.org(),
+            name,
+            description,
+            creator: may.by(),
+            key,
+            purpose: None,
+            created_at: cx.now(),
+        };
         let mut act = cx.begin().await?;
         vaults::insert(&mut act, &may, &vault).await?;
         act.note("name", vault.name.as_str());

@@ -20,6 +20,7 @@ use crate::ledger::{self, Ledger};
 use crate::refuse::Result;
 
 mod dependencies;
+mod identities;
 mod intents;
 mod keystore;
 mod ledgers;
