@@ -9,6 +9,7 @@ mod chaos;
 mod clients;
 mod front;
 mod health;
+mod identities;
 mod policies;
 mod process;
 mod secrets;

@@ -11,6 +11,7 @@ pub mod agents;
 pub mod audit;
 pub mod chains;
 pub mod idempotency;
+pub mod identities;
 pub mod journal;
 pub mod nonces;
 pub mod policies;

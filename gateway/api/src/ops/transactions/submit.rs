@@ -253,6 +253,10 @@ async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<(Attested<SigningKey>, Key
     let list = access::org::<access::ListVaults>(&subject)?;
     let mut permitted = false;
     for vault in vaults::list(cx.store(), &list).await? {
+        // An identity is no key to pay with.
+        if vault.is_reserved() {
+            continue;
+        }
         let path = wanted.key_path.clone();
         let Ok(may) = access::secret::<ReadSecret>(&subject, &vault.facts(), &policies, path) else {
             continue;
