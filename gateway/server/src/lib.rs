@@ -2,6 +2,7 @@
 
 pub mod config;
 mod data;
+pub mod demo;
 mod isolation;
 mod migrate;
 mod process;

@@ -27,6 +27,8 @@ enum Command {
     },
     /// Bring the database up to date, and end.
     Migrate(Flags),
+    /// Tell the whole story on a real chain, in a temporary folder.
+    Demo(gateway::demo::Options),
     /// Print the OpenAPI 3.1 document.
     Openapi,
 }
@@ -65,6 +67,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             gateway::migrate(&options)?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Demo(options)) => Ok(gateway::demo::run(&options)?),
         Some(Command::Openapi) => {
             let document = serde_json::to_string_pretty(&api::openapi::document())?;
             std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes())?;
