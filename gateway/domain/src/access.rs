@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use crate::policy::{Permission, Policy};
-use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
+use crate::{AgentId, ApiKeyId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
 ///
@@ -62,11 +62,21 @@ pub struct Subject<'a> {
     pub vault_ids: &'a [VaultId],
     /// The explicit ceiling over paths; empty: none.
     pub scopes: &'a [PathGlob],
+    /// The personal API key that the token came from.
+    pub key: Option<Through<'a>>,
     pub address: Option<IpAddr>,
     pub at: Time,
 }
 
-impl Subject<'_> {
+/// A personal API key in use.
+#[derive(Clone, Copy, Debug)]
+pub struct Through<'a> {
+    pub id: ApiKeyId,
+    /// One more ceiling over paths; empty: none.
+    pub scopes: &'a [PathGlob],
+}
+
+impl<'a> Subject<'a> {
     fn manages(&self) -> bool {
         self.role.is_some_and(Role::manages)
     }
@@ -79,8 +89,18 @@ impl Subject<'_> {
         self.vault_ids.is_empty() || self.vault_ids.contains(&vault)
     }
 
+    /// The principal's own scopes, and those of the key. Each is a ceiling.
+    fn ceilings(&self) -> impl Iterator<Item = &'a [PathGlob]> + use<'a> {
+        std::iter::once(self.scopes).chain(self.key.map(|key| key.scopes)).filter(|scopes| !scopes.is_empty())
+    }
+
     fn ceiling_covers(&self, path: &SecretPath) -> bool {
-        self.scopes.is_empty() || self.scopes.iter().any(|glob| glob.matches(path))
+        self.ceilings().all(|scopes| scopes.iter().any(|glob| glob.matches(path)))
+    }
+
+    /// Whoever is held to some paths gets no way around them: no agent to act through, no vault as a whole.
+    fn bounded(&self) -> bool {
+        self.ceilings().next().is_some()
     }
 }
 
@@ -133,6 +153,11 @@ pub trait OrgAction {
     const RULE: OrgRule;
 }
 
+/// Something that a person does with what is theirs alone.
+pub trait PersonAction {
+    const RULE: PersonRule;
+}
+
 /// Something that is done to an agent.
 pub trait AgentAction {
     const RULE: AgentRule;
@@ -143,21 +168,28 @@ pub enum VaultRule {
     Reachable,
     /// Owners and admins, and the vault's creator.
     Managed,
-    /// The same; a reserved vault nobody.
-    Disposed,
+    /// The same, without scopes: what is in it goes with it. A reserved vault nobody.
+    Whole,
 }
 
 pub enum OrgRule {
     /// Every principal of the organisation.
     Anyone,
-    /// People, never agents.
+    /// People, never agents; nor through scopes, which would bind no agent that they make.
     People,
+}
+
+pub enum PersonRule {
+    /// However they signed in.
+    Any,
+    /// With a login of their own, not through an API key: a key that leaks must not lead to other credentials.
+    InPerson,
 }
 
 pub enum AgentRule {
     /// The agent itself, and the people of its organisation.
     Seen,
-    /// Owners and admins, and the person who made it. Never an agent.
+    /// Owners and admins, and the person who made it. Never an agent, nor through scopes.
     Managed,
     /// The agent itself and nobody else.
     Itself,
@@ -171,13 +203,16 @@ actions! {
     VaultAction(VaultRule):
         SeeVault = Reachable,
         ListSecrets = Reachable,
-        DeleteVault = Disposed,
+        DeleteVault = Whole,
         ManagePolicies = Managed;
     OrgAction(OrgRule):
         CreateVault = Anyone,
         ListVaults = Anyone,
         CreateAgent = People,
         ListAgents = Anyone;
+    PersonAction(PersonRule):
+        ListApiKeys = Any,
+        CreateApiKey = InPerson;
     AgentAction(AgentRule):
         SeeAgent = Seen,
         ChangeAgent = Managed,
@@ -217,12 +252,12 @@ pub fn secret<A: SecretAction>(
 pub struct Readable {
     everything: bool,
     patterns: Vec<PathGlob>,
-    ceiling: Vec<PathGlob>,
+    ceilings: Vec<Vec<PathGlob>>,
 }
 
 impl Readable {
     pub fn covers(&self, path: &SecretPath) -> bool {
-        (self.ceiling.is_empty() || self.ceiling.iter().any(|glob| glob.matches(path)))
+        self.ceilings.iter().all(|scopes| scopes.iter().any(|glob| glob.matches(path)))
             && (self.everything || self.patterns.iter().any(|glob| glob.matches(path)))
     }
 }
@@ -235,7 +270,7 @@ pub fn readable(subject: &Subject<'_>, vault: &VaultFacts, policies: &[Policy]) 
             .filter(|policy| policy.allows(Permission::Read))
             .map(|policy| policy.pattern.clone())
             .collect(),
-        ceiling: subject.scopes.to_vec(),
+        ceilings: subject.ceilings().map(<[_]>::to_vec).collect(),
     }
 }
 
@@ -253,8 +288,8 @@ pub fn vault<A: VaultAction>(
     let may = subject.bound_to(vault.id)
         && match A::RULE {
             VaultRule::Managed => managed,
-            VaultRule::Disposed if vault.reserved => return Err(Error::forbidden(RESERVED)),
-            VaultRule::Disposed => managed,
+            VaultRule::Whole if vault.reserved => return Err(Error::forbidden(RESERVED)),
+            VaultRule::Whole => managed && !subject.bounded(),
             VaultRule::Reachable => managed || live(subject, vault, policies).next().is_some(),
         };
     if may { Ok(Permit::new(subject, vault.id)) } else { Err(Error::forbidden(VAULT_REFUSED)) }
@@ -263,12 +298,28 @@ pub fn vault<A: VaultAction>(
 const RESERVED: &str = "This vault is Talon's own: what is in it was made by the signer; it is read by policy, and neither written nor deleted.";
 
 const VAULT_REFUSED: &str = "You may not do this with this vault. Owners, admins and its creator may; ask one of them, or for a policy.";
+const BOUNDED: &str = "A caller with scopes may not do this: it reaches further than paths. Use a key without scopes, or log in.";
+
+/// Decides on a policy's pattern: who is held to some paths gives nobody leave beyond them.
+///
+/// # Errors
+/// `Forbidden`.
+pub fn pattern(subject: &Subject<'_>, pattern: &PathGlob) -> Result<()> {
+    if subject.ceilings().all(|scopes| scopes.iter().any(|scope| scope.includes(pattern))) {
+        Ok(())
+    } else {
+        Err(Error::forbidden("The pattern reaches further than your scopes do; policies must stay within them."))
+    }
+}
 
 /// Decides on something done in the caller's own organisation.
 ///
 /// # Errors
 /// `Forbidden`.
 pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
+    if matches!(A::RULE, OrgRule::People) && subject.bounded() && !subject.is_agent() {
+        return Err(Error::forbidden(BOUNDED));
+    }
     let may = match A::RULE {
         OrgRule::Anyone => true,
         OrgRule::People => !subject.is_agent(),
@@ -277,6 +328,45 @@ pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
         Ok(Permit::new(subject, subject.org))
     } else {
         Err(Error::forbidden("Agents may not do this; a person of the organisation must."))
+    }
+}
+
+/// Decides on what is a person's own.
+///
+/// # Errors
+/// `Forbidden`.
+pub fn person<A: PersonAction>(subject: &Subject<'_>) -> Result<Permit<A, UserId>> {
+    let user = human(subject)?;
+    match (A::RULE, subject.key) {
+        (PersonRule::InPerson, Some(_)) => {
+            Err(Error::forbidden("A token that came from an API key may not do this; log in with your password."))
+        }
+        _ => Ok(Permit::new(subject, user)),
+    }
+}
+
+/// Decides on a personal API key: its person may end it, and so may whoever holds the key itself. Whose key it is, the
+/// store checks by the permit.
+///
+/// # Errors
+/// `Forbidden`, whether there is such a key or not.
+pub fn api_key(subject: &Subject<'_>, id: ApiKeyId) -> Result<Permit<RevokeApiKey, ApiKeyId>> {
+    human(subject)?;
+    match subject.key {
+        Some(key) if key.id != id => {
+            Err(Error::forbidden("With an API key you end that key alone; log in to end others."))
+        }
+        _ => Ok(Permit::new(subject, id)),
+    }
+}
+
+/// Ending a personal API key.
+pub struct RevokeApiKey;
+
+fn human(subject: &Subject<'_>) -> Result<UserId> {
+    match subject.id {
+        PrincipalId::User(id) => Ok(id),
+        PrincipalId::Agent(_) => Err(Error::forbidden("This is for people; an agent's token won't do.")),
     }
 }
 
@@ -300,6 +390,9 @@ pub fn agent<A: AgentAction>(subject: &Subject<'_>, agent: &AgentFacts) -> Resul
     let may = match A::RULE {
         AgentRule::Seen => true,
         AgentRule::Itself => itself,
+        AgentRule::Managed if subject.bounded() && !subject.is_agent() => {
+            return Err(Error::forbidden(BOUNDED));
+        }
         AgentRule::Managed => match subject.id {
             PrincipalId::User(user) => subject.manages() || agent.created_by == Some(user),
             PrincipalId::Agent(_) => false,
@@ -367,7 +460,7 @@ mod tests {
 
     fn subject<'a>(case: &Case, vault_ids: &'a [VaultId], scopes: &'a [PathGlob]) -> Subject<'a> {
         let at = Time::from_seconds(1000);
-        Subject { id: case.id, org: case.org, role: None, vault_ids, scopes, address: None, at }
+        Subject { id: case.id, org: case.org, role: None, vault_ids, scopes, key: None, address: None, at }
     }
 
     fn path(text: &str) -> SecretPath {
@@ -448,6 +541,46 @@ mod tests {
             vault::<DeleteVault>(&owner, &case.vault, &all).err(),
         ];
         assert!(told.into_iter().all(|error| error.unwrap().detail() == RESERVED));
+    }
+
+    #[test]
+    fn an_api_key_is_a_second_ceiling_and_no_way_around_it() {
+        let mut case = case();
+        let me = UserId::new();
+        case.id = PrincipalId::User(me);
+        case.vault.creator = case.id;
+        let own = [PathGlob::parse("s", "keys/**").unwrap()];
+        let keys = [PathGlob::parse("s", "*/a").unwrap()];
+        let id = ApiKeyId::new();
+        let through = |scopes| Subject {
+            role: Some(Role::Owner),
+            key: Some(Through { id, scopes }),
+            ..subject(&case, &[], &own)
+        };
+        let (scoped, free) = (through(&keys), through(&[]));
+        let read = |subject: &Subject<'_>, at: &str| {
+            secret::<ReadSecret>(subject, &case.vault, &[], path(at)).is_ok()
+                && readable(subject, &case.vault, &[]).covers(&path(at))
+        };
+        assert!(read(&scoped, "keys/a") && read(&free, "keys/b"));
+        assert!(!read(&scoped, "keys/b") && !read(&scoped, "other/a") && !read(&free, "other/a"));
+        for (given, within) in [("keys/a", true), ("keys/*", false), ("*/a", false)] {
+            assert_eq!(pattern(&scoped, &PathGlob::parse("p", given).unwrap()).is_ok(), within, "{given}");
+        }
+        let wide = Subject { scopes: &[], ..free };
+        let agent_of = AgentFacts { id: AgentId::new(), org: case.org, created_by: Some(me) };
+        for (by, may) in [(&scoped, false), (&Subject { scopes: &[], ..scoped }, false), (&wide, true)] {
+            assert_eq!(org::<CreateAgent>(by).is_ok(), may);
+            assert_eq!(agent::<ChangeAgent>(by, &agent_of).is_ok(), may);
+            assert_eq!(vault::<DeleteVault>(by, &case.vault, &[]).is_ok(), may);
+            assert!(vault::<ManagePolicies>(by, &case.vault, &[]).is_ok());
+            assert!(person::<CreateApiKey>(by).is_err() && person::<ListApiKeys>(by).is_ok());
+            assert!(api_key(by, id).is_ok() && api_key(by, ApiKeyId::new()).is_err());
+        }
+        let in_person = Subject { key: None, ..wide };
+        assert!(person::<CreateApiKey>(&in_person).is_ok() && api_key(&in_person, id).is_ok());
+        let bot = Subject { id: PrincipalId::Agent(AgentId::new()), ..in_person };
+        assert!(person::<ListApiKeys>(&bot).is_err() && api_key(&bot, id).is_err());
     }
 
     #[test]
