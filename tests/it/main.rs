@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 mod agents;
+mod api_keys;
 mod audit;
 mod bad_input;
 mod chaos;

@@ -11,6 +11,7 @@ use signer_protocol::service::Info;
 use store::Store;
 use tokio::sync::{OnceCell, watch};
 
+use crate::key_use::KeyUse;
 use crate::known::Known;
 use crate::password::Hasher;
 use crate::registry::Registry;
@@ -43,6 +44,7 @@ pub struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     pub(crate) known: Known,
+    pub(crate) key_use: KeyUse,
     pub(crate) hasher: Hasher,
     pub(crate) chains: Registry,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -61,6 +63,7 @@ impl Gateway {
         let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
         let mut gateway = Self {
             known: Known::new(),
+            key_use: KeyUse::start(store.clone()),
             hasher: Hasher::new(),
             chains,
             signer_info: OnceCell::new(),

@@ -7,6 +7,7 @@ mod cx;
 mod decode;
 mod gateway;
 mod jobs;
+mod key_use;
 mod known;
 pub mod openapi;
 pub mod operation;

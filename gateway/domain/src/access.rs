@@ -5,7 +5,9 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use crate::policy::{Permission, Policy};
-use crate::{AgentId, ApiKeyId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
+use crate::{
+    AgentId, ApiKeyId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId,
+};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
 ///
@@ -308,7 +310,9 @@ pub fn pattern(subject: &Subject<'_>, pattern: &PathGlob) -> Result<()> {
     if subject.ceilings().all(|scopes| scopes.iter().any(|scope| scope.includes(pattern))) {
         Ok(())
     } else {
-        Err(Error::forbidden("The pattern reaches further than your scopes do; policies must stay within them."))
+        Err(Error::forbidden(
+            "The pattern reaches further than your scopes do; policies must stay within them.",
+        ))
     }
 }
 
@@ -338,9 +342,9 @@ pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
 pub fn person<A: PersonAction>(subject: &Subject<'_>) -> Result<Permit<A, UserId>> {
     let user = human(subject)?;
     match (A::RULE, subject.key) {
-        (PersonRule::InPerson, Some(_)) => {
-            Err(Error::forbidden("A token that came from an API key may not do this; log in with your password."))
-        }
+        (PersonRule::InPerson, Some(_)) => Err(Error::forbidden(
+            "A token that came from an API key may not do this; log in with your password.",
+        )),
         _ => Ok(Permit::new(subject, user)),
     }
 }

@@ -35,8 +35,7 @@ impl Authority {
         }
         let code = self.key_code(id, &credential).await?;
         let verifier = Verifier { kind: credential.kind, code };
-        let key =
-            ApiKey { id, org: by.org(), user, verifier, scopes, expires_at, active: true, version: 1 };
+        let key = ApiKey { id, org: by.org(), user, verifier, scopes, expires_at, active: true, version: 1 };
         let attested = self.statements.attest(&key).await?;
         self.ledger.make_key(id, key.version, digest(&attested)).await?;
         Ok(attested)
@@ -48,7 +47,9 @@ impl Authority {
         let key = self.statements.verify(&request.key).await?;
         may_revoke(&by, by.user()?, &key)?;
         let last = if key.active {
-            self.statements.attest(&ApiKey { active: false, version: key.version + 1, ..(*key).clone() }).await?
+            self.statements
+                .attest(&ApiKey { active: false, version: key.version + 1, ..(*key).clone() })
+                .await?
         } else {
             request.key
         };

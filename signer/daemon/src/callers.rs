@@ -98,7 +98,8 @@ impl Checked {
 
     /// Every ceiling counts.
     pub fn reaches_path(&self, path: &SecretPath) -> Result<()> {
-        let covers = |scopes: &[PathGlob]| scopes.is_empty() || scopes.iter().any(|scope| scope.matches(path));
+        let covers =
+            |scopes: &[PathGlob]| scopes.is_empty() || scopes.iter().any(|scope| scope.matches(path));
         if self.ceilings().all(covers) {
             Ok(())
         } else {

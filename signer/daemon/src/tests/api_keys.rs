@@ -83,7 +83,8 @@ async fn no_token_without_the_key() {
     let proven = async |proof: Credential| {
         w.exchange(&owner, &Key { record: key.record.clone(), credential: proof }).await
     };
-    for wrong in [credential(2), Credential { kind: CredentialKind::AgentKey, ..credential(1) }, password(1)] {
+    for wrong in [credential(2), Credential { kind: CredentialKind::AgentKey, ..credential(1) }, password(1)]
+    {
         assert_eq!(reason(proven(wrong).await), Reason::Unauthenticated);
     }
     // The same secret under another id comes to another code: a verifier proves nothing elsewhere.
@@ -166,10 +167,8 @@ async fn an_edited_or_borrowed_key_record_is_refused() {
         assert_eq!(reason(w.revoke(&owner, &forged).await), Reason::Tampered, "{to}");
     }
     // A person's record that calls itself a key.
-    let disguised = Key {
-        record: Attested::from_bytes(owner.record.as_bytes().to_vec()),
-        credential: credential(1),
-    };
+    let disguised =
+        Key { record: Attested::from_bytes(owner.record.as_bytes().to_vec()), credential: credential(1) };
     assert_eq!(reason(w.exchange(&owner, &disguised).await), Reason::Tampered);
 }
 
