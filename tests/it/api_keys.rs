@@ -296,6 +296,35 @@ both! {
     }
 }
 
+both! {
+    async fn use_is_noted_to_the_minute_and_off_the_path(w: World) {
+        let ada = w.owner("ada").await;
+        let (id, key) = ada.api_key(&json!({"name": "k"})).await;
+        let program = ada.through(&exchange(&w, &key).await);
+        let pool = w.database().await;
+        let noted = async || -> i64 {
+            let find = sqlx::query_scalar("SELECT last_used_at FROM api_keys WHERE id = $1").bind(id.clone());
+            find.fetch_one(&pool).await.unwrap()
+        };
+        program.get("/v1/auth/me").expect(200, "").await;
+        // That first use is written by now, or waits for nothing.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        w.sql("UPDATE api_keys SET last_used_at = 1").await;
+        for _ in 0..20 {
+            program.get("/v1/auth/me").expect(200, "").await;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(noted().await, 1, "a write for each request");
+        w.restart().await;
+        program.get("/v1/auth/me").expect(200, "").await;
+        let begun = Instant::now();
+        while noted().await == 1 {
+            assert!(begun.elapsed() < Duration::from_secs(10), "its use is not noted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 /// A second gateway on the first one's database and signer.
 async fn second_gateway(w: &World) -> (Process, String, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();

@@ -5,9 +5,11 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use crate::policy::{Permission, Policy};
-use crate::{
-    AgentId, ApiKeyId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId,
-};
+use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
+
+mod own;
+
+pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
 ///
@@ -68,14 +70,6 @@ pub struct Subject<'a> {
     pub key: Option<Through<'a>>,
     pub address: Option<IpAddr>,
     pub at: Time,
-}
-
-/// A personal API key in use.
-#[derive(Clone, Copy, Debug)]
-pub struct Through<'a> {
-    pub id: ApiKeyId,
-    /// One more ceiling over paths; empty: none.
-    pub scopes: &'a [PathGlob],
 }
 
 impl<'a> Subject<'a> {
@@ -155,11 +149,6 @@ pub trait OrgAction {
     const RULE: OrgRule;
 }
 
-/// Something that a person does with what is theirs alone.
-pub trait PersonAction {
-    const RULE: PersonRule;
-}
-
 /// Something that is done to an agent.
 pub trait AgentAction {
     const RULE: AgentRule;
@@ -179,13 +168,6 @@ pub enum OrgRule {
     Anyone,
     /// People, never agents; nor through scopes, which would bind no agent that they make.
     People,
-}
-
-pub enum PersonRule {
-    /// However they signed in.
-    Any,
-    /// With a login of their own, not through an API key: a key that leaks must not lead to other credentials.
-    InPerson,
 }
 
 pub enum AgentRule {
@@ -332,45 +314,6 @@ pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
         Ok(Permit::new(subject, subject.org))
     } else {
         Err(Error::forbidden("Agents may not do this; a person of the organisation must."))
-    }
-}
-
-/// Decides on what is a person's own.
-///
-/// # Errors
-/// `Forbidden`.
-pub fn person<A: PersonAction>(subject: &Subject<'_>) -> Result<Permit<A, UserId>> {
-    let user = human(subject)?;
-    match (A::RULE, subject.key) {
-        (PersonRule::InPerson, Some(_)) => Err(Error::forbidden(
-            "A token that came from an API key may not do this; log in with your password.",
-        )),
-        _ => Ok(Permit::new(subject, user)),
-    }
-}
-
-/// Decides on a personal API key: its person may end it, and so may whoever holds the key itself. Whose key it is, the
-/// store checks by the permit.
-///
-/// # Errors
-/// `Forbidden`, whether there is such a key or not.
-pub fn api_key(subject: &Subject<'_>, id: ApiKeyId) -> Result<Permit<RevokeApiKey, ApiKeyId>> {
-    human(subject)?;
-    match subject.key {
-        Some(key) if key.id != id => {
-            Err(Error::forbidden("With an API key you end that key alone; log in to end others."))
-        }
-        _ => Ok(Permit::new(subject, id)),
-    }
-}
-
-/// Ending a personal API key.
-pub struct RevokeApiKey;
-
-fn human(subject: &Subject<'_>) -> Result<UserId> {
-    match subject.id {
-        PrincipalId::User(id) => Ok(id),
-        PrincipalId::Agent(_) => Err(Error::forbidden("This is for people; an agent's token won't do.")),
     }
 }
 
@@ -545,46 +488,6 @@ mod tests {
             vault::<DeleteVault>(&owner, &case.vault, &all).err(),
         ];
         assert!(told.into_iter().all(|error| error.unwrap().detail() == RESERVED));
-    }
-
-    #[test]
-    fn an_api_key_is_a_second_ceiling_and_no_way_around_it() {
-        let mut case = case();
-        let me = UserId::new();
-        case.id = PrincipalId::User(me);
-        case.vault.creator = case.id;
-        let own = [PathGlob::parse("s", "keys/**").unwrap()];
-        let keys = [PathGlob::parse("s", "*/a").unwrap()];
-        let id = ApiKeyId::new();
-        let through = |scopes| Subject {
-            role: Some(Role::Owner),
-            key: Some(Through { id, scopes }),
-            ..subject(&case, &[], &own)
-        };
-        let (scoped, free) = (through(&keys), through(&[]));
-        let read = |subject: &Subject<'_>, at: &str| {
-            secret::<ReadSecret>(subject, &case.vault, &[], path(at)).is_ok()
-                && readable(subject, &case.vault, &[]).covers(&path(at))
-        };
-        assert!(read(&scoped, "keys/a") && read(&free, "keys/b"));
-        assert!(!read(&scoped, "keys/b") && !read(&scoped, "other/a") && !read(&free, "other/a"));
-        for (given, within) in [("keys/a", true), ("keys/*", false), ("*/a", false)] {
-            assert_eq!(pattern(&scoped, &PathGlob::parse("p", given).unwrap()).is_ok(), within, "{given}");
-        }
-        let wide = Subject { scopes: &[], ..free };
-        let agent_of = AgentFacts { id: AgentId::new(), org: case.org, created_by: Some(me) };
-        for (by, may) in [(&scoped, false), (&Subject { scopes: &[], ..scoped }, false), (&wide, true)] {
-            assert_eq!(org::<CreateAgent>(by).is_ok(), may);
-            assert_eq!(agent::<ChangeAgent>(by, &agent_of).is_ok(), may);
-            assert_eq!(vault::<DeleteVault>(by, &case.vault, &[]).is_ok(), may);
-            assert!(vault::<ManagePolicies>(by, &case.vault, &[]).is_ok());
-            assert!(person::<CreateApiKey>(by).is_err() && person::<ListApiKeys>(by).is_ok());
-            assert!(api_key(by, id).is_ok() && api_key(by, ApiKeyId::new()).is_err());
-        }
-        let in_person = Subject { key: None, ..wide };
-        assert!(person::<CreateApiKey>(&in_person).is_ok() && api_key(&in_person, id).is_ok());
-        let bot = Subject { id: PrincipalId::Agent(AgentId::new()), ..in_person };
-        assert!(person::<ListApiKeys>(&bot).is_err() && api_key(&bot, id).is_err());
     }
 
     #[test]
