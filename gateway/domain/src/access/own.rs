@@ -76,7 +76,7 @@ mod tests {
     fn an_api_key_is_a_second_ceiling_and_no_way_around_it() {
         let (me, org, id) = (UserId::new(), OrgId::new(), ApiKeyId::new());
         let creator = PrincipalId::User(me);
-        let place = VaultFacts { id: VaultId::new(), org, creator };
+        let place = VaultFacts { id: VaultId::new(), org, creator, reserved: false };
         let (own, keys) = ([glob("keys/**")], [glob("*/a")]);
         let through = |scopes| Subject {
             id: creator,
