@@ -10,7 +10,9 @@ mod world;
 
 pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
-pub use parts::{HSM_PIN, find_softhsm, free_port, has_postgres, python, softhsm, softhsm_token, talon};
+pub use parts::{
+    HSM_PIN, anvil, find_softhsm, free_port, has_postgres, python, softhsm, softhsm_token, talon,
+};
 pub use process::Process;
 pub use replies::{Call, Reply};
 pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};

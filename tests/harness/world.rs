@@ -173,6 +173,11 @@ impl World {
         sqlx::query(AssertSqlSafe(text.to_owned())).execute(&pool).await.unwrap().rows_affected()
     }
 
+    /// The database's address, for a second gateway.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod agents;
+mod api_keys;
 mod audit;
 mod bad_input;
 mod chaos;

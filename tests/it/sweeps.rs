@@ -19,9 +19,12 @@ impl Operation {
     fn at(&self, vault: &str, agent: &str, other: &str) -> String {
         let path =
             self.path.replace("{vault_id}", vault).replace("{agent_id}", agent).replace("{path}", "keys/a");
-        let path =
-            path.replace("{policy_id}", other).replace("{tx_id}", other).replace("{identifier}", "base");
-        path.replace("{chain_id}", other).replace("{key}", "intents_api.require_simulation")
+        path.replace("{policy_id}", other)
+            .replace("{key_id}", other)
+            .replace("{tx_id}", other)
+            .replace("{chain_id}", other)
+            .replace("{identifier}", "base")
+            .replace("{key}", "intents_api.require_simulation")
     }
 
     fn call(&self, w: &World, path: &str, token: Option<&str>) -> Call {
@@ -74,6 +77,10 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "POST /v1/auth/token",
         "DELETE /v1/auth/token",
         "POST /v1/auth/agent-token",
+        "POST /v1/auth/api-key-token",
+        "POST /v1/auth/api-keys",
+        "GET /v1/auth/api-keys",
+        "DELETE /v1/auth/api-keys/{key_id}",
         "GET /v1/auth/me",
         "PATCH /v1/auth/me",
         "POST /v1/vaults",
@@ -127,7 +134,9 @@ both! {
                 assert_eq!(reply.headers.get("www-authenticate").map(String::as_str), Some("Bearer"), "{}", operation.id);
                 reply.expect(401, "needs a token");
                 operation.call(&w, &path, Some("x.y.z")).expect(401, "not valid").await;
-                operation.call(&w, &path, Some("ocv_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")).expect(401, "").await;
+                for key in ["ocv_", "1ck_"] {
+                    operation.call(&w, &path, Some(&format!("{key}{}", "A".repeat(43)))).expect(401, "").await;
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use store::Store;
 use tokio::sync::{OnceCell, watch};
 
 use crate::installation::Installation;
+use crate::key_use::KeyUse;
 use crate::known::Known;
 use crate::password::Hasher;
 use crate::registry::Registry;
@@ -44,6 +45,7 @@ pub struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     pub(crate) known: Known,
+    pub(crate) key_use: KeyUse,
     pub(crate) hasher: Hasher,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
@@ -63,6 +65,7 @@ impl Gateway {
         let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
         let mut gateway = Self {
             known: Known::new(),
+            key_use: KeyUse::start(store.clone()),
             hasher: Hasher::new(),
             chains,
             installation: Installation::new(),

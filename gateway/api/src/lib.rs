@@ -8,6 +8,7 @@ mod decode;
 mod gateway;
 mod installation;
 mod jobs;
+mod key_use;
 mod known;
 pub mod openapi;
 pub mod operation;

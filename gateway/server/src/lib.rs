@@ -3,6 +3,7 @@
 mod admin;
 pub mod config;
 mod data;
+pub mod demo;
 mod isolation;
 mod migrate;
 mod process;

@@ -29,6 +29,8 @@ enum Command {
     Migrate(Flags),
     /// Operate a gateway that runs: its chains and settings.
     Admin(gateway::Admin),
+    /// Tell the whole story on a real chain, in a temporary folder.
+    Demo(gateway::demo::Options),
     /// Print the OpenAPI 3.1 document.
     Openapi,
 }
@@ -68,6 +70,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Admin(options)) => Ok(gateway::admin(&options)),
+        Some(Command::Demo(options)) => Ok(gateway::demo::run(&options)?),
         Some(Command::Openapi) => {
             let document = serde_json::to_string_pretty(&api::openapi::document())?;
             std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes())?;

@@ -1,10 +1,11 @@
 //! Talon's signer: the only process that opens a secret or uses a key.
 //!
 //! It trusts nobody's word, the gateway's least. Where a rule is enforced: who asks in [`callers`], who may change
-//! whom in [`principals`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
+//! whom in [`principals`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
 //! [`intents`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
 //! refused: `signer/docs/threat-model.md`.
 
+mod api_keys;
 mod authority;
 mod callers;
 mod config;

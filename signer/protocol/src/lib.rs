@@ -4,6 +4,7 @@
 //! ([`Attested`]) is opaque to the gateway: it may store it and read it, and hand it back; only the signer
 //! decides whether to believe it. See `signer/docs/threat-model.md`.
 
+pub mod api_key;
 pub mod attested;
 pub mod client;
 pub mod identity;

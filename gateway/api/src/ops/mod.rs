@@ -11,9 +11,9 @@ pub mod setup;
 pub mod transactions;
 pub mod vaults;
 
-use domain::{AgentId, PolicyId, SecretPath, TxId, VaultId};
+use domain::{AgentId, ApiKeyId, PolicyId, SecretPath, TxId, VaultId};
 
-use crate::access::{NamesAgent, NamesSecret, NamesVault};
+use crate::access::{NamesAgent, NamesApiKey, NamesSecret, NamesVault};
 use crate::decode::path_of;
 use store::chains::ChainRef;
 
@@ -28,6 +28,8 @@ path_of! {
     OfAgent { agent_id: AgentId }
     /// `/v1/agents/{agent_id}/transactions/{tx_id}`
     OfTransaction { agent_id: AgentId, tx_id: TxId }
+    /// `/v1/auth/api-keys/{key_id}`
+    OfApiKey { key_id: ApiKeyId }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }
     /// `/v1/admin/chains/{chain_id}`
@@ -63,6 +65,12 @@ impl NamesVault for OfPolicy {
 impl NamesAgent for OfAgent {
     fn agent(&self) -> AgentId {
         self.agent_id
+    }
+}
+
+impl NamesApiKey for OfApiKey {
+    fn api_key(&self) -> ApiKeyId {
+        self.key_id
     }
 }
 

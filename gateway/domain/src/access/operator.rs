@@ -1,6 +1,6 @@
 //! Who may do what to the installation itself.
 
-use super::{Permit, Subject};
+use super::{BOUNDED, Permit, Subject};
 use crate::{Error, OrgId, Result};
 
 /// Something that is done to the installation itself, by those who operate it.
@@ -30,7 +30,7 @@ actions! {
 ///
 /// # Errors
 /// `Forbidden`: for agents always, the operators' own too; for people of any other organisation, its owner too; and
-/// for members where a manager is needed.
+/// for members, and for callers with scopes, where a manager is needed.
 pub fn operator<A: OperatorAction>(
     subject: &Subject<'_>,
     operators: Option<OrgId>,
@@ -39,6 +39,9 @@ pub fn operator<A: OperatorAction>(
         return Err(Error::forbidden(
             "This is for the people who operate this installation, and for nobody else.",
         ));
+    }
+    if matches!(A::RULE, OperatorRule::Manager) && subject.bounded() {
+        return Err(Error::forbidden(BOUNDED));
     }
     let may = match A::RULE {
         OperatorRule::Member => subject.role.is_some(),
@@ -56,7 +59,8 @@ pub fn operator<A: OperatorAction>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AgentId, Kind, PrincipalId, Role, Time, UserId};
+    use crate::access::Through;
+    use crate::{AgentId, ApiKeyId, Kind, PathGlob, PrincipalId, Role, Time, UserId};
 
     #[test]
     fn only_people_of_the_operators_organisation_operate() {
@@ -69,12 +73,16 @@ mod tests {
             scopes: &[],
             address: None,
             at: Time::from_seconds(1000),
+            key: None,
         };
         let ours = Some(org);
         for role in [Role::Owner, Role::Admin] {
             let manager = person(Some(role));
             assert!(operator::<ManageChains>(&manager, ours).is_ok());
             assert!(operator::<ManageSettings>(&manager, ours).is_ok());
+            let scopes = [PathGlob::parse("s", "keys/**").unwrap()];
+            let held = Subject { key: Some(Through { id: ApiKeyId::new(), scopes: &scopes }), ..manager };
+            assert!(operator::<ManageSettings>(&held, ours).is_err(), "a key for some paths");
             assert!(operator::<SeePlatform>(&manager, ours).is_ok());
             assert!(operator::<SeePlatform>(&manager, Some(OrgId::new())).is_err(), "another organisation's");
             assert!(operator::<SeePlatform>(&manager, None).is_err(), "before there are operators");

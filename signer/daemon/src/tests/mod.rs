@@ -19,6 +19,7 @@ use crate::authority::{Authority, Limits};
 use crate::ledger::{self, Ledger};
 use crate::refuse::Result;
 
+mod api_keys;
 mod dependencies;
 mod identities;
 mod intents;
