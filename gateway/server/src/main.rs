@@ -37,6 +37,8 @@ enum SignerCommand {
     Run(signer::Options),
     /// Make the root keys, once.
     Init(signer::Options),
+    /// Make the certificates for a signer on another host.
+    Certificates(signer::CertificateOptions),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +63,9 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Some(Command::Serve(options)) => Ok(gateway::serve(&options)?),
         Some(Command::Signer { command: SignerCommand::Run(options) }) => Ok(signer::main(options)),
         Some(Command::Signer { command: SignerCommand::Init(options) }) => Ok(signer::main_init(options)),
+        Some(Command::Signer { command: SignerCommand::Certificates(options) }) => {
+            Ok(signer::main_certificates(options))
+        }
         Some(Command::Migrate(options)) => {
             gateway::migrate(&options)?;
             Ok(ExitCode::SUCCESS)

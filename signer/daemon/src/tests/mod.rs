@@ -24,6 +24,7 @@ mod intents;
 mod keystore;
 mod ledgers;
 mod principals;
+mod remote;
 mod replacements;
 mod sealing;
 mod socket;
