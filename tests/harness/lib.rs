@@ -5,6 +5,7 @@ mod actors;
 mod chain;
 mod parts;
 mod process;
+mod remote;
 mod replies;
 mod world;
 
@@ -12,6 +13,7 @@ pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
 pub use parts::{HSM_PIN, find_softhsm, free_port, has_postgres, softhsm, softhsm_token, talon};
 pub use process::Process;
+pub use remote::RemoteSigner;
 pub use replies::{Call, Reply};
 pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};
 

@@ -9,6 +9,7 @@ mod front;
 mod health;
 mod policies;
 mod process;
+mod remote_signer;
 mod secrets;
 mod sweeps;
 mod tampering;
