@@ -1,6 +1,7 @@
 //! Talon's vocabulary and its rules. Nothing here does I/O: time, randomness and facts come in as values.
 
 pub mod access;
+pub mod access_list;
 pub mod audit;
 pub mod clock;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod principal;
 pub mod secret;
 pub mod transaction;
 
+pub use access_list::{AccessList, Accessed};
 pub use clock::{Clock, Time};
 pub use error::{Error, Kind, OrMissing, Result};
 pub use ether::Wei;

@@ -1,7 +1,7 @@
 //! Transactions: checked and attested at submission, signed once they may be.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use domain::{AgentId, IntentId, OrgId, SecretPath, Time, VaultId, Wei};
+use domain::{AccessList, AgentId, IntentId, OrgId, SecretPath, Time, VaultId, Wei};
 use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
@@ -22,6 +22,10 @@ pub struct Transfer {
     pub fees: Fees,
     /// The nonce whose transaction this one replaces; `None`: a fresh nonce.
     pub replaces: Option<u64>,
+    /// With legacy fees, one that is not empty makes a transaction of type 1 (EIP-2930). Intents from before it
+    /// was known have none.
+    #[serde(default)]
+    pub access_list: AccessList,
 }
 
 /// Wei a unit of gas.

@@ -39,6 +39,7 @@ pub fn pay(value: &str) -> Transfer {
         gas_limit: 21_000,
         fees: fees(30 * GWEI, 2 * GWEI),
         replaces: None,
+        access_list: Default::default(),
     }
 }
 
