@@ -1,13 +1,14 @@
 //! Gateways on other hosts: mutual TLS. Who shows no certificate of the signer's own CA gets no word in.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use signer_protocol::tls::tune;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::config::TlsConfig;
 use crate::listen::{CONNECTIONS, converse, not_accepted};
@@ -24,6 +25,24 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 pub struct Listener {
     socket: TcpListener,
     acceptor: TlsAcceptor,
+    door: Arc<Door>,
+}
+
+/// Says who was turned away, once a second at most: strangers must not fill the log.
+#[derive(Default)]
+struct Door(Mutex<(Option<Instant>, u64)>);
+
+impl Door {
+    fn turned_away(&self, peer: SocketAddr, why: impl std::fmt::Display) {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.0.is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
+            said.1 += 1;
+            return;
+        }
+        let unsaid = std::mem::take(&mut said.1);
+        said.0 = Some(Instant::now());
+        tracing::warn!(%peer, %why, unsaid, "a peer was turned away");
+    }
 }
 
 /// Listens on the first address that it can. Must be called inside the runtime.
@@ -34,7 +53,7 @@ pub fn bind(config: &TlsConfig) -> Result<Listener, StartError> {
     socket.set_nonblocking(true).map_err(failed)?;
     let socket = TcpListener::from_std(socket).map_err(failed)?;
     tracing::info!(address = named, "the signer listens, by mutual TLS");
-    Ok(Listener { socket, acceptor: TlsAcceptor::from(config.server.clone()) })
+    Ok(Listener { socket, acceptor: TlsAcceptor::from(config.server.clone()), door: Arc::default() })
 }
 
 impl Listener {
@@ -46,8 +65,20 @@ impl Listener {
             let Ok(hand) = shaking.clone().acquire_owned().await else { return };
             match self.socket.accept().await {
                 Ok((stream, peer)) => {
-                    let (acceptor, places) = (self.acceptor.clone(), places.clone());
-                    tokio::spawn(welcome(stream, peer, acceptor, (hand, places), service.clone()));
+                    let (acceptor, door) = (self.acceptor.clone(), self.door.clone());
+                    let (places, service) = (places.clone(), service.clone());
+                    tokio::spawn(async move {
+                        let admitted = admit(stream, &acceptor).await;
+                        drop(hand);
+                        match (admitted, places.try_acquire()) {
+                            (Ok(stream), Ok(_place)) => {
+                                tracing::info!(%peer, "a gateway has connected");
+                                converse(stream, service).await;
+                            }
+                            (Ok(_), Err(_)) => door.turned_away(peer, "too many gateways are connected"),
+                            (Err(error), _) => door.turned_away(peer, error),
+                        }
+                    });
                 }
                 Err(error) => not_accepted(&error).await,
             }
@@ -55,28 +86,9 @@ impl Listener {
     }
 }
 
-async fn welcome(
-    stream: TcpStream,
-    peer: SocketAddr,
-    acceptor: TlsAcceptor,
-    (hand, places): (OwnedSemaphorePermit, Arc<Semaphore>),
-    service: Service,
-) {
-    let admitted = async {
-        tune(&stream)?;
-        acceptor.accept(stream).await
-    };
-    let outcome = tokio::time::timeout(HANDSHAKE, admitted).await;
-    drop(hand);
-    match outcome {
-        Ok(Ok(stream)) => match places.try_acquire() {
-            Ok(_place) => {
-                tracing::info!(%peer, "a gateway has connected");
-                converse(stream, service).await;
-            }
-            Err(_) => tracing::warn!(%peer, "a gateway was turned away: {CONNECTIONS} are connected"),
-        },
-        Ok(Err(error)) => tracing::warn!(%peer, %error, "a peer was turned away"),
-        Err(_) => tracing::warn!(%peer, "a peer was turned away: no handshake in time"),
-    }
+/// A peer that has shown a certificate of the CA, in time.
+async fn admit(stream: TcpStream, acceptor: &TlsAcceptor) -> std::io::Result<TlsStream<TcpStream>> {
+    tune(&stream)?;
+    let late = |_| std::io::Error::new(std::io::ErrorKind::TimedOut, "no handshake in time");
+    tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await.map_err(late)?
 }

@@ -135,7 +135,15 @@ pub struct Release {
 
 #[cfg(test)]
 mod tests {
-    use super::Fees;
+    use super::{Fees, Transfer};
+
+    /// An intent that was accepted before access lists were known is signed after an upgrade.
+    #[test]
+    fn a_transfer_from_before_access_lists_has_none() {
+        let text = r#"{"chain_id":1,"to":"0x1111111111111111111111111111111111111111","value":"1","data":"0x",
+            "gas_limit":21000,"fees":{"Legacy":{"gas_price":1}},"replaces":null}"#;
+        assert!(serde_json::from_str::<Transfer>(text).unwrap().access_list.is_empty());
+    }
 
     #[test]
     fn replacements_raise_both_fees_by_an_eighth() {
