@@ -165,6 +165,9 @@ async fn a_gateway_with_its_certificate_gets_in() {
     assert!(client.trouble().is_none());
     // Many at once on one connection.
     futures::future::join_all((0..300).map(|_| healthy(&client))).await;
+    // By address instead of name.
+    let set = Set::made(now(), "127.0.0.1");
+    healthy(&serve(set.server()).await.client("127.0.0.1", set.client())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
