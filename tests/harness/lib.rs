@@ -5,6 +5,7 @@ mod actors;
 mod chain;
 mod parts;
 mod process;
+mod remote;
 mod replies;
 mod world;
 
@@ -14,6 +15,7 @@ pub use parts::{
     HSM_PIN, anvil, find_softhsm, free_port, has_postgres, python, softhsm, softhsm_token, talon,
 };
 pub use process::Process;
+pub use remote::RemoteSigner;
 pub use replies::{Call, Reply};
 pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};
 

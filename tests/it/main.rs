@@ -13,6 +13,7 @@ mod health;
 mod identities;
 mod policies;
 mod process;
+mod remote_signer;
 mod secrets;
 mod shell;
 mod sweeps;

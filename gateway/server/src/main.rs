@@ -38,9 +38,11 @@ enum Command {
 #[derive(Subcommand)]
 enum SignerCommand {
     /// Listen and serve.
-    Run(signer::Options),
+    Run(Box<signer::Options>),
     /// Make the root keys, once.
-    Init(signer::Options),
+    Init(Box<signer::Options>),
+    /// Make the certificates for a signer on another host.
+    Certificates(signer::CertificateOptions),
 }
 
 fn main() -> ExitCode {
@@ -63,8 +65,11 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match cli.command {
         None => Ok(gateway::serve(&cli.serve)?),
         Some(Command::Serve(options)) => Ok(gateway::serve(&options)?),
-        Some(Command::Signer { command: SignerCommand::Run(options) }) => Ok(signer::main(options)),
-        Some(Command::Signer { command: SignerCommand::Init(options) }) => Ok(signer::main_init(options)),
+        Some(Command::Signer { command: SignerCommand::Run(options) }) => Ok(signer::main(*options)),
+        Some(Command::Signer { command: SignerCommand::Init(options) }) => Ok(signer::main_init(*options)),
+        Some(Command::Signer { command: SignerCommand::Certificates(options) }) => {
+            Ok(signer::main_certificates(options))
+        }
         Some(Command::Migrate(options)) => {
             gateway::migrate(&options)?;
             Ok(ExitCode::SUCCESS)

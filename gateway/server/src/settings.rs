@@ -35,7 +35,7 @@ impl Setting {
     }
 }
 
-pub const SETTINGS: [Setting; 24] = [
+pub const SETTINGS: [Setting; 27] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -51,9 +51,12 @@ pub const SETTINGS: [Setting; 24] = [
     gateway("public_url", "http(s)://HOST[:PORT]", "The address that clients use [default: as it listens]"),
     gateway(
         "signer",
-        "spawn or unix:PATH",
-        "A signer of its own, or the socket of one that runs [default: spawn]",
+        "spawn, unix:PATH or tls:HOST:PORT",
+        "A signer of its own, or one that runs: its socket, or its host [default: spawn]",
     ),
+    gateway("signer_ca", "FILE", "With tls: the CA of the signer's certificate and ours, PEM"),
+    gateway("signer_cert", "FILE", "With tls: the certificate that the signer knows this gateway by, PEM"),
+    gateway("signer_key", "FILE", "With tls: the key of that certificate, PEM"),
     gateway(
         "operator_email",
         "EMAIL",

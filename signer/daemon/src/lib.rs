@@ -8,6 +8,7 @@
 mod api_keys;
 mod authority;
 mod callers;
+mod certificates;
 mod config;
 mod encoding;
 mod ethereum;
@@ -24,6 +25,7 @@ mod pool;
 mod principals;
 mod process;
 mod refuse;
+mod remote;
 mod sealing;
 mod service;
 mod signing_keys;
@@ -35,8 +37,9 @@ mod tokens;
 mod tests;
 
 pub use authority::Limits;
-pub use config::{Config, KeystoreConfig};
+pub use certificates::Options as CertificateOptions;
+pub use config::{Config, KeystoreConfig, TlsConfig};
 pub use isolation::isolate;
 pub use options::Options;
-pub use process::{main, main_init};
+pub use process::{main, main_certificates, main_init};
 pub use start::{StartError, init, run};

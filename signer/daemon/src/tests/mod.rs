@@ -26,6 +26,7 @@ mod intents;
 mod keystore;
 mod ledgers;
 mod principals;
+mod remote;
 mod replacements;
 mod sealing;
 mod socket;

@@ -104,7 +104,13 @@ async fn submit(
     let from = signing_key.peek().map_err(Error::internal)?.address;
     let node = cx.gateway.chains.node(&wanted.chain).await?;
     let account = Account { chain_id: wanted.chain.chain_id, address: from };
-    let call = Call { from, to: wanted.to, value: wanted.value, data: wanted.data.clone() };
+    let call = Call {
+        from,
+        to: wanted.to,
+        value: wanted.value,
+        data: wanted.data.clone(),
+        access_list: wanted.access_list.clone(),
+    };
     let simulated =
         wanted.simulate_first || cx.gateway.installation.is_on(cx.store(), &REQUIRE_SIMULATION).await?;
     if simulated && let Some(reason) = simulate(&node, &call).await? {
@@ -124,6 +130,7 @@ async fn submit(
         gas_limit,
         fees,
         replaces,
+        access_list: wanted.access_list.clone(),
     };
     let request =
         Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), at, transfer };
@@ -144,6 +151,7 @@ async fn submit(
         value: wanted.value,
         gas_limit,
         fees,
+        access_list: wanted.access_list.clone(),
         nonce: None,
         status: Status::Pending,
         error_message: None,
