@@ -3,6 +3,7 @@
 
 mod actors;
 mod chain;
+mod mcp;
 mod parts;
 mod process;
 mod replies;
@@ -10,7 +11,11 @@ mod world;
 
 pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
-pub use parts::{HSM_PIN, find_softhsm, free_port, has_postgres, softhsm, softhsm_token, talon};
+pub use mcp::ToolReply;
+pub use parts::{
+    HSM_PIN, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
+    python_with_mcp, softhsm, softhsm_token, talon,
+};
 pub use process::Process;
 pub use replies::{Call, Reply};
 pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};

@@ -44,6 +44,29 @@ pub fn has_postgres() -> bool {
     environment("TALON_TEST_POSTGRES").is_some()
 }
 
+/// A script of `tests/clients`.
+pub fn client_script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
+/// A Python that has the `mcp` package.
+pub fn python_with_mcp() -> PathBuf {
+    let python = environment("TALON_TEST_PYTHON").map(PathBuf::from).filter(|path| path.exists());
+    python.expect(
+        "no Python with the mcp package: tests/run installs it (python3 -m venv VENV; VENV/bin/pip install mcp) and \
+         sets TALON_TEST_PYTHON",
+    )
+}
+
+/// The folder in which `@modelcontextprotocol/sdk` is.
+pub fn node_modules_with_mcp() -> PathBuf {
+    let folder = environment("TALON_TEST_NODE_MODULES").map(PathBuf::from);
+    folder.filter(|folder| folder.join("@modelcontextprotocol/sdk").exists()).expect(
+        "no @modelcontextprotocol/sdk: tests/run installs it (npm install @modelcontextprotocol/sdk) and sets \
+         TALON_TEST_NODE_MODULES",
+    )
+}
+
 /// Of every token that the tests make.
 pub const HSM_PIN: &str = "1234";
 

@@ -93,6 +93,10 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/chains",
         "GET /v1/chains/{identifier}",
         "GET /.well-known/jwks.json",
+        "GET /.well-known/oauth-protected-resource",
+        "GET /v1/vaults/{vault_id}/metadata/{path}",
+        "POST /v1/vaults/{vault_id}/rotate/{path}",
+        "GET /v1/vaults/{vault_id}/env/{path}",
     ] {
         assert!(found.iter().any(|f| f == expected), "{expected} is missing");
     }

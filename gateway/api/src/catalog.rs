@@ -41,7 +41,8 @@ impl Entry {
         (self.call)(cx, request)
     }
 
-    pub(crate) fn shapes(&self, schemas: &mut SchemaGenerator) -> Shapes {
+    /// The shapes, whose definitions go into `schemas`.
+    pub fn shapes(&self, schemas: &mut SchemaGenerator) -> Shapes {
         (self.shapes)(schemas)
     }
 }
@@ -55,6 +56,7 @@ pub fn entries() -> Vec<Entry> {
         mount::<auth::Signup>(),
         mount::<auth::Me>(),
         mount::<auth::Jwks>(),
+        mount::<auth::ProtectedResource>(),
         mount::<vaults::CreateVault>(),
         mount::<vaults::ListVaults>(),
         mount::<vaults::GetVault>(),
@@ -63,6 +65,9 @@ pub fn entries() -> Vec<Entry> {
         mount::<secrets::PutSecret>(),
         mount::<secrets::GetSecret>(),
         mount::<secrets::DeleteSecret>(),
+        mount::<secrets::DescribeSecret>(),
+        mount::<secrets::RotateSecret>(),
+        mount::<secrets::GetEnvBundle>(),
         mount::<policies::CreatePolicy>(),
         mount::<policies::ListPolicies>(),
         mount::<policies::UpdatePolicy>(),

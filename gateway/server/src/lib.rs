@@ -3,6 +3,7 @@
 pub mod config;
 mod data;
 mod isolation;
+mod mcp_mount;
 mod migrate;
 mod process;
 mod rest;

@@ -29,6 +29,10 @@ enum Command {
     Migrate(Flags),
     /// Print the OpenAPI 3.1 document.
     Openapi,
+    /// MCP over standard input and output, forwarded to a gateway: what talon-mcp does.
+    Mcp(mcp_bridge::Options),
+    /// Print the MCP tools, with their schemas.
+    Tools,
 }
 
 #[derive(Subcommand)]
@@ -65,10 +69,14 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             gateway::migrate(&options)?;
             Ok(ExitCode::SUCCESS)
         }
-        Some(Command::Openapi) => {
-            let document = serde_json::to_string_pretty(&api::openapi::document())?;
-            std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(Command::Openapi) => print(&api::openapi::document()),
+        Some(Command::Mcp(options)) => Ok(mcp_bridge::main(options)),
+        Some(Command::Tools) => print(&mcp::document()?),
     }
+}
+
+fn print(document: &serde_json::Value) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let document = serde_json::to_string_pretty(document)?;
+    std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,23 +1,34 @@
 //! Secrets: written, read, listed, deleted. Values are sealed and opened by the signer.
 
+mod describe;
+mod env_bundle;
+mod rotate;
+
+pub use describe::DescribeSecret;
+pub use env_bundle::GetEnvBundle;
+pub use rotate::RotateSecret;
+
 use domain::access::{self, Permit, SecretAt};
 use domain::{
-    Error, OrMissing as _, Result, Revealed, SecretId, SecretPath, SecretText, SecretType, Time, VaultId,
+    Error, OrMissing as _, Result, Revealed, SecretBytes, SecretId, SecretPath, SecretText, SecretType, Time,
+    VaultId,
 };
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use signer_protocol::sealing::{Label, Open, Seal};
+use signer_protocol::wire::Blob;
 use signer_protocol::wire::Secret;
 use store::Read;
-use store::secrets::{self, NewVersion, Version};
+use store::secrets::{self, NewVersion, SealedVersion, Version};
 
 use super::{OfSecret, OfVault};
 use crate::access::{Granted, OnSecret, OnVault};
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
+use crate::tool::{Default as Or, Effect, Tool, arg};
 
 /// Of a value, in bytes.
 const MAX_VALUE: usize = 1024 * 1024;
@@ -87,7 +98,24 @@ impl Operation for PutSecret {
         201,
         "Writes a new version of a secret; the versions before it are kept.",
     )
-    .audited("secret.write", "secret");
+    .audited("secret.write", "secret")
+    .tool(
+        Tool::new(
+            "put_secret",
+            Effect::Adds,
+            "Stores a value at a path: the first version, or a new one on top of those before. Use rotate_and_store instead \
+             for the next value of a secret that is there. If you lack write permission, ask an owner or admin for a policy \
+             on the path; if an argument is refused, the error names it.",
+        )
+        .takes(&[
+            arg("path").about("Segments of letters, digits, _ and - joined by single slashes: api/stripe."),
+            arg("value"),
+            arg("type").or(Or::Text("api_key")),
+            arg("metadata").about("Notes for people and tools, at most 16 KiB; no secrets in it."),
+            arg("expires_at").about("RFC 3339, in the future."),
+            arg("max_access_count").about("Reads after which the value is gone; at least 1."),
+        ]),
+    );
     type Path = OfSecret;
     type Params = decode::From<PutSecretRequest>;
     type Output = SecretMetadataResponse;
@@ -99,15 +127,24 @@ impl Operation for PutSecret {
         path: OfSecret,
         decode::From(new): Self::Params,
     ) -> Result<Reply<SecretMetadataResponse>> {
-        check(cx, &new)?;
-        // Somebody else may write the same version number first; it is sealed again for the next one then.
-        for _ in 0..TRIES {
-            if let Some(written) = write(cx, &granted, &path.path, &new).await? {
-                return Ok(Reply::of(written));
-            }
-        }
-        Err(Error::conflict("Many writers at this path at once; try again in a moment."))
+        put(cx, &granted, &path.path, &new).await.map(Reply::of)
     }
+}
+
+async fn put(
+    cx: &Cx,
+    granted: &Granted<Permit<access::WriteSecret, SecretAt>>,
+    path: &SecretPath,
+    new: &PutSecretRequest,
+) -> Result<SecretMetadataResponse> {
+    check(cx, new)?;
+    // Somebody else may write the same version number first; it is sealed again for the next one then.
+    for _ in 0..TRIES {
+        if let Some(written) = write(cx, granted, path, new).await? {
+            return Ok(written);
+        }
+    }
+    Err(Error::conflict("Many writers at this path at once; try again in a moment."))
 }
 
 fn check(cx: &Cx, new: &PutSecretRequest) -> Result<()> {
@@ -211,7 +248,19 @@ impl Operation for GetSecret {
         200,
         "Reads the value of a secret's newest version. Each read is audited, and counted where reads are limited.",
     )
-    .audited("secret.read", "secret");
+    .audited("secret.read", "secret")
+    .tool(
+        Tool::new(
+            "get_secret",
+            Effect::Reveals,
+            "Reads a secret's value. Each read is audited, and counted where reads are limited: read when you need it, once, \
+             and don't repeat the value. If there is no secret at the path, see list_secrets. If it is expired, deleted or \
+             used up, ask for a new version. If you lack read permission, ask an owner or admin for a policy on the path. \
+             Keys are not readable for agents that send transactions: use submit_transaction.",
+        )
+        .takes(&[arg("path").about("As list_secrets gives it.")])
+        .shows_output(),
+    );
     type Path = OfSecret;
     type Params = ();
     type Output = SecretResponse;
@@ -223,37 +272,53 @@ impl Operation for GetSecret {
         path: OfSecret,
         (): (),
     ) -> Result<Reply<SecretResponse>> {
-        let Granted { may, vault } = granted;
-        let found = secrets::reveal(cx.store(), &may).await?.or_missing("secret")?;
-        let version = &found.version;
-        live(cx, version)?;
-        if cx.caller()?.principal().intents && version.kind.is_key() {
-            return Err(Error::forbidden(format!(
-                "A {} is not readable by an agent with intents_api_enabled; submit a transaction with \
-                 signing_key_path instead.",
-                version.kind.as_str()
-            )));
-        }
-        let sealed = found.sealed.ok_or_else(|| {
-            Error::forbidden("This key is signing-only: it can sign transactions and never be read.")
-        })?;
-        let label = Label {
-            org: may.org(),
-            vault: vault.id,
-            path: path.path,
-            version: version.version,
-            kind: version.kind,
-        };
-        let request = Open { by: cx.for_signer()?, vault_key: vault.key.clone(), label, sealed };
-        let value = cx.signer(async |signer, context| signer.open(context, request).await).await?;
-        record(cx, version, vault.id).await?;
+        let SealedVersion { version, sealed, .. } = newest(cx, &granted.may).await?;
+        let value = open(cx, &granted, &version, sealed).await?;
+        record(cx, &version, path.vault_id).await?;
         Ok(Reply::of(SecretResponse {
-            about: SecretMetadataResponse::from(version),
-            value: Revealed::from_bytes(&value.into())?,
+            about: SecretMetadataResponse::from(&version),
+            value: Revealed::from_bytes(&value)?,
             created_by: version.created_by.uuid(),
             cmek_encrypted: false,
         }))
     }
+}
+
+/// The newest version, if it is live and of a kind that the caller may read.
+async fn newest(cx: &Cx, may: &Permit<access::ReadSecret, SecretAt>) -> Result<SealedVersion> {
+    let found = secrets::reveal(cx.store(), may).await?.or_missing("secret")?;
+    live(cx, &found.version)?;
+    if cx.caller()?.principal().intents && found.version.kind.is_key() {
+        return Err(Error::forbidden(format!(
+            "A {} is not readable by an agent with intents_api_enabled; submit a transaction with \
+             signing_key_path instead.",
+            found.version.kind.as_str()
+        )));
+    }
+    Ok(found)
+}
+
+/// The value, opened by the signer. It must not leave before [`record`] has counted the read.
+async fn open(
+    cx: &Cx,
+    granted: &Granted<Permit<access::ReadSecret, SecretAt>>,
+    version: &Version,
+    sealed: Option<Blob>,
+) -> Result<SecretBytes> {
+    let Granted { may, vault } = granted;
+    let sealed = sealed.ok_or_else(|| {
+        Error::forbidden("This key is signing-only: it can sign transactions and never be read.")
+    })?;
+    let label = Label {
+        org: may.org(),
+        vault: vault.id,
+        path: version.path.clone(),
+        version: version.version,
+        kind: version.kind,
+    };
+    let request = Open { by: cx.for_signer()?, vault_key: vault.key.clone(), label, sealed };
+    let value = cx.signer(async |signer, context| signer.open(context, request).await).await?;
+    Ok(value.into())
 }
 
 /// Deleted, expired or used up: gone.
@@ -310,6 +375,15 @@ impl Operation for ListSecrets {
         "/v1/vaults/{vault_id}/secrets",
         200,
         "What is in a vault, as far as you may read it: paths, types and versions, never a value.",
+    )
+    .tool(
+        Tool::new(
+            "list_secrets",
+            Effect::Reads,
+            "Lists the secrets that you may read: path, type, version and expiry, never a value. Use it first, to find a \
+             path. An empty list means that no policy gives you a path there: ask an owner or admin for one.",
+        )
+        .takes(&[arg("prefix")]),
     );
     type Path = OfVault;
     type Params = decode::From<ListSecretsQuery>;
@@ -342,7 +416,16 @@ impl Operation for DeleteSecret {
         204,
         "Deletes a secret with all its versions; reading it answers 410 from then on.",
     )
-    .audited("secret.delete", "secret");
+    .audited("secret.delete", "secret")
+    .tool(
+        Tool::new(
+            "delete_secret",
+            Effect::Removes,
+            "Deletes a secret with all its versions; reading it fails from then on. Only when your user asked for it. If there \
+             is no such secret, see list_secrets; if you lack permission, ask an owner or admin.",
+        )
+        .takes(&[arg("path").about("As list_secrets gives it.")]),
+    );
     type Path = OfSecret;
     type Params = ();
     type Output = ();

@@ -4,6 +4,7 @@ pub mod agent_token;
 mod jwks;
 mod login;
 mod me;
+mod resource;
 mod revoke;
 mod signup;
 
@@ -16,6 +17,7 @@ pub use agent_token::AgentToken;
 pub use jwks::Jwks;
 pub use login::Login;
 pub use me::Me;
+pub use resource::ProtectedResource;
 pub use revoke::RevokeToken;
 pub use signup::{Signup, insert_user, sign_up, signup_event};
 

@@ -1,0 +1,105 @@
+//! Who comes in: streamable HTTP, a request at a time, for agents alone.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use api::{Gateway, Outbound, Visitor, pipeline, problem};
+use bytes::Bytes;
+use domain::{Error, Result};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+
+use crate::server::Server;
+
+/// Where MCP is served.
+pub const PATH: &str = "/mcp";
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// Who sent a request, for its handler.
+#[derive(Clone)]
+pub struct Visit {
+    pub visitor: Arc<Visitor>,
+    pub peer: Option<IpAddr>,
+}
+
+/// MCP on a gateway.
+pub struct Door {
+    gateway: Arc<Gateway>,
+    service: StreamableHttpService<Server, NeverSessionManager>,
+    challenge: HeaderValue,
+}
+
+impl Door {
+    /// # Errors
+    /// If the gateway's public address is none.
+    pub fn new(gateway: &Arc<Gateway>) -> Result<Self> {
+        let public = gateway.public_url();
+        let challenge = format!("Bearer resource_metadata=\"{public}/.well-known/oauth-protected-resource\"");
+        let server = Server::new(gateway.clone());
+        let config = config(public)?;
+        Ok(Self {
+            gateway: gateway.clone(),
+            service: StreamableHttpService::new(move || Ok(server.clone()), Arc::default(), config),
+            challenge: HeaderValue::from_str(&challenge).map_err(Error::internal)?,
+        })
+    }
+
+    /// Serves one request, whose body is here already and within the gateway's limit.
+    pub async fn serve(&self, mut request: Request<Bytes>, peer: Option<IpAddr>) -> Answer {
+        let visitor = match pipeline::admit(&self.gateway, request.headers(), peer).await {
+            Ok(visitor) => Arc::new(visitor),
+            Err(out) => return self.turned_away(*out),
+        };
+        request.extensions_mut().insert(Visit { visitor, peer });
+        let mut answer = self.service.handle(request.map(Full::new)).await;
+        if answer.status() == StatusCode::FORBIDDEN {
+            // The transport refuses nothing else with this status.
+            return whole(problem(&Error::forbidden(
+                "The request's Host or Origin is not this gateway's. Use the address in TALON_PUBLIC_URL, or have its \
+                 operator set that to the address that you use.",
+            )));
+        }
+        answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+    }
+
+    fn turned_away(&self, out: Outbound) -> Answer {
+        let mut answer = whole(out);
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, self.challenge.clone());
+        }
+        answer
+    }
+}
+
+fn whole(out: Outbound) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(out.body)).boxed());
+    *answer.status_mut() = out.status;
+    *answer.headers_mut() = out.headers;
+    answer
+}
+
+/// A page in a browser must not reach a gateway under a name of its own making (DNS rebinding), nor from a site of
+/// its own: only the public address and loopback are names of this gateway.
+fn config(public: &str) -> Result<StreamableHttpServerConfig> {
+    const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+    let uri: Uri = public.parse().map_err(Error::internal)?;
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return Err(Error::internal("the public address has no scheme or host"));
+    };
+    let port = authority.port_u16().unwrap_or(if scheme == "https" { 443 } else { 80 });
+    let hosts = LOOPBACK.into_iter().chain([authority.host()]).map(str::to_owned);
+    let loopback = LOOPBACK.iter().flat_map(|host| [format!("http://{host}:*"), format!("https://{host}:*")]);
+    let origins = loopback.chain([format!("{scheme}://{}:{port}", authority.host())]);
+    Ok(StreamableHttpServerConfig::default()
+        .with_allowed_hosts(hosts)
+        .with_allowed_origins(origins)
+        .enforce_origin_validation()
+        // Any gateway behind a balancer can answer any request.
+        .with_legacy_session_mode(false)
+        .with_json_response(true))
+}
