@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use api::{Gateway, Outbound, Visitor, pipeline, problem};
 use bytes::Bytes;
-use domain::{Error, Result};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use domain::{Error, Kind, Result};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, combinators::BoxBody};
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
@@ -55,16 +55,18 @@ impl Door {
             Err(out) => return self.turned_away(*out),
         };
         request.extensions_mut().insert(Visit { visitor, peer });
+        let sent_json = is_json(request.headers());
         let mut answer = self.service.handle(request.map(Full::new)).await;
-        if answer.status() == StatusCode::FORBIDDEN {
-            // The transport refuses nothing else with this status.
-            return whole(problem(&Error::forbidden(
-                "The request's Host or Origin is not this gateway's. Use the address in TALON_PUBLIC_URL, or have its \
-                 operator set that to the address that you use.",
-            )));
+        if answer.status().is_success() || is_json(answer.headers()) {
+            answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return answer;
         }
-        answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        answer
+        // What the transport refuses it says in plain text, in which there may be a piece of the body.
+        let mut refused = whole(problem(&refusal(answer.status(), sent_json)));
+        if let Some(allowed) = answer.headers_mut().remove(header::ALLOW) {
+            refused.headers_mut().insert(header::ALLOW, allowed);
+        }
+        refused
     }
 
     fn turned_away(&self, out: Outbound) -> Answer {
@@ -73,6 +75,38 @@ impl Door {
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, self.challenge.clone());
         }
         answer
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn refusal(status: StatusCode, sent_json: bool) -> Error {
+    match status {
+        StatusCode::FORBIDDEN => Error::forbidden(
+            "The request's Host or Origin is not this gateway's. Use the address in TALON_PUBLIC_URL, or have its \
+             operator set that to the address that you use.",
+        ),
+        StatusCode::METHOD_NOT_ALLOWED => Error::new(
+            Kind::MethodNotAllowed,
+            "MCP takes POST alone: there are no sessions to open or close.",
+        ),
+        StatusCode::NOT_ACCEPTABLE => {
+            Error::invalid("Accept", "must name both application/json and text/event-stream")
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE if !sent_json => Error::new(
+            Kind::UnsupportedMediaType,
+            "Send one JSON-RPC message, with Content-Type: application/json.",
+        ),
+        status if status.is_server_error() => {
+            Error::internal(format!("the MCP transport answered {}", status.as_u16()))
+        }
+        _ => Error::new(
+            Kind::Invalid,
+            "The request is not one JSON-RPC message of a version of MCP that is known here.",
+        ),
     }
 }
 

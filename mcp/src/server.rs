@@ -6,7 +6,7 @@ use api::{Gateway, Outbound, pipeline};
 use domain::{Error, Kind};
 use http::request::Parts;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, Implementation,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, ErrorCode, ErrorData, Implementation,
     ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
     ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, ServerCapabilities, ServerConfig,
 };
@@ -85,6 +85,20 @@ impl ServerHandler for Server {
         };
         let (out, fresh) = self.serve(listed, made).await;
         Ok(answer::result(out, fresh).into())
+    }
+
+    /// A call whose arguments are no object is none to the library; a model is told all the same.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        if request.method != "tools/call" {
+            return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None));
+        }
+        let refusal = answer::refusal(&Error::invalid("arguments", "must be an object, and name a tool's name"));
+        let refusal = serde_json::to_value(refusal);
+        refusal.map(CustomResult::new).map_err(|e| ErrorData::internal_error(e.to_string(), None))
     }
 
     async fn list_resources(

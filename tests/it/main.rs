@@ -8,6 +8,7 @@ mod chaos;
 mod front;
 mod health;
 mod mcp;
+mod mcp_bridge;
 mod mcp_clients;
 mod mcp_sweep;
 mod policies;

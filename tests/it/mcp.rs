@@ -85,11 +85,26 @@ both! {
             assert_eq!(body["result"]["protocolVersion"], version);
         }
         for method in [Method::GET, Method::DELETE] {
-            assert_eq!(bot.call(method, "/mcp").reply().await.status, 405);
+            let reply = bot.call(method, "/mcp").reply().await;
+            assert_eq!(reply.headers["allow"], "POST");
+            reply.expect(405, "POST alone");
         }
         let note = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         let reply = bot.call(Method::POST, "/mcp").header("accept", BOTH_KINDS).json(&note).reply().await;
         assert_eq!((reply.status, reply.text.as_str()), (202, ""));
+        let post = || bot.call(Method::POST, "/mcp").header("accept", BOTH_KINDS);
+        post().header("content-type", "text/plain").body("hunter2").expect(415, "Content-Type").await;
+        bot.call(Method::POST, "/mcp").json(&note).expect(400, "Accept").await;
+        // What can't be read is not repeated.
+        for body in ["hunter2", "[\"hunter2\"]"] {
+            let said = post().header("content-type", "application/json").body(body).reply().await;
+            assert!(!said.text.contains("hunter2"), "{}", said.text);
+            said.expect(400, "JSON-RPC message");
+        }
+        bot.tool("get_secret", &json!("hunter2")).await.refused("arguments: must be an object");
+        bot.mcp("tools/none", &json!({})).expect(200, "-32601").await;
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
+        post().header("mcp-protocol-version", "1999-01-01").json(&message).expect(400, "version of MCP").await;
         let large = "x".repeat(1600 * 1024);
         bot.mcp("tools/call", &json!({"name": "put_secret", "arguments": {"path": "a", "value": large}})).expect(413, "1 MiB").await;
     }
@@ -246,6 +261,24 @@ both! {
         let spy = ada.agent("spy").reads(&vault, "**").make().await;
         spy.tool("rotate_and_store", &json!({"path": "api/key", "value": "new"})).await.refused("No write permission");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_value_is_in_a_log_however_much_is_logged() {
+    let w = World::on(harness::Database::Sqlite)
+        .with("TALON_LOG", "rmcp=trace,rmcp::service=trace,trace")
+        .start()
+        .await;
+    let ada = w.owner("ada").await;
+    let vault = ada.vault("main").await;
+    let bot = ada.agent("bot").make().await;
+    vault.allow(&bot.id, "**", &["read", "write"]).await;
+    bot.tool("put_secret", &json!({"path": "a", "value": "hunter2"})).await.expect("api_key");
+    bot.tool("get_secret", &json!({"path": "a"})).await.expect("hunter2");
+    let said = w.said();
+    assert!(said.contains("getSecret") && said.contains("TRACE"), "nothing was logged");
+    let line = said.lines().find(|line| line.contains("hunter2"));
+    assert!(line.is_none(), "{line:?}");
 }
 
 both! {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use harness::{ADDRESSES, Agent, Value, World, both, json};
+use harness::{ADDRESSES, Agent, Value, both, json};
 use reqwest::Method;
 
 /// A tool's call, and the request that says the same.
