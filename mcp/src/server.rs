@@ -6,9 +6,10 @@ use api::{Gateway, Outbound, pipeline};
 use domain::{Error, Kind};
 use http::request::Parts;
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult, ErrorCode, ErrorData, Implementation,
-    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams,
-    ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, ServerCapabilities, ServerConfig,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CustomRequest, CustomResult,
+    ErrorCode, ErrorData, Implementation, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource, ResourceContents,
+    ServerCapabilities, ServerConfig,
 };
 use rmcp::service::RequestContext;
 use rmcp::{RoleServer, ServerHandler};
@@ -96,7 +97,8 @@ impl ServerHandler for Server {
         if request.method != "tools/call" {
             return Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None));
         }
-        let refusal = answer::refusal(&Error::invalid("arguments", "must be an object, and name a tool's name"));
+        let refusal =
+            answer::refusal(&Error::invalid("arguments", "must be an object, and name a tool's name"));
         let refusal = serde_json::to_value(refusal);
         refusal.map(CustomResult::new).map_err(|e| ErrorData::internal_error(e.to_string(), None))
     }

@@ -13,8 +13,8 @@ pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
 pub use mcp::ToolReply;
 pub use parts::{
-    HSM_PIN, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
-    python_with_mcp, softhsm, softhsm_token, talon,
+    HSM_PIN, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp, python,
+    softhsm, softhsm_token, talon,
 };
 pub use process::Process;
 pub use replies::{Call, Reply};

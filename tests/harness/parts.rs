@@ -35,6 +35,20 @@ pub fn anvil() -> PathBuf {
         .expect("anvil is missing: tests/run installs it (npm install @foundry-rs/anvil-linux-amd64)")
 }
 
+/// A Python that has this package.
+pub fn python(package: &str) -> PathBuf {
+    let path = environment("TALON_TEST_PYTHON").map(PathBuf::from);
+    let has = |path: &PathBuf| {
+        let import = Command::new(path).args(["-c", &format!("import {package}")]).output();
+        import.is_ok_and(|output| output.status.success())
+    };
+    path.filter(has).unwrap_or_else(|| {
+        panic!(
+            "no Python with {package}: tests/run makes one and sets TALON_TEST_PYTHON (pip install {package})"
+        )
+    })
+}
+
 pub fn postgres() -> String {
     environment("TALON_TEST_POSTGRES")
         .expect("no PostgreSQL: tests/run starts one and sets TALON_TEST_POSTGRES")
@@ -47,15 +61,6 @@ pub fn has_postgres() -> bool {
 /// A script of `tests/clients`.
 pub fn client_script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
-}
-
-/// A Python that has the `mcp` package.
-pub fn python_with_mcp() -> PathBuf {
-    let python = environment("TALON_TEST_PYTHON").map(PathBuf::from).filter(|path| path.exists());
-    python.expect(
-        "no Python with the mcp package: tests/run installs it (python3 -m venv VENV; VENV/bin/pip install mcp) and \
-         sets TALON_TEST_PYTHON",
-    )
 }
 
 /// The folder in which `@modelcontextprotocol/sdk` is.

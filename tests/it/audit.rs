@@ -79,7 +79,7 @@ both! { with chain,
 
         let events = chain(&w, &org_of(&w, &ada.email).await).await;
         for (action, times) in [
-            ("user.signup", 1), ("auth.failure", 1), ("auth.success", 1), ("vault.create", 1), ("secret.write", 2),
+            ("user.signup", 1), ("auth.failure", 1), ("auth.success", 1), ("vault.create", 2), ("secret.write", 4),
             ("agent.register", 1), ("policy.create", 1), ("secret.read", 1), ("transaction.submit", 1),
             ("agent.update", 1), ("agent.rotate_key", 1), ("secret.delete", 1), ("agent.deactivate", 1),
             ("vault.delete", 1), ("auth.revoke", 1),

@@ -12,7 +12,7 @@ struct Client {
 
 impl Client {
     fn python(way: &str, mode: &str) -> Self {
-        let mut command = Command::new(harness::python_with_mcp());
+        let mut command = Command::new(harness::python("mcp"));
         command.arg(harness::client_script("mcp_client.py")).args([way, mode]);
         Self { command, about: format!("mcp (Python), {way}, {mode}") }
     }

@@ -44,7 +44,8 @@ both! {
         let (shown, hidden) = (ada.vault("shown").await, ada.vault("hidden").await);
         let bot = ada.agent("bot").reads(&shown, "x/**").make().await;
         let list = bot.get("/v1/vaults").expect(200, "shown").await;
-        assert_eq!(list["vaults"].as_array().unwrap().len(), 1);
+        let names: Vec<_> = list["vaults"].as_array().unwrap().iter().map(|v| (&v["name"], &v["reserved"])).collect();
+        assert_eq!(names, [(&json!("shown"), &json!(false)), (&json!("__agent-keys"), &json!(true))]);
         bot.get(&format!("/v1/vaults/{}", hidden.id)).expect(403, "ask").await;
         bot.delete(&format!("/v1/vaults/{}", shown.id)).expect(403, "").await;
         let own = bot.post("/v1/vaults", &json!({"name": "own"})).expect(201, "agent").await;

@@ -139,6 +139,7 @@ impl Cx {
 }
 
 /// An audit event in the making.
+#[derive(Clone)]
 struct Draft {
     action: &'static str,
     resource: &'static str,
@@ -180,6 +181,24 @@ impl Act {
     pub fn by(&mut self, actor: PrincipalId, org: OrgId) {
         self.event.actor = Some(actor);
         self.event.org = Some(org);
+    }
+
+    /// Adds an event about something that is done along with the rest.
+    ///
+    /// # Errors
+    /// `Internal` where nobody acts.
+    pub fn also(
+        &mut self,
+        action: &'static str,
+        kind: &'static str,
+        resource: impl ToString,
+        details: Map<String, Value>,
+    ) -> Result<()> {
+        let org = self.event.org.ok_or_else(|| Error::internal("an audit event without an organisation"))?;
+        let draft = Draft { action, ..self.event.clone() };
+        let event = Event { details, resource: (kind, resource.to_string()), ..draft.into_event(org) };
+        self.tx.record(event);
+        Ok(())
     }
 
     /// Commits; `resource` is what it was done to.

@@ -90,6 +90,15 @@ pub struct VaultFacts {
     pub id: VaultId,
     pub org: OrgId,
     pub creator: PrincipalId,
+    /// Talon's own: read by policy, written and deleted by nobody.
+    pub reserved: bool,
+}
+
+impl VaultFacts {
+    /// Whoever happened to be the first to need a reserved vault has no rights from it.
+    fn is_of(&self, subject: &Subject<'_>) -> bool {
+        !self.reserved && self.creator == subject.id
+    }
 }
 
 /// A path of a vault.
@@ -134,6 +143,8 @@ pub enum VaultRule {
     Reachable,
     /// Owners and admins, and the vault's creator.
     Managed,
+    /// The same; a reserved vault nobody.
+    Disposed,
 }
 
 pub enum OrgRule {
@@ -160,7 +171,7 @@ actions! {
     VaultAction(VaultRule):
         SeeVault = Reachable,
         ListSecrets = Reachable,
-        DeleteVault = Managed,
+        DeleteVault = Disposed,
         ManagePolicies = Managed;
     OrgAction(OrgRule):
         CreateVault = Anyone,
@@ -185,9 +196,12 @@ pub fn secret<A: SecretAction>(
     path: SecretPath,
 ) -> Result<Permit<A, SecretAt>> {
     own(subject, vault)?;
+    if vault.reserved && A::RULE != Permission::Read {
+        return Err(Error::forbidden(RESERVED));
+    }
     let may = subject.bound_to(vault.id)
         && subject.ceiling_covers(&path)
-        && (vault.creator == subject.id
+        && (vault.is_of(subject)
             || live(subject, vault, policies).any(|policy| policy.allows(A::RULE) && policy.covers(&path)));
     if may {
         Ok(Permit::new(subject, SecretAt { vault: vault.id, path }))
@@ -216,7 +230,7 @@ impl Readable {
 /// Which paths the subject may read.
 pub fn readable(subject: &Subject<'_>, vault: &VaultFacts, policies: &[Policy]) -> Readable {
     Readable {
-        everything: vault.creator == subject.id,
+        everything: vault.is_of(subject),
         patterns: live(subject, vault, policies)
             .filter(|policy| policy.allows(Permission::Read))
             .map(|policy| policy.pattern.clone())
@@ -235,14 +249,18 @@ pub fn vault<A: VaultAction>(
     policies: &[Policy],
 ) -> Result<Permit<A, VaultId>> {
     own(subject, vault)?;
-    let managed = subject.manages() || vault.creator == subject.id;
+    let managed = subject.manages() || vault.is_of(subject);
     let may = subject.bound_to(vault.id)
         && match A::RULE {
             VaultRule::Managed => managed,
+            VaultRule::Disposed if vault.reserved => return Err(Error::forbidden(RESERVED)),
+            VaultRule::Disposed => managed,
             VaultRule::Reachable => managed || live(subject, vault, policies).next().is_some(),
         };
     if may { Ok(Permit::new(subject, vault.id)) } else { Err(Error::forbidden(VAULT_REFUSED)) }
 }
+
+const RESERVED: &str = "This vault is Talon's own: what is in it was made by the signer; it is read by policy, and neither written nor deleted.";
 
 const VAULT_REFUSED: &str = "You may not do this with this vault. Owners, admins and its creator may; ask one of them, or for a policy.";
 
@@ -329,7 +347,7 @@ mod tests {
         Case {
             org,
             id: PrincipalId::Agent(AgentId::new()),
-            vault: VaultFacts { id: VaultId::new(), org, creator },
+            vault: VaultFacts { id: VaultId::new(), org, creator, reserved: false },
         }
     }
 
@@ -407,6 +425,29 @@ mod tests {
         assert!(secret::<ReadSecret>(&owner, &case.vault, &[], path("a")).is_err());
         let member = Subject { role: Some(Role::Member), ..owner };
         assert!(vault::<SeeVault>(&member, &case.vault, &[]).is_err());
+    }
+
+    #[test]
+    fn a_reserved_vault_is_read_by_policy_and_nothing_else() {
+        let mut case = case();
+        case.id = PrincipalId::User(UserId::new());
+        case.vault.creator = case.id;
+        case.vault.reserved = true;
+        let maker = Subject { role: Some(Role::Member), ..subject(&case, &[], &[]) };
+        let owner = Subject { role: Some(Role::Owner), ..maker };
+        assert!(secret::<ReadSecret>(&maker, &case.vault, &[], path("a")).is_err(), "made is not owned");
+        assert!(!readable(&maker, &case.vault, &[]).covers(&path("a")));
+        assert!(vault::<SeeVault>(&maker, &case.vault, &[]).is_err());
+        assert!(vault::<ManagePolicies>(&maker, &case.vault, &[]).is_err());
+        let all = [policy(&case, "**", &[Permission::Read, Permission::Write])];
+        assert!(vault::<ManagePolicies>(&owner, &case.vault, &all).is_ok());
+        assert!(secret::<ReadSecret>(&owner, &case.vault, &all, path("a")).is_ok());
+        let told = [
+            secret::<WriteSecret>(&owner, &case.vault, &all, path("a")).err(),
+            secret::<DeleteSecret>(&owner, &case.vault, &all, path("a")).err(),
+            vault::<DeleteVault>(&owner, &case.vault, &all).err(),
+        ];
+        assert!(told.into_iter().all(|error| error.unwrap().detail() == RESERVED));
     }
 
     #[test]

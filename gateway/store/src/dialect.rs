@@ -30,59 +30,42 @@ impl Dialect {
         }
     }
 
-    /// Takes the write lock at once on SQLite, so that a transaction which has read never fails to write.
-    pub fn begin(self) -> &'static str {
-        match self {
-            Self::Sqlite => "BEGIN IMMEDIATE",
-            Self::Postgres => "BEGIN",
-        }
+    /// One connection, ready for use.
+    pub async fn connect(self, url: &str) -> Result<AnyConnection, sqlx::Error> {
+        let mut connection = AnyConnection::connect(&self.address(url)).await?;
+        self.prepare(&mut connection).await?;
+        Ok(connection)
     }
 
-    pub async fn writers(self, url: &str) -> Result<AnyPool> {
-        let connections = match self {
-            Self::Sqlite => 1,
-            Self::Postgres => 16,
-        };
-        self.try_once(url).await.map_err(|error| self.closed(&error))?;
-        self.pool(url, connections).await
+    /// The first connection: a pool tries again and again, and knows in the end only that it took too long. One
+    /// connection knows why.
+    pub async fn try_connect(self, url: &str) -> Result<AnyConnection> {
+        let connected = tokio::time::timeout(PATIENCE, self.connect(url)).await;
+        connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| self.closed(&error))
     }
 
-    /// A pool tries again and again, and knows in the end only that it took too long. One connection knows why.
-    async fn try_once(self, url: &str) -> Result<(), sqlx::Error> {
-        let connect = AnyConnection::connect(&self.address(url));
-        let mut connection =
-            tokio::time::timeout(PATIENCE, connect).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-        if self == Self::Sqlite {
-            connection.execute(PRAGMAS).await?;
-        }
-        connection.close().await
-    }
-
-    pub async fn readers(self, url: &str) -> Result<AnyPool> {
+    /// Connections to read with; on PostgreSQL, to write with too.
+    pub async fn pool(self, url: &str) -> Result<AnyPool> {
         let connections = match self {
             Self::Sqlite => 4,
             Self::Postgres => 16,
         };
-        self.pool(url, connections).await
-    }
-
-    async fn pool(self, url: &str, connections: u32) -> Result<AnyPool> {
         AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(PATIENCE)
             // A ping before each use would cost a round trip; a broken connection shows itself.
             .test_before_acquire(self == Self::Postgres)
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    if self == Self::Sqlite {
-                        connection.execute(PRAGMAS).await?;
-                    }
-                    Ok(())
-                })
-            })
+            .after_connect(move |connection, _| Box::pin(self.prepare(connection)))
             .connect(&self.address(url))
             .await
             .map_err(|error| self.closed(&error))
+    }
+
+    async fn prepare(self, connection: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        if self == Self::Sqlite {
+            connection.execute(PRAGMAS).await?;
+        }
+        Ok(())
     }
 
     /// SQLite's file is made if it is not there.

@@ -5,11 +5,10 @@
 
 use domain::audit::Event;
 use domain::{Error, Result, SecretId};
-use sqlx::AnyPool;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::dialect::Dialect;
-use crate::{Tx, failed};
+use crate::failed;
+use crate::tx::Writer;
 
 /// Reads that one commit may hold.
 const BATCH: usize = 512;
@@ -38,12 +37,12 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub(crate) fn start(pool: AnyPool, dialect: Dialect) -> Self {
+    pub(crate) fn start(writer: Writer) -> Self {
         let (queue, mut waiting) = mpsc::channel(QUEUE);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(BATCH);
             while waiting.recv_many(&mut batch, BATCH).await > 0 {
-                write(&pool, dialect, std::mem::take(&mut batch)).await;
+                write(&writer, std::mem::take(&mut batch)).await;
             }
         });
         Self { queue }
@@ -63,9 +62,9 @@ impl Journal {
     }
 }
 
-async fn write(pool: &AnyPool, dialect: Dialect, batch: Vec<Waiting>) {
+async fn write(writer: &Writer, batch: Vec<Waiting>) {
     let (reads, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.read, w.answer)).unzip();
-    match commit(pool, dialect, reads).await {
+    match commit(writer, reads).await {
         Ok(counted) => answers.into_iter().zip(counted).for_each(|(answer, counted)| {
             let _gone = answer.send(Ok(counted));
         }),
@@ -78,8 +77,8 @@ async fn write(pool: &AnyPool, dialect: Dialect, batch: Vec<Waiting>) {
     }
 }
 
-async fn commit(pool: &AnyPool, dialect: Dialect, reads: Vec<Read>) -> Result<Vec<bool>> {
-    let mut tx = Tx::begin(pool, dialect).await?;
+async fn commit(writer: &Writer, reads: Vec<Read>) -> Result<Vec<bool>> {
+    let mut tx = writer.begin().await?;
     let mut counted = vec![true; reads.len()];
     // In one order, so that two gateways never wait for each other's rows in a circle.
     let mut limited: Vec<_> =

@@ -4,12 +4,14 @@
 
 mod dialect;
 mod row;
+mod turns;
 mod tx;
 
 pub mod agents;
 pub mod audit;
 pub mod chains;
 pub mod idempotency;
+pub mod identities;
 pub mod journal;
 pub mod nonces;
 pub mod policies;
@@ -26,16 +28,17 @@ use sqlx::migrate::MigrateError;
 
 use dialect::Dialect;
 pub use journal::{Journal, Read};
+use turns::Turns;
 pub use tx::Tx;
+use tx::Writer;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
-/// The database: a pool to read from, and one to write to (a single connection on SQLite).
+/// The database: a pool to read from, and where writing transactions begin.
 #[derive(Clone)]
 pub struct Store {
     read: AnyPool,
-    write: AnyPool,
-    dialect: Dialect,
+    write: Writer,
     journal: Journal,
 }
 
@@ -48,16 +51,20 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self> {
         sqlx::any::install_default_drivers();
         let dialect = Dialect::of(url)?;
-        let write = dialect.writers(url).await?;
-        MIGRATIONS.run(&write).await.map_err(refused)?;
-        let read = dialect.readers(url).await?;
-        let journal = Journal::start(write.clone(), dialect);
-        Ok(Self { read, write, dialect, journal })
+        let mut first = dialect.try_connect(url).await?;
+        MIGRATIONS.run(&mut first).await.map_err(refused)?;
+        let write = match dialect {
+            Dialect::Sqlite => Writer::Turns(Turns::over(url, first)),
+            Dialect::Postgres => Writer::Pool(dialect.pool(url).await?),
+        };
+        let read = dialect.pool(url).await?;
+        let journal = Journal::start(write.clone());
+        Ok(Self { read, write, journal })
     }
 
     /// Begins a writing transaction.
     pub async fn begin(&self) -> Result<Tx> {
-        Tx::begin(&self.write, self.dialect).await
+        self.write.begin().await
     }
 
     /// Where reads of values are recorded before the value leaves.

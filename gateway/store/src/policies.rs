@@ -29,9 +29,13 @@ pub async fn for_principal(store: &Store, principal: PrincipalId) -> Result<Vec<
 }
 
 pub async fn insert(tx: &mut Tx, may: &Permit<ManagePolicies, VaultId>, policy: &Policy) -> Result<()> {
+    write(tx, *may.on(), policy).await
+}
+
+pub(crate) async fn write(tx: &mut Tx, vault: VaultId, policy: &Policy) -> Result<()> {
     sqlx::query(INSERT)
         .bind(policy.id.to_string())
-        .bind(may.on().to_string())
+        .bind(vault.to_string())
         .bind(policy.pattern.as_str())
         .bind(policy.principal.kind())
         .bind(policy.principal.uuid())

@@ -86,9 +86,13 @@ pub async fn list(store: &Store, may: &Permit<ListSecrets, VaultId>) -> Result<V
 /// Writes a version that was sealed for exactly this number. `false`: somebody else wrote that number first; seal
 /// again for the next.
 pub async fn put(tx: &mut Tx, may: &Permit<WriteSecret, SecretAt>, new: &NewVersion<'_>) -> Result<bool> {
-    let vault = may.on().vault.to_string();
+    write(tx, may.on(), may.by(), new).await
+}
+
+pub(crate) async fn write(tx: &mut Tx, at: &SecretAt, by: PrincipalId, new: &NewVersion<'_>) -> Result<bool> {
+    let vault = at.vault.to_string();
     let placed = if new.version == 1 {
-        sqlx::query(FIRST).bind(new.id.to_string()).bind(vault).bind(may.on().path.as_str())
+        sqlx::query(FIRST).bind(new.id.to_string()).bind(vault).bind(at.path.as_str())
     } else {
         sqlx::query(NEXT).bind(new.id.to_string()).bind(vault).bind(number(new.version)?)
     };
@@ -105,8 +109,8 @@ pub async fn put(tx: &mut Tx, may: &Permit<WriteSecret, SecretAt>, new: &NewVers
         .bind(new.signing_key.map(|key| key.as_bytes()))
         .bind(new.expires_at.map(Time::millis))
         .bind(new.max_access_count.map(number).transpose()?)
-        .bind(may.by().kind())
-        .bind(may.by().uuid())
+        .bind(by.kind())
+        .bind(by.uuid())
         .bind(new.at.millis())
         .execute(tx.connection())
         .await

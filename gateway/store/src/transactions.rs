@@ -17,6 +17,8 @@ use crate::{Store, Tx, failed};
 
 /// How long a worker may hold a transaction before others take it up.
 pub const LEASE: Duration = Duration::from_secs(30);
+/// Transactions that a worker takes up at once, at most.
+pub const TAKEN: usize = 64;
 
 #[derive(Clone)]
 pub struct Transaction {
@@ -81,17 +83,20 @@ const LIST_SIGNED: &str = concat!(
 const ANOTHER_MINED: &str = "SELECT COUNT(*) AS found FROM transactions WHERE chain_id = $1 AND from_address = $2 \
                              AND nonce = $3 AND id <> $4 AND status IN ('confirmed', 'reverted')";
 /// Takes what nobody works on; the subselect is run again for the row that is updated.
-const TAKE: &str = "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
-                    (SELECT id FROM transactions WHERE status = $1 AND lease_until < $2 ORDER BY lease_until, id \
-                     LIMIT 16) RETURNING id";
-const DUE: &str = "SELECT CASE WHEN EXISTS (SELECT 1 FROM transactions WHERE lease_until < $1 \
-                   AND status IN ('pending', 'signed', 'broadcast')) THEN 1 ELSE 0 END AS due";
+const TAKE: &str = concat!(
+    "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
+     (SELECT id FROM transactions WHERE status = $1 AND lease_until < $2 ORDER BY lease_until, id LIMIT $4) \
+     RETURNING signed_tx, ",
+    columns!()
+);
+const DUE: &str = "SELECT DISTINCT status FROM transactions WHERE lease_until < $1 \
+                   AND status IN ('pending', 'signed', 'broadcast')";
 const SIGNED: &str = "UPDATE transactions SET status = 'signed', signed_tx = $2, tx_hash = $3, signed_at = $4, \
                       updated_at = $4 WHERE id = $1 AND status = 'pending'";
 const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message = $2, updated_at = $3 \
                       WHERE id = $1 AND status = 'pending'";
-const MOVE: &str = "UPDATE transactions SET status = $3, block_number = $4, error_message = NULL, updated_at = $5 \
-                    WHERE id = $1 AND status = $2";
+const MOVE: &str = "UPDATE transactions SET status = $3, block_number = $4, error_message = NULL, updated_at = $5, \
+                    lease_until = $6 WHERE id = $1 AND status = $2";
 const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status = 'signed'";
 const RELEASE: &str = "UPDATE transactions SET lease_until = $2 WHERE id = $1";
 const AT_NONCE: &str = concat!(
@@ -193,20 +198,21 @@ pub async fn at_nonce(
     find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
 }
 
-/// Takes up to 16 transactions in a state, whose worker is gone, and holds them until `until`: those that have
+/// Takes up to [`TAKEN`] transactions in a state, whose worker is gone, and holds them until `until`: those that have
 /// waited longest.
-pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result<Vec<TxId>> {
-    let take = sqlx::query(TAKE).bind(status.as_str()).bind(now.millis()).bind(until.millis());
+pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result<Vec<Transaction>> {
+    let most = i64::try_from(TAKEN).map_err(Error::internal)?;
+    let take = sqlx::query(TAKE).bind(status.as_str()).bind(now.millis()).bind(until.millis()).bind(most);
     let rows = take.fetch_all(tx.connection()).await.map_err(failed)?;
-    let mut taken = rows.iter().map(|row| row.parsed("id")).collect::<Result<Vec<TxId>>>()?;
-    taken.sort();
+    let mut taken = rows.into_iter().map(read).collect::<Result<Vec<_>>>()?;
+    taken.sort_by_key(|tx| tx.id);
     Ok(taken)
 }
 
-/// Whether anybody should look at open transactions: asked often, so it only reads.
-pub async fn any_due(store: &Store, now: Time) -> Result<bool> {
-    let row = sqlx::query(DUE).bind(now.millis()).fetch_one(store.pool()).await.map_err(failed)?;
-    row.flag("due")
+/// In which states there are transactions that somebody should look at: asked often, so it only reads.
+pub async fn due(store: &Store, now: Time) -> Result<Vec<Status>> {
+    let rows = sqlx::query(DUE).bind(now.millis()).fetch_all(store.pool()).await.map_err(failed)?;
+    rows.iter().map(|row| row.parsed("status")).collect()
 }
 
 /// `pending → signed`, bytes and all. `false`: it is not pending any more.
@@ -222,19 +228,23 @@ pub async fn fail(tx: &mut Tx, id: TxId, why: &str, at: Time) -> Result<bool> {
     Ok(fail.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 
-/// Any later step. `false`: it was not in `from` any more.
+/// A step after the signature.
+pub struct Step {
+    pub from: Status,
+    pub to: Status,
+    pub block_number: Option<u64>,
+    pub at: Time,
+    /// When others may look at it again.
+    pub again: Time,
+}
+
+/// Takes a step. `false`: it was not in `from` any more.
 ///
 /// # Errors
 /// `Internal` if the states do not follow each other.
-pub async fn advance(
-    tx: &mut Tx,
-    id: TxId,
-    from: Status,
-    to: Status,
-    block: Option<u64>,
-    at: Time,
-) -> Result<bool> {
-    if !from.may_become(to) {
+pub async fn advance(tx: &mut Tx, id: TxId, step: &Step) -> Result<bool> {
+    let Step { from, to, .. } = step;
+    if !from.may_become(*to) {
         return Err(Error::internal(format!(
             "a transaction can't go from {} to {}",
             from.as_str(),
@@ -245,8 +255,9 @@ pub async fn advance(
         .bind(id.to_string())
         .bind(from.as_str())
         .bind(to.as_str())
-        .bind(block.map(number).transpose()?)
-        .bind(at.millis());
+        .bind(step.block_number.map(number).transpose()?)
+        .bind(step.at.millis())
+        .bind(step.again.millis());
     Ok(step.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 

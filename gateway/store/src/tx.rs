@@ -2,24 +2,42 @@
 
 use domain::Result;
 use domain::audit::Event;
-use sqlx::AnyConnection;
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 
-use crate::dialect::Dialect;
+use crate::turns::{Turn, Turns};
 use crate::{audit, failed};
+
+/// Where writing transactions begin.
+#[derive(Clone)]
+pub enum Writer {
+    /// SQLite: one after the other, with commits in common.
+    Turns(Turns),
+    /// PostgreSQL does both by itself.
+    Pool(AnyPool),
+}
 
 /// Dropped without [`Tx::commit`], nothing of it happened.
 pub struct Tx {
-    inner: Transaction<'static, Any>,
+    inner: Inner,
     events: Vec<Event>,
 }
 
-impl Tx {
-    pub(crate) async fn begin(pool: &AnyPool, dialect: Dialect) -> Result<Self> {
-        let inner = pool.begin_with(dialect.begin()).await.map_err(failed)?;
-        Ok(Self { inner, events: Vec::new() })
-    }
+enum Inner {
+    Turn(Turn),
+    Own(Transaction<'static, Any>),
+}
 
+impl Writer {
+    pub async fn begin(&self) -> Result<Tx> {
+        let inner = match self {
+            Self::Turns(turns) => Inner::Turn(turns.begin().await?),
+            Self::Pool(pool) => Inner::Own(pool.begin().await.map_err(failed)?),
+        };
+        Ok(Tx { inner, events: Vec::new() })
+    }
+}
+
+impl Tx {
     /// Adds an audit event, written when the transaction commits.
     pub fn record(&mut self, event: Event) {
         self.events.push(event);
@@ -27,11 +45,18 @@ impl Tx {
 
     /// Writes the audit events last (their chain's head is a row that others wait for), then commits.
     pub async fn commit(mut self) -> Result<()> {
-        audit::append(&mut self.inner, std::mem::take(&mut self.events)).await?;
-        self.inner.commit().await.map_err(failed)
+        let events = std::mem::take(&mut self.events);
+        audit::append(self.connection(), events).await?;
+        match self.inner {
+            Inner::Turn(turn) => turn.commit().await,
+            Inner::Own(transaction) => transaction.commit().await.map_err(failed),
+        }
     }
 
     pub(crate) fn connection(&mut self) -> &mut AnyConnection {
-        &mut self.inner
+        match &mut self.inner {
+            Inner::Turn(turn) => turn.connection(),
+            Inner::Own(transaction) => transaction,
+        }
     }
 }

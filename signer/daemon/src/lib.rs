@@ -11,6 +11,7 @@ mod config;
 mod encoding;
 mod ethereum;
 mod guardrails;
+mod identities;
 mod intents;
 mod isolation;
 pub mod keys;

@@ -2,6 +2,7 @@
 
 use domain::{AgentId, PrincipalId, Role, UserId};
 use signer_protocol::attested::Attested;
+use signer_protocol::identity::{Identity, PublicHalves};
 use signer_protocol::record::{
     AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails,
     Principal, Verifier,
@@ -10,7 +11,7 @@ use signer_protocol::record::{
 use crate::authority::Authority;
 use crate::callers::Checked;
 use crate::encoding::length_prefixed;
-use crate::refuse::{Result, conflict, forbidden, invalid};
+use crate::refuse::{Result, conflict, forbidden, invalid, tampered};
 use crate::statements::digest;
 
 /// Entries of a list in a record, at most: a record travels with every request.
@@ -37,6 +38,7 @@ impl Authority {
             active: true,
             expires_at: None,
             created_by: None,
+            identity: None,
             epoch: 1,
             version: 1,
         };
@@ -50,8 +52,9 @@ impl Authority {
         let by = self.caller(&request.by).await?;
         let user = by.user()?;
         let record = match (request.base, request.change) {
-            (None, Change::CreateAgent { id, credential, settings }) => {
-                self.create_agent(&by, user, id, credential, settings).await?
+            (None, Change::CreateAgent { id, credential, identity, settings }) => {
+                let identity = self.identity_of(&by, id, identity).await?;
+                self.create_agent(&by, user, id, credential, identity, settings).await?
             }
             (Some(base), change) => {
                 let base = self.newest(&base).await?;
@@ -69,12 +72,22 @@ impl Authority {
         self.newest(&record).await.map(|_| ())
     }
 
+    /// Whether the signer made these records. An older one is genuine too: what is shown from it is what somebody
+    /// authorised.
+    pub async fn vouch(&self, records: Vec<Attested<Principal>>) -> Result<()> {
+        for record in &records {
+            self.statements.verify(record).await?;
+        }
+        Ok(())
+    }
+
     async fn create_agent(
         &self,
         by: &Checked,
         user: UserId,
         id: AgentId,
         credential: Option<Credential>,
+        identity: Option<PublicHalves>,
         settings: AgentSettings,
     ) -> Result<Principal> {
         let id = PrincipalId::Agent(id);
@@ -99,10 +112,26 @@ impl Authority {
             active: true,
             expires_at: None,
             created_by: Some(user),
+            identity,
             epoch: 1,
             version: 1,
         };
         Ok(with_settings(blank, settings))
+    }
+
+    /// The public halves that were made for this agent, and for no other.
+    async fn identity_of(
+        &self,
+        by: &Checked,
+        agent: AgentId,
+        made: Option<Attested<Identity>>,
+    ) -> Result<Option<PublicHalves>> {
+        let Some(made) = made else { return Ok(None) };
+        let made = self.statements.verify(&made).await?;
+        if (made.org, made.agent) != (by.org(), agent) {
+            return Err(tampered("The identity is another agent's."));
+        }
+        Ok(Some(made.halves.clone()))
     }
 
     async fn changed(&self, base: &Principal, change: Change) -> Result<Principal> {

@@ -1,16 +1,19 @@
 //! Values at rest: sealed under a data key of their own, which the vault's key guards.
 
+use std::sync::Arc;
+
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use domain::{OrgId, Role, VaultId};
 use signer_protocol::attested::Attested;
-use signer_protocol::sealing::{DestroyVaultKey, Label, MakeVaultKey, Open, Seal, Sealed, VaultKey};
+use signer_protocol::sealing::{DestroyVaultKey, Holds, Label, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::wire::{Blob, Secret};
 use signer_protocol::{Reason, Refusal};
 
 use crate::authority::Authority;
 use crate::callers::Checked;
 use crate::encoding::length_prefixed;
+use crate::identities::opens_its_own_alone;
 use crate::keys::{Key, KeyError, Keystore};
 use crate::refuse::{Result, forbidden, invalid, tampered};
 
@@ -29,17 +32,15 @@ impl Authority {
     /// A key for a new vault of the caller's organisation.
     pub async fn make_vault_key(&self, request: MakeVaultKey) -> Result<Attested<VaultKey>> {
         let by = self.caller(&request.by).await?;
-        by.reaches_vault(by.org(), request.vault)?;
-        self.not_destroyed(by.org(), request.vault)?;
-        let wrapped = self.pool.on_keys(|keys| keys.new_vault_key()).await?;
-        self.statements
-            .attest(&VaultKey {
-                org: by.org(),
-                vault: request.vault,
-                creator: by.record().id,
-                wrapped: Blob(wrapped),
-            })
-            .await
+        let key = self.new_vault_key(&by, request.vault, Holds::Values).await?;
+        self.statements.attest(&key).await
+    }
+
+    pub(crate) async fn new_vault_key(&self, by: &Checked, vault: VaultId, holds: Holds) -> Result<VaultKey> {
+        by.reaches_vault(by.org(), vault)?;
+        self.not_destroyed(by.org(), vault)?;
+        let wrapped = Blob(self.pool.on_keys(|keys| keys.new_vault_key()).await?);
+        Ok(VaultKey { org: by.org(), vault, creator: by.record().id, holds, wrapped })
     }
 
     /// Refuses a vault's key from now on.
@@ -47,6 +48,9 @@ impl Authority {
         let by = self.caller(&request.by).await?;
         let key = self.statements.verify(&request.key).await?;
         by.reaches_vault(key.org, key.vault)?;
+        if key.holds == Holds::Identities {
+            return Err(forbidden("The vault of the agents' identities lasts as long as its organisation."));
+        }
         let manages = by.record().role.is_some_and(Role::manages);
         if by.never_touches_keys() || !(manages || by.record().id == key.creator) {
             return Err(forbidden(
@@ -60,6 +64,9 @@ impl Authority {
     pub async fn seal(&self, request: Seal) -> Result<Sealed> {
         let Seal { by, vault_key, label, value, signing_only } = request;
         let vault_key = self.may_touch(&self.caller(&by).await?, &vault_key, &label).await?;
+        if vault_key.holds != Holds::Values {
+            return Err(forbidden("Agents' identities are made by the signer; nobody stores one."));
+        }
         if value.expose().len() > MAX_VALUE {
             return Err(invalid("value: must have at most 1 MiB."));
         }
@@ -72,20 +79,28 @@ impl Authority {
                 }
             };
         }
-        let sealed = self.pool.on_keys(move |keys| seal(keys, &vault_key, &label, value.expose())).await?;
+        let sealed =
+            self.pool.on_keys(move |keys| seal(keys, &vault_key.wrapped.0, &label, value.expose())).await?;
         Ok(Sealed { value: Some(Blob(sealed)), signing_key })
     }
 
     /// Opens a value for a caller who may have it.
     pub async fn open(&self, request: Open) -> Result<Secret> {
         let Open { by, vault_key, label, sealed } = request;
-        let vault_key = self.may_touch(&self.caller(&by).await?, &vault_key, &label).await?;
-        self.pool.on_keys(move |keys| open(keys, &vault_key, &label, &sealed.0)).await
+        let by = self.caller(&by).await?;
+        let vault_key = self.may_touch(&by, &vault_key, &label).await?;
+        opens_its_own_alone(&by, &vault_key, &label.path)?;
+        self.pool.on_keys(move |keys| open(keys, &vault_key.wrapped.0, &label, &sealed.0)).await
     }
 
     /// What reading and writing have in common: organisation, vault, path, type, and that the vault lives.
-    /// Answers with the vault's wrapped key.
-    async fn may_touch(&self, by: &Checked, key: &Attested<VaultKey>, label: &Label) -> Result<Vec<u8>> {
+    /// Answers with the vault's key.
+    async fn may_touch(
+        &self,
+        by: &Checked,
+        key: &Attested<VaultKey>,
+        label: &Label,
+    ) -> Result<Arc<VaultKey>> {
         let key = self.statements.verify(key).await?;
         if (key.org, key.vault) != (label.org, label.vault) {
             return Err(tampered("The key is another vault's."));
@@ -99,7 +114,7 @@ impl Authority {
             )));
         }
         self.not_destroyed(label.org, label.vault)?;
-        Ok(key.wrapped.0.clone())
+        Ok(key)
     }
 
     pub(crate) fn not_destroyed(&self, org: OrgId, vault: VaultId) -> Result<()> {
@@ -128,7 +143,12 @@ fn aad(label: &Label) -> Vec<u8> {
 }
 
 /// Format, wrapped data key, nonce, ciphertext with its tag.
-fn seal(keys: &dyn Keystore, vault_key: &[u8], label: &Label, value: &[u8]) -> Result<Vec<u8>, KeyError> {
+pub(crate) fn seal(
+    keys: &dyn Keystore,
+    vault_key: &[u8],
+    label: &Label,
+    value: &[u8],
+) -> Result<Vec<u8>, KeyError> {
     let aad = aad(label);
     let mut data_key = Key::default();
     let mut nonce = [0; NONCE];
@@ -160,6 +180,6 @@ fn open(keys: &dyn Keystore, vault_key: &[u8], label: &Label, sealed: &[u8]) -> 
         .map_err(|_| rejected())
 }
 
-fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
+pub(crate) fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
     getrandom::fill(bytes).map_err(|error| KeyError::Unavailable(format!("no random bytes: {error}")))
 }

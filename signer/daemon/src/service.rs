@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::{AgentId, Wei};
 use signer_protocol::attested::Attested;
+use signer_protocol::identity::{MakeIdentity, NewIdentity};
 use signer_protocol::intent::{Intent, Release, Sign, SignedTransaction, Submit};
 use signer_protocol::record::{ChangePrincipal, FoundOrganisation, Principal};
 use signer_protocol::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
@@ -56,6 +57,14 @@ impl Signer for Service {
 
     async fn confirm(self, _: Context, record: Attested<Principal>) -> Result<(), Refusal> {
         self.0.confirm(record).await
+    }
+
+    async fn vouch(self, _: Context, records: Vec<Attested<Principal>>) -> Result<(), Refusal> {
+        self.0.vouch(records).await
+    }
+
+    async fn make_identity(self, _: Context, request: MakeIdentity) -> Result<NewIdentity, Refusal> {
+        self.0.make_identity(request).await
     }
 
     async fn issue_token(self, _: Context, request: IssueToken) -> Result<IssuedToken, Refusal> {

@@ -106,7 +106,7 @@ async fn agent(client: &Client, daily_limit: Wei) -> Agent {
         active: true,
         expires_at: None,
     };
-    let change = Change::CreateAgent { id, credential: Some(credential.clone()), settings };
+    let change = Change::CreateAgent { id, credential: Some(credential.clone()), identity: None, settings };
     let request = ChangePrincipal { by: owner, base: None, change };
     let record = client.call(async |signer, cx| signer.change_principal(cx, request).await).await.unwrap();
     let token = issue(client, &record, credential).await;

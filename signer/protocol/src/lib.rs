@@ -6,6 +6,7 @@
 
 pub mod attested;
 pub mod client;
+pub mod identity;
 pub mod intent;
 pub mod key;
 pub mod record;

@@ -5,6 +5,7 @@ use domain::{AgentId, OrgId, PathGlob, PrincipalId, Role, Time, UserId, VaultId,
 use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
+use crate::identity::{Identity, PublicHalves};
 use crate::token::Caller;
 use crate::wire::Secret;
 
@@ -31,6 +32,9 @@ pub struct Principal {
     pub expires_at: Option<Time>,
     /// The person who registered an agent; `None` for people.
     pub created_by: Option<UserId>,
+    /// An agent's public halves, for ever the same. `None` for people, and for agents from before there were any.
+    #[serde(default)]
+    pub identity: Option<PublicHalves>,
     /// Tokens of an earlier epoch are refused. Rises when a key is rotated, a password changed, a principal ended.
     pub epoch: u64,
     /// Rises with every change; the signer's ledger keeps the newest that it has seen.
@@ -109,6 +113,8 @@ pub enum Change {
     CreateAgent {
         id: AgentId,
         credential: Option<Credential>,
+        /// What [`crate::identity::MakeIdentity`] answered for this id; `None`: an agent without pairs.
+        identity: Option<Attested<Identity>>,
         settings: AgentSettings,
     },
     /// Replaces all settings; `active: true` reactivates.

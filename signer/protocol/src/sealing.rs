@@ -15,7 +15,20 @@ pub struct VaultKey {
     pub vault: VaultId,
     /// Who made the vault: besides owners and admins, the only one who may have it destroyed.
     pub creator: PrincipalId,
+    #[serde(default)]
+    pub holds: Holds,
     pub wrapped: Blob,
+}
+
+/// What a vault is for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// Whatever its users put into it.
+    #[default]
+    Values,
+    /// Agents' private halves: made by [`crate::identity::MakeIdentity`], stored by nothing else, never destroyed.
+    Identities,
 }
 
 impl Statement for VaultKey {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::attested::Attested;
+use crate::identity::{MakeIdentity, NewIdentity};
 use crate::intent::{Intent, Release, Sign, SignedTransaction, Submit};
 use crate::record::{ChangePrincipal, FoundOrganisation, Principal};
 use crate::refusal::Refusal;
@@ -42,6 +43,9 @@ pub trait Signer {
     async fn change_principal(request: ChangePrincipal) -> Result<Attested<Principal>, Refusal>;
     /// Makes a record the newest: its predecessors are refused from the answer on.
     async fn confirm(record: Attested<Principal>) -> Result<(), Refusal>;
+    /// Whether the signer made all of these records, be they the newest or not: to show what they say.
+    async fn vouch(records: Vec<Attested<Principal>>) -> Result<(), Refusal>;
+    async fn make_identity(request: MakeIdentity) -> Result<NewIdentity, Refusal>;
 
     async fn issue_token(request: IssueToken) -> Result<IssuedToken, Refusal>;
     async fn revoke_token(request: RevokeToken) -> Result<RevokedToken, Refusal>;

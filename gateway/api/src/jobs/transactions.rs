@@ -10,11 +10,11 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use chains::{Broadcast, Node};
 use domain::transaction::Status;
-use domain::{Error, OrMissing as _, Result, Time, TxId};
+use domain::{Error, OrMissing as _, PrincipalId, Result, Time};
 use signer_protocol::intent::{Intent, Release, Sign};
 use signer_protocol::{Attested, Reason, Refusal};
 use store::nonces::{self, Account};
-use store::transactions::{self, LEASE, Transaction};
+use store::transactions::{self, Accepted, LEASE, Step, Transaction};
 
 use crate::gateway::Gateway;
 use crate::refusal;
@@ -29,8 +29,12 @@ const CERTAIN: Duration = Duration::from_secs(60);
 pub async fn follow(gateway: Arc<Gateway>) {
     let mut stopping = gateway.stopping();
     while !*stopping.borrow() {
-        if let Err(error) = look(&gateway).await {
+        let more = look(&gateway).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "open transactions could not be looked at");
+            false
+        });
+        if more {
+            continue;
         }
         tokio::select! {
             _ = stopping.changed() => {}
@@ -39,110 +43,110 @@ pub async fn follow(gateway: Arc<Gateway>) {
     }
 }
 
-async fn look(gateway: &Arc<Gateway>) -> Result<()> {
-    if !transactions::any_due(&gateway.store, gateway.clock.now()).await? {
-        return Ok(());
-    }
-    // Each by itself: a chain whose node hangs must not hold up signatures.
-    let (pending, signed, broadcast) = tokio::join!(
-        look_at(gateway, Status::Pending),
-        look_at(gateway, Status::Signed),
-        look_at(gateway, Status::Broadcast),
-    );
-    pending.and(signed).and(broadcast)
+/// Whether there is more to do at once.
+async fn look(gateway: &Arc<Gateway>) -> Result<bool> {
+    let due = transactions::due(&gateway.store, gateway.clock.now()).await?;
+    // Each state by itself: a chain whose node hangs must not hold up signatures.
+    let looked = futures::future::join_all(due.into_iter().map(|status| look_at(gateway, status))).await;
+    looked.into_iter().try_fold(false, |more, full| Ok(more | full?))
 }
 
-async fn look_at(gateway: &Arc<Gateway>, status: Status) -> Result<()> {
+/// Whether there may be more of that state.
+async fn look_at(gateway: &Arc<Gateway>, status: Status) -> Result<bool> {
     let now = gateway.clock.now();
-    let mut tx = gateway.store.begin().await?;
-    let taken = transactions::take(&mut tx, status, now, now.plus(LEASE)).await?;
-    if taken.is_empty() {
-        return Ok(());
-    }
-    tx.commit().await?;
-    let work = taken.into_iter().map(|id| async move {
-        if let Err(error) = carry(gateway, id).await {
+    let mut db = gateway.store.begin().await?;
+    let taken = transactions::take(&mut db, status, now, now.plus(LEASE)).await?;
+    db.commit().await?;
+    let full = taken.len() == transactions::TAKEN;
+    let work = taken.into_iter().map(|tx| async move {
+        let id = tx.id;
+        if let Err(error) = carry(gateway, tx, None).await {
             tracing::warn!(%error, transaction = %id, "a transaction could not be carried further yet");
         }
     });
     futures::future::join_all(work).await;
-    Ok(())
+    Ok(full)
 }
 
-/// Carries a transaction as far as it goes now, then lets go of it.
+/// Carries a transaction as far as it goes now, then lets go of it. `accepted` is looked up where it is not known.
 ///
 /// # Errors
 /// What refused it before the signature, or `Unavailable` while the signer or the database is away. A node that is
 /// away is no error: the transaction stays `signed`, and goes out when the node is back.
-pub async fn carry(gateway: &Gateway, id: TxId) -> Result<Transaction> {
-    let outcome = steps(gateway, id).await;
-    let tx = match &outcome {
-        Ok(tx) => Some(tx.clone()),
-        Err(_) => transactions::by_id(&gateway.store, id).await?,
-    };
-    if let Some(tx) = tx.filter(|tx| !tx.status.is_final()) {
+pub async fn carry(gateway: &Gateway, tx: Transaction, accepted: Option<Accepted>) -> Result<Transaction> {
+    let (id, created_at) = (tx.id, tx.created_at);
+    let outcome = steps(gateway, tx, accepted).await;
+    if !matches!(outcome, Ok(Carried::Moved(_))) {
         let now = gateway.clock.now();
         let mut db = gateway.store.begin().await?;
-        transactions::release(&mut db, id, now.plus(pause(&tx, now))).await?;
+        transactions::release(&mut db, id, now.plus(pause(created_at, now))).await?;
         db.commit().await?;
     }
-    outcome
+    outcome.map(|carried| match carried {
+        Carried::Moved(tx) | Carried::Waits(tx) => tx,
+    })
+}
+
+/// How far it went.
+enum Carried {
+    /// A step was the last for now, and has let go of it.
+    Moved(Transaction),
+    /// It stays as it is for now.
+    Waits(Transaction),
 }
 
 /// The older a transaction, the less often it is looked at: from a quarter of a second to half a minute.
-fn pause(tx: &Transaction, now: Time) -> Duration {
-    let age = u64::try_from(now.millis() - tx.created_at.millis()).unwrap_or_default();
+fn pause(created_at: Time, now: Time) -> Duration {
+    let age = u64::try_from(now.millis() - created_at.millis()).unwrap_or_default();
     Duration::from_millis((age / 8).clamp(250, 30_000))
 }
 
-async fn steps(gateway: &Gateway, id: TxId) -> Result<Transaction> {
-    loop {
-        let tx = transactions::by_id(&gateway.store, id).await?.or_missing("transaction")?;
-        let moved = match tx.status {
-            Status::Pending => sign(gateway, &tx).await?,
-            Status::Signed => broadcast(gateway, &tx).await?,
-            Status::Broadcast => settle(gateway, &tx).await?,
-            _ => false,
-        };
-        if !moved {
-            return transactions::by_id(&gateway.store, id).await?.or_missing("transaction");
-        }
+async fn steps(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>) -> Result<Carried> {
+    if tx.status == Status::Pending {
+        tx = sign(gateway, tx, accepted).await?;
+    }
+    match tx.status {
+        Status::Signed => broadcast(gateway, tx).await,
+        Status::Broadcast => settle(gateway, tx).await,
+        _ => Ok(Carried::Waits(tx)),
     }
 }
 
 /// `pending → signed`, or `failed` if the signer refuses for good.
-async fn sign(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
+async fn sign(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>) -> Result<Transaction> {
     let account = Account { chain_id: tx.chain_id, address: tx.from };
     let nonce = match tx.nonce {
         Some(nonce) => nonce,
         None => {
-            let on_chain = node(gateway, tx).await?.next_nonce(tx.from).await?;
+            let on_chain = node(gateway, &tx).await?.next_nonce(tx.from).await?;
             let mut db = gateway.store.begin().await?;
             let nonce = nonces::reserve(&mut db, account, on_chain, tx.id).await?;
             db.commit().await?;
+            tx.nonce = Some(nonce);
             nonce
         }
     };
-    let accepted = transactions::accepted(&gateway.store, tx.id).await?.or_missing("transaction")?;
-    let agent = store::agents::facts(&gateway.store, tx.agent).await?.or_missing("agent")?;
-    let request = Sign {
-        intent: accepted.intent.clone(),
-        agent: agent.record,
-        key: accepted.signing_key,
-        nonce,
-        fees: tx.fees,
+    let Accepted { intent, signing_key } = match accepted {
+        Some(accepted) => accepted,
+        None => transactions::accepted(&gateway.store, tx.id).await?.or_missing("transaction")?,
     };
+    let agent = PrincipalId::Agent(tx.agent);
+    let record = gateway.known.principal(&gateway.store, agent, tx.org).await?.or_missing("agent")?;
+    let request =
+        Sign { intent: intent.clone(), agent: record.record.clone(), key: signing_key, nonce, fees: tx.fees };
     let signed = gateway.signer.call(async |signer, cx| signer.sign(cx, request).await).await;
     match signed {
         Ok(signed) => {
+            let now = gateway.clock.now();
             let mut db = gateway.store.begin().await?;
-            let stored =
-                transactions::signed(&mut db, tx.id, &signed.raw, signed.hash, gateway.clock.now()).await?;
+            let stored = transactions::signed(&mut db, tx.id, &signed.raw, signed.hash, now).await?;
             db.commit().await?;
             if !stored {
                 tracing::info!(transaction = %tx.id, "somebody else has stored the signature");
+                return transactions::by_id(&gateway.store, tx.id).await?.or_missing("transaction");
             }
-            Ok(true)
+            let (signed_tx, hash, signed_at) = (Some(signed.raw), Some(signed.hash), Some(now));
+            Ok(Transaction { status: Status::Signed, signed_tx, hash, signed_at, ..tx })
         }
         Err(refused) => match refused.reason.clone() {
             // It may be signed or not: asked again, the signer says which.
@@ -150,6 +154,7 @@ async fn sign(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
             // The agent was changed since its record was read; the next look reads the new one. If the row was
             // tampered with, the intent expires, and then it is given up.
             Reason::RolledBack => {
+                gateway.known.forget_principal(agent).await;
                 Err(Error::unavailable("The agent was changed just now; try again in a moment.")
                     .because(refused))
             }
@@ -157,7 +162,7 @@ async fn sign(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
                 let error = refusal::error(refused);
                 // A nonce that the signer has used for something else is no free nonce.
                 let free = (reason != Reason::NonceUsed).then_some(nonce);
-                give_up(gateway, tx, accepted.intent, account, free, &error).await?;
+                give_up(gateway, &tx, intent, account, free, &error).await?;
                 Err(error)
             }
         },
@@ -198,14 +203,12 @@ async fn give_up(
 }
 
 /// `signed → broadcast`, or further if the chain has it already.
-async fn broadcast(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
-    let raw =
-        tx.signed_tx.as_ref().ok_or_else(|| Error::internal("a signed transaction without its bytes"))?;
-    let node = match node(gateway, tx).await {
+async fn broadcast(gateway: &Gateway, tx: Transaction) -> Result<Carried> {
+    let node = match node(gateway, &tx).await {
         Ok(node) => node,
         Err(error) => return stay(gateway, tx, error.detail()).await,
     };
-    match node.broadcast(&raw.0).await {
+    match node.broadcast(bytes(&tx)?).await {
         Ok(Broadcast::Accepted | Broadcast::AlreadyKnown) => {
             advance(gateway, tx, Status::Broadcast, None).await
         }
@@ -215,13 +218,18 @@ async fn broadcast(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
     }
 }
 
+fn bytes(tx: &Transaction) -> Result<&[u8]> {
+    let raw = tx.signed_tx.as_ref();
+    raw.map(|raw| &*raw.0).ok_or_else(|| Error::internal("a signed transaction without its bytes"))
+}
+
 /// `broadcast → confirmed | reverted | replaced`, once the chain says so.
-async fn settle(gateway: &Gateway, tx: &Transaction) -> Result<bool> {
-    let node = node(gateway, tx).await?;
+async fn settle(gateway: &Gateway, tx: Transaction) -> Result<Carried> {
+    let node = node(gateway, &tx).await?;
     settle_with(gateway, tx, &node).await
 }
 
-async fn settle_with(gateway: &Gateway, tx: &Transaction, node: &Node) -> Result<bool> {
+async fn settle_with(gateway: &Gateway, tx: Transaction, node: &Node) -> Result<Carried> {
     let (Some(hash), Some(nonce)) = (tx.hash, tx.nonce) else {
         return Err(Error::internal("a signed transaction without hash or nonce"));
     };
@@ -230,23 +238,20 @@ async fn settle_with(gateway: &Gateway, tx: &Transaction, node: &Node) -> Result
     match node.receipt(hash).await? {
         Some(receipt) => {
             let status = if receipt.succeeded { Status::Confirmed } else { Status::Reverted };
-            advance(gateway, tx, status, Some(receipt.block_number)).await
+            return advance(gateway, tx, status, Some(receipt.block_number)).await;
         }
-        None if mined > nonce => match replaced_for_certain(gateway, tx, node, hash).await? {
-            true => advance(gateway, tx, Status::Replaced, None).await,
-            false => Ok(false),
-        },
+        None if mined > nonce => {
+            if replaced_for_certain(gateway, &tx, node, hash).await? {
+                return advance(gateway, tx, Status::Replaced, None).await;
+            }
+        }
         None if tx.status == Status::Broadcast && !node.knows(hash).await? => {
-            let raw = tx
-                .signed_tx
-                .as_ref()
-                .ok_or_else(|| Error::internal("a signed transaction without its bytes"))?;
             tracing::info!(transaction = %tx.id, "the node has lost it; sending it again");
-            node.broadcast(&raw.0).await?;
-            Ok(false)
+            node.broadcast(bytes(&tx)?).await?;
         }
-        None => Ok(false),
+        None => {}
     }
+    Ok(Carried::Waits(tx))
 }
 
 /// The chain is past the nonce and has no receipt: another of ours is in a block there, or it has been so for long.
@@ -258,22 +263,36 @@ async fn replaced_for_certain(gateway: &Gateway, tx: &Transaction, node: &Node, 
     Ok(long && !node.knows(hash).await?)
 }
 
-async fn advance(gateway: &Gateway, tx: &Transaction, to: Status, block: Option<u64>) -> Result<bool> {
+/// Takes a step, and lets go of the transaction with it.
+async fn advance(gateway: &Gateway, tx: Transaction, to: Status, block: Option<u64>) -> Result<Carried> {
+    let now = gateway.clock.now();
+    let step = Step {
+        from: tx.status,
+        to,
+        block_number: block,
+        at: now,
+        again: now.plus(pause(tx.created_at, now)),
+    };
     let mut db = gateway.store.begin().await?;
-    let moved = transactions::advance(&mut db, tx.id, tx.status, to, block, gateway.clock.now()).await?;
+    let moved = transactions::advance(&mut db, tx.id, &step).await?;
     db.commit().await?;
-    // What a node has just taken is looked at again later; its receipt is not there yet.
-    Ok(moved && to != Status::Broadcast)
+    if moved {
+        Ok(Carried::Moved(Transaction { status: to, block_number: block, error_message: None, ..tx }))
+    } else {
+        let now = transactions::by_id(&gateway.store, tx.id).await?.or_missing("transaction")?;
+        Ok(Carried::Waits(now))
+    }
 }
 
 /// Not further yet: says why, for people.
-async fn stay(gateway: &Gateway, tx: &Transaction, why: &str) -> Result<bool> {
+async fn stay(gateway: &Gateway, mut tx: Transaction, why: &str) -> Result<Carried> {
     if tx.error_message.as_deref() != Some(why) {
         let mut db = gateway.store.begin().await?;
         transactions::note(&mut db, tx.id, why).await?;
         db.commit().await?;
+        tx.error_message = Some(why.to_owned());
     }
-    Ok(false)
+    Ok(Carried::Waits(tx))
 }
 
 async fn node(gateway: &Gateway, tx: &Transaction) -> Result<Node> {

@@ -2,6 +2,7 @@
 //! is the signer's, on the word of a person's token.
 
 mod guardrails;
+mod identity;
 mod record;
 mod show;
 
@@ -78,7 +79,7 @@ impl Operation for CreateAgent {
         Method::POST,
         "/v1/agents",
         201,
-        "Registers an agent and gives out its key, once.",
+        "Registers an agent and gives out its key, once. Its identity pairs (Ed25519, P-256) are made with it.",
     )
     .audited("agent.register", "agent");
     type Path = ();
@@ -144,8 +145,10 @@ impl Operation for ListAgents {
         (): (),
     ) -> Result<Reply<AgentListResponse>> {
         let mut all = Vec::new();
-        for agent in agents::list(cx.store(), &may).await? {
-            all.push(AgentResponse::new(cx, &agent).await?);
+        let agents = agents::list(cx.store(), &may).await?;
+        show::vouched(cx, &agents).await?;
+        for agent in &agents {
+            all.push(AgentResponse::new(cx, agent).await?);
         }
         Ok(Reply::of(AgentListResponse { agents: all }))
     }
@@ -179,6 +182,7 @@ impl Operation for GetAgentSelf {
 
     async fn run(cx: &Cx, id: AgentId, (): (), (): ()) -> Result<Reply<AgentSelfResponse>> {
         let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
+        show::vouched(cx, std::slice::from_ref(&agent)).await?;
         Ok(Reply::of(AgentSelfResponse::new(cx, &agent).await?))
     }
 }
@@ -200,6 +204,7 @@ impl Operation for GetAgent {
         (): (),
     ) -> Result<Reply<AgentResponse>> {
         let agent = agents::find(cx.store(), &may).await?.or_missing("agent")?;
+        show::vouched(cx, std::slice::from_ref(&agent)).await?;
         Ok(Reply::of(AgentResponse::new(cx, &agent).await?))
     }
 }

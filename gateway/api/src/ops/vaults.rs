@@ -16,6 +16,9 @@ use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Effect, Tool, arg};
 
+/// How the names of Talon's own vaults start.
+const RESERVED: &str = "__";
+
 #[derive(Serialize, JsonSchema)]
 pub struct VaultResponse {
     id: VaultId,
@@ -26,6 +29,8 @@ pub struct VaultResponse {
     created_by_type: &'static str,
     created_at: Time,
     cmek_enabled: bool,
+    /// Talon's own, such as `__agent-keys`: read by policy, and neither written nor deleted.
+    reserved: bool,
 }
 
 impl From<&Vault> for VaultResponse {
@@ -38,6 +43,7 @@ impl From<&Vault> for VaultResponse {
             created_by_type: vault.creator.kind(),
             created_at: vault.created_at,
             cmek_enabled: false,
+            reserved: vault.is_reserved(),
         }
     }
 }
@@ -84,13 +90,27 @@ impl Operation for CreateVault {
     ) -> Result<Reply<VaultResponse>> {
         let (name, description) = (name("name", &new.name)?, description(new.description)?);
         let id = VaultId::new();
+        if name.starts_with(RESERVED) {
+            return Err(Error::invalid(
+                "name",
+                "must not start with __, as the names of Talon's own vaults do",
+            ));
+        }
         if !cx.subject()?.vault_ids.is_empty() || !may_make(cx.caller()?.principal()) {
             return Err(Error::forbidden("Your token is bound to certain vaults; it can't make others."));
         }
         let request = sealing::MakeVaultKey { by: cx.for_signer()?, vault: id };
         let key = cx.signer(async |signer, context| signer.make_vault_key(context, request).await).await?;
-        let vault =
-            Vault { id, org: may.org(), name, description, creator: may.by(), key, created_at: cx.now() };
+        let vault = Vault {
+            id,
+            org: may.org(),
+            name,
+            description,
+            creator: may.by(),
+            key,
+            purpose: None,
+            created_at: cx.now(),
+        };
         let mut act = cx.begin().await?;
         vaults::insert(&mut act, &may, &vault).await?;
         act.note("name", vault.name.as_str());

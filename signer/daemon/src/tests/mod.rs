@@ -20,6 +20,7 @@ use crate::ledger::{self, Ledger};
 use crate::refuse::Result;
 
 mod dependencies;
+mod identities;
 mod intents;
 mod keystore;
 mod ledgers;
@@ -120,7 +121,8 @@ impl World {
         credential: &Credential,
         settings: AgentSettings,
     ) -> Result<Attested<Principal>> {
-        let change = Change::CreateAgent { id, credential: Some(credential.clone()), settings };
+        let change =
+            Change::CreateAgent { id, credential: Some(credential.clone()), identity: None, settings };
         self.signer.change_principal(ChangePrincipal { by: by.caller(), base: None, change }).await
     }
 

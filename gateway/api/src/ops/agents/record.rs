@@ -9,13 +9,15 @@ use signer_protocol::wire::Secret;
 use signer_protocol::{Attested, Reason, Refusal};
 use store::agents::{self, Agent};
 
-use super::principal;
+use super::{identity, principal};
 use crate::cx::Cx;
 use crate::ops::auth::agent_token::PREFIX;
 use crate::password::random;
 use crate::refusal;
 
 const DEFAULT_TTL: u32 = 3600;
+/// The vault of identities is made once and stays: a second try finds it.
+const TRIES: usize = 3;
 
 pub fn default_settings() -> AgentSettings {
     AgentSettings {
@@ -67,15 +69,38 @@ pub async fn register(
     description: Option<String>,
     settings: AgentSettings,
 ) -> Result<(Agent, SecretText)> {
+    // Somebody may make the organisation's first agent at the same moment, and so the vault for both.
+    for _ in 0..TRIES {
+        if let Some(registered) = try_register(cx, may, &name, &description, &settings).await? {
+            return Ok(registered);
+        }
+    }
+    Err(Error::conflict("Many agents are being made at once; try again in a moment."))
+}
+
+/// `None`: the vault for the agent's identity was made by somebody else in the meantime.
+async fn try_register(
+    cx: &Cx,
+    may: &Permit<access::CreateAgent, OrgId>,
+    name: &str,
+    description: &Option<String>,
+    settings: &AgentSettings,
+) -> Result<Option<(Agent, SecretText)>> {
     let (key, credential) = new_key()?;
     let id = AgentId::new();
-    let record =
-        propose(cx, None, Change::CreateAgent { id, credential: Some(credential), settings }).await?;
+    let born = identity::make(cx, may, id).await?;
+    let change = Change::CreateAgent {
+        id,
+        credential: Some(credential),
+        identity: Some(born.made.identity.clone()),
+        settings: settings.clone(),
+    };
+    let record = propose(cx, None, change).await?;
     let agent = Agent {
         id,
         org: may.org(),
-        name,
-        description,
+        name: name.to_owned(),
+        description: description.clone(),
         auth_method: "api_key".to_owned(),
         key_prefix: Some(prefix(&key)),
         record,
@@ -84,12 +109,15 @@ pub async fn register(
         last_active_at: None,
     };
     let mut act = cx.begin().await?;
+    if !born.store(cx, &mut act, may, id, !settings.intents).await? {
+        return Ok(None);
+    }
     agents::insert(&mut act, may, &agent).await?;
     act.note("name", agent.name.as_str());
-    act.note("intents_api_enabled", principal(&agent)?.intents);
+    act.note("intents_api_enabled", settings.intents);
     act.commit(id).await?;
     confirm(cx, &agent.record).await?;
-    Ok((agent, key))
+    Ok(Some((agent, key)))
 }
 
 /// Changes the record, then the row, then tells the signer that it is stored. From the answer on, the record

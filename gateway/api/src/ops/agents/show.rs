@@ -1,13 +1,40 @@
-//! An agent, as callers see it. Limits are shown from the record that the signer enforces.
+//! An agent, as callers see it: limits and public keys from the record that the signer attests.
 
-use domain::{AgentId, OrgId, Result, Time, UserId, VaultId, Wei};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use domain::{AgentId, OrgId, PrincipalId, Result, Time, UserId, VaultId, Wei};
 use schemars::JsonSchema;
 use serde::Serialize;
 use signer_protocol::record::Guardrails;
+use signer_protocol::{Reason, Refusal};
 use store::agents::Agent;
 
 use super::principal;
 use crate::cx::Cx;
+use crate::refusal;
+
+/// Records that are vouched for in one request: each has some 60 KB at most, and a frame 4 MiB.
+const AT_ONCE: usize = 50;
+
+/// That these are the agents' own records, and the signer's: somebody trusts what is shown, a public key above all,
+/// and whoever writes to the database must not be able to swap it.
+///
+/// # Errors
+/// `Forbidden` for a record that the signer did not make, or that is another agent's.
+pub async fn vouched(cx: &Cx, agents: &[Agent]) -> Result<()> {
+    for agent in agents {
+        let record = principal(agent)?;
+        if (record.id, record.org) != (PrincipalId::Agent(agent.id), agent.org) {
+            let cause = format!("agent {} has the record of {}", agent.id, record.id);
+            return Err(refusal::error(Refusal::new(Reason::Tampered, cause)));
+        }
+    }
+    for some in agents.chunks(AT_ONCE) {
+        let records: Vec<_> = some.iter().map(|agent| agent.record.clone()).collect();
+        cx.signer(async |signer, context| signer.vouch(context, records).await).await?;
+    }
+    Ok(())
+}
 
 #[derive(Serialize, JsonSchema)]
 pub struct AgentResponse {
@@ -26,6 +53,12 @@ pub struct AgentResponse {
     guardrails: GuardrailsShown,
     token_ttl_seconds: u32,
     vault_ids: Vec<VaultId>,
+    /// Ed25519: 32 bytes, base64. Agents from before there were pairs have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ssh_public_key: Option<String>,
+    /// P-256, uncompressed: 65 bytes, base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ecdh_public_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_by: Option<UserId>,
     created_at: Time,
@@ -80,6 +113,8 @@ impl AgentResponse {
             guardrails: GuardrailsShown::new(cx, &record.guardrails).await?,
             token_ttl_seconds: record.token_ttl_seconds,
             vault_ids: record.vault_ids.clone(),
+            ssh_public_key: record.identity.as_ref().map(|halves| STANDARD.encode(&halves.ssh.0)),
+            ecdh_public_key: record.identity.as_ref().map(|halves| STANDARD.encode(&halves.ecdh.0)),
             created_by: record.created_by,
             created_at: agent.created_at,
             expires_at: record.expires_at,
@@ -106,6 +141,12 @@ pub struct AgentSelfResponse {
     /// 24 hours.
     #[serde(skip_serializing_if = "Option::is_none")]
     tx_daily_remaining_eth: Option<String>,
+    /// Ed25519: 32 bytes, base64. Agents from before there were pairs have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ssh_public_key: Option<String>,
+    /// P-256, uncompressed: 65 bytes, base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ecdh_public_key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_by: Option<UserId>,
     created_at: Time,
@@ -136,6 +177,8 @@ impl AgentSelfResponse {
             vault_ids: record.vault_ids.clone(),
             guardrails: GuardrailsShown::new(cx, &record.guardrails).await?,
             tx_daily_remaining_eth: remaining(cx, agent.id, &record.guardrails).await?.map(Wei::to_ether),
+            ssh_public_key: record.identity.as_ref().map(|halves| STANDARD.encode(&halves.ssh.0)),
+            ecdh_public_key: record.identity.as_ref().map(|halves| STANDARD.encode(&halves.ecdh.0)),
             created_by: record.created_by,
             created_at: agent.created_at,
             expires_at: record.expires_at,

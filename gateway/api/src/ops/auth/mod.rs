@@ -8,7 +8,7 @@ mod resource;
 mod revoke;
 mod signup;
 
-use domain::{Error, Result, SecretText};
+use domain::{AgentId, Error, PrincipalId, Result, SecretText};
 use schemars::JsonSchema;
 use serde::Serialize;
 use signer_protocol::token::IssuedToken;
@@ -28,6 +28,9 @@ pub struct TokenResponse {
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
+    /// Whose token it is, for a client that holds nothing but a key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_id: Option<AgentId>,
 }
 
 impl TokenResponse {
@@ -36,6 +39,10 @@ impl TokenResponse {
             access_token: domain::Revealed::new(&text(issued)?),
             token_type: "Bearer",
             expires_in: issued.claims.exp - issued.claims.iat,
+            agent_id: match issued.claims.sub {
+                PrincipalId::Agent(id) => Some(id),
+                PrincipalId::User(_) => None,
+            },
         })
     }
 }

@@ -171,7 +171,7 @@ async fn submit(
         Err(error) => return twin(cx, may, wanted, key).await?.ok_or(error),
     };
     let accepted = Accepted { intent, signing_key };
-    let tx = Transaction {
+    let mut tx = Transaction {
         id: TxId::new(),
         org: may.org(),
         agent: *may.on(),
@@ -194,8 +194,8 @@ async fn submit(
     };
     let nonce = NonceWanted { account, on_chain, replaces, explicit: wanted.nonce };
     match store(cx, may, wanted, &tx, &accepted, key, nonce).await {
-        Ok(true) => {}
-        Ok(false) => {
+        Ok(Some(nonce)) => tx.nonce = Some(nonce),
+        Ok(None) => {
             release(cx, accepted.intent).await;
             // Whoever took the key first has the transaction.
             let busy = || Error::conflict("This request is being worked on; repeat it in a moment.");
@@ -206,7 +206,7 @@ async fn submit(
             return twin(cx, may, wanted, key).await?.ok_or(error);
         }
     }
-    let tx = match carry(&cx.gateway, tx.id).await {
+    let tx = match carry(&cx.gateway, tx.clone(), Some(accepted)).await {
         Ok(tx) => tx,
         // It is stored, and will go out: to say "try again" now would have it paid twice.
         Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => {
@@ -240,7 +240,7 @@ struct NonceWanted {
     explicit: Option<u64>,
 }
 
-/// The pending row, its idempotency key and its nonce, in one commit. `false`: the key is taken.
+/// The pending row, its idempotency key and its nonce, in one commit. `None`: the key is taken.
 async fn store(
     cx: &Cx,
     may: &May,
@@ -249,27 +249,29 @@ async fn store(
     accepted: &Accepted,
     key: Option<&str>,
     nonce: NonceWanted,
-) -> Result<bool> {
+) -> Result<Option<u64>> {
     let mut act = cx.begin().await?;
     transactions::insert(&mut act, may, tx, accepted).await?;
     if let Some(key) = key
         && !idempotency::claim(&mut act, may, key, &wanted.digest, tx.id, cx.now()).await?
     {
-        return Ok(false);
+        return Ok(None);
     }
     let NonceWanted { account, on_chain, replaces, explicit } = nonce;
-    match (replaces, explicit) {
-        (Some(nonce), _) => nonces::share(&mut act, nonce, tx.id).await?,
-        (None, Some(nonce)) => nonces::reserve_exactly(&mut act, account, on_chain, nonce, tx.id).await?,
-        (None, None) => nonces::reserve(&mut act, account, on_chain, tx.id).await.map(drop)?,
-    }
+    let nonce = match (replaces, explicit) {
+        (Some(nonce), _) => nonces::share(&mut act, nonce, tx.id).await.map(|()| nonce)?,
+        (None, Some(nonce)) => {
+            nonces::reserve_exactly(&mut act, account, on_chain, nonce, tx.id).await.map(|()| nonce)?
+        }
+        (None, None) => nonces::reserve(&mut act, account, on_chain, tx.id).await?,
+    };
     act.note("agent_id", tx.agent.to_string());
     act.note("chain_id", tx.chain_id);
     act.note("from", tx.from.to_checksum(None));
     act.note("to", tx.to.to_checksum(None));
     act.note("value_wei", tx.value.to_string());
     act.commit(tx.id).await?;
-    Ok(true)
+    Ok(Some(nonce))
 }
 
 /// Lets go of what the signer holds for it; if that fails, it lets go by itself when the intent expires.
@@ -286,6 +288,10 @@ async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<(Attested<SigningKey>, Key
     let list = access::org::<access::ListVaults>(&subject)?;
     let mut permitted = false;
     for vault in vaults::list(cx.store(), &list).await? {
+        // An identity is no key to pay with.
+        if vault.is_reserved() {
+            continue;
+        }
         let path = wanted.key_path.clone();
         let Ok(may) = access::secret::<ReadSecret>(&subject, &vault.facts(), &policies, path) else {
             continue;
