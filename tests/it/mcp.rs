@@ -153,6 +153,10 @@ both! {
         two.put("a", "note", "from two").await;
         let nobody = ada.agent("nobody").make().await;
         nobody.tool("list_secrets", &json!({})).await.refused("no vault yet");
+        // The vault of its identity pair is never meant, and there if it is named.
+        let own = nobody.tool("list_vaults", &json!({})).await.expect("__agent-keys");
+        let own = own["vaults"][0]["id"].as_str().unwrap().to_owned();
+        nobody.tool_in(Some(&own), "list_secrets", &json!({})).await.expect("ssh/private_key");
         let bot = ada.agent("bot").reads(&one, "**").make().await;
         bot.tool("get_secret", &json!({"path": "a"})).await.expect("from one");
         two.allow(&bot.id, "**", &["read"]).await;

@@ -45,7 +45,9 @@ async fn default_vault(cx: &Cx) -> Result<VaultId> {
     if let Some(named) = cx.header(VAULT_HEADER)? {
         return named.trim().parse().map_err(|_| Error::invalid("X-Vault-ID", "must be a vault's UUID"));
     }
-    let vaults = reachable(cx, &access::org::<ListVaults>(&cx.subject()?)?).await?;
+    let mut vaults = reachable(cx, &access::org::<ListVaults>(&cx.subject()?)?).await?;
+    // Nearly every agent can reach its identity pair; nobody means that vault without naming it.
+    vaults.retain(|vault| !vault.is_reserved());
     match vaults.as_slice() {
         [only] => Ok(only.id),
         [] => Err(Error::forbidden(

@@ -7,7 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use store::secrets;
 
-use super::{PutSecretRequest, SecretMetadataResponse, put};
+use super::SecretMetadataResponse;
+use super::put::{PutSecretRequest, put};
 use crate::access::{Granted, OnSecret};
 use crate::cx::Cx;
 use crate::decode;
