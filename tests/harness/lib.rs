@@ -3,6 +3,7 @@
 
 mod actors;
 mod chain;
+mod mcp;
 mod parts;
 mod process;
 mod remote;
@@ -11,8 +12,10 @@ mod world;
 
 pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
+pub use mcp::ToolReply;
 pub use parts::{
-    HSM_PIN, anvil, find_softhsm, free_port, has_postgres, python, softhsm, softhsm_token, talon,
+    HSM_PIN, anvil, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
+    python, softhsm, softhsm_token, talon,
 };
 pub use process::Process;
 pub use remote::RemoteSigner;

@@ -37,8 +37,12 @@ pub fn anvil() -> PathBuf {
 
 /// A Python that has this package.
 pub fn python(package: &str) -> PathBuf {
-    let path = environment("TALON_TEST_PYTHON").map(PathBuf::from).filter(|p| p.exists());
-    path.unwrap_or_else(|| {
+    let path = environment("TALON_TEST_PYTHON").map(PathBuf::from);
+    let has = |path: &PathBuf| {
+        let import = Command::new(path).args(["-c", &format!("import {package}")]).output();
+        import.is_ok_and(|output| output.status.success())
+    };
+    path.filter(has).unwrap_or_else(|| {
         panic!(
             "no Python with {package}: tests/run makes one and sets TALON_TEST_PYTHON (pip install {package})"
         )
@@ -52,6 +56,20 @@ pub fn postgres() -> String {
 
 pub fn has_postgres() -> bool {
     environment("TALON_TEST_POSTGRES").is_some()
+}
+
+/// A script of `tests/clients`.
+pub fn client_script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
+/// The folder in which `@modelcontextprotocol/sdk` is.
+pub fn node_modules_with_mcp() -> PathBuf {
+    let folder = environment("TALON_TEST_NODE_MODULES").map(PathBuf::from);
+    folder.filter(|folder| folder.join("@modelcontextprotocol/sdk").exists()).expect(
+        "no @modelcontextprotocol/sdk: tests/run installs it (npm install @modelcontextprotocol/sdk) and sets \
+         TALON_TEST_NODE_MODULES",
+    )
 }
 
 /// Of every token that the tests make.

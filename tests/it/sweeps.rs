@@ -115,6 +115,10 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "PUT /v1/admin/settings/{key}",
         "DELETE /v1/admin/settings/{key}",
         "GET /.well-known/jwks.json",
+        "GET /.well-known/oauth-protected-resource",
+        "GET /v1/vaults/{vault_id}/metadata/{path}",
+        "POST /v1/vaults/{vault_id}/rotate/{path}",
+        "GET /v1/vaults/{vault_id}/env/{path}",
     ] {
         assert!(found.iter().any(|f| f == expected), "{expected} is missing");
     }

@@ -57,6 +57,8 @@ impl<P: Sync> Access<P> for People {
     }
 }
 
+pub(crate) const ONLY_AGENTS: &str = "This is for agents; use an agent's token.";
+
 /// Agents, never people.
 pub struct Agents;
 
@@ -65,7 +67,7 @@ impl<P: Sync> Access<P> for Agents {
     async fn grant(cx: &Cx, _: &P) -> Result<AgentId> {
         match cx.caller()?.principal().id {
             PrincipalId::Agent(id) => Ok(id),
-            PrincipalId::User(_) => Err(Error::forbidden("This is for agents; use an agent's token.")),
+            PrincipalId::User(_) => Err(Error::forbidden(ONLY_AGENTS)),
         }
     }
 }

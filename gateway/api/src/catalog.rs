@@ -41,7 +41,8 @@ impl Entry {
         (self.call)(cx, request)
     }
 
-    pub(crate) fn shapes(&self, schemas: &mut SchemaGenerator) -> Shapes {
+    /// The shapes, whose definitions go into `schemas`.
+    pub fn shapes(&self, schemas: &mut SchemaGenerator) -> Shapes {
         (self.shapes)(schemas)
     }
 }
@@ -60,6 +61,7 @@ pub fn entries() -> Vec<Entry> {
         mount::<auth::Me>(),
         mount::<auth::UpdateMe>(),
         mount::<auth::Jwks>(),
+        mount::<auth::ProtectedResource>(),
         mount::<vaults::CreateVault>(),
         mount::<vaults::ListVaults>(),
         mount::<vaults::GetVault>(),
@@ -68,6 +70,9 @@ pub fn entries() -> Vec<Entry> {
         mount::<secrets::PutSecret>(),
         mount::<secrets::GetSecret>(),
         mount::<secrets::DeleteSecret>(),
+        mount::<secrets::DescribeSecret>(),
+        mount::<secrets::RotateSecret>(),
+        mount::<secrets::GetEnvBundle>(),
         mount::<policies::CreatePolicy>(),
         mount::<policies::ListPolicies>(),
         mount::<policies::UpdatePolicy>(),

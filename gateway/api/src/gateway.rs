@@ -88,6 +88,11 @@ impl Gateway {
         self.operator_link.as_deref()
     }
 
+    /// As clients reach it, without a slash at the end.
+    pub fn public_url(&self) -> &str {
+        &self.settings.public_url
+    }
+
     /// Ends the background jobs. What they were doing is durable, and goes on at the next start.
     pub fn stop(&self) {
         self.stopping.send_replace(true);

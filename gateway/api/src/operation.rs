@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::access::Access;
 use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
+use crate::tool::Tool;
 use domain::Result;
 
 /// Where an operation is found and what it is called.
@@ -24,6 +25,8 @@ pub struct Route {
     pub status: u16,
     /// The audit event of a success: action and kind of resource. Without one, an operation can't write.
     pub audit: Option<(&'static str, &'static str)>,
+    /// The tool that it is over MCP, if it is one.
+    pub tool: Option<Tool>,
 }
 
 impl Route {
@@ -34,12 +37,18 @@ impl Route {
         status: u16,
         summary: &'static str,
     ) -> Self {
-        Self { id, summary, method, path, status, audit: None }
+        Self { id, summary, method, path, status, audit: None, tool: None }
     }
 
     /// Names the audit event: `audited("vault.create", "vault")`.
     pub const fn audited(mut self, action: &'static str, resource: &'static str) -> Self {
         self.audit = Some((action, resource));
+        self
+    }
+
+    /// Makes it a tool, too.
+    pub const fn tool(mut self, tool: Tool) -> Self {
+        self.tool = Some(tool);
         self
     }
 }

@@ -4,19 +4,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use domain::{Error, RequestId, Result};
+use domain::{Error, PrincipalId, RequestId, Result};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tracing::Instrument as _;
 
-use crate::authenticate;
+use crate::access::ONLY_AGENTS;
+use crate::authenticate::{self, Caller};
 use crate::catalog::Entry;
 use crate::cx::Cx;
 use crate::gateway::Gateway;
+use crate::implied;
 use crate::problem::problem;
+use crate::tool::Tool;
 
 /// A request, without the door that it came through.
 pub struct Inbound {
-    /// The placeholders' values by name, percent-decoded.
+    /// The placeholders' values by name, percent-decoded. Those left out are the caller's own: its agent id, its
+    /// default vault.
     pub path: Vec<(String, String)>,
     pub query: Option<String>,
     pub headers: HeaderMap,
@@ -65,9 +69,48 @@ pub async fn serve(gateway: &Arc<Gateway>, entry: &Entry, request: Inbound) -> O
     out
 }
 
-async fn steps(gateway: Arc<Gateway>, entry: &Entry, request: Inbound, id: RequestId) -> Result<Outbound> {
+/// An agent at a door that must know who knocks before it takes a request. What the agent may do is decided with each
+/// request, by [`serve`].
+pub struct Visitor(Caller);
+
+impl Visitor {
+    /// Whether it is of use to this agent.
+    pub fn sees(&self, tool: &Tool) -> bool {
+        tool.is_for(self.0.principal())
+    }
+}
+
+/// Who sends these headers, if it is an agent.
+///
+/// # Errors
+/// The answer, ready to be sent: 401 without a live credential, 403 for people.
+pub async fn admit(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    peer: Option<IpAddr>,
+) -> Result<Visitor, Box<Outbound>> {
+    let address = client_address(gateway, headers, peer);
+    let admitted = authenticate::caller(gateway, headers, address).await.and_then(|caller| {
+        match caller.principal().id {
+            PrincipalId::Agent(_) => Ok(Visitor(caller)),
+            PrincipalId::User(_) => Err(Error::forbidden(ONLY_AGENTS)),
+        }
+    });
+    admitted.map_err(|error| {
+        let out = problem(&error);
+        log(&error, out.status);
+        Box::new(out)
+    })
+}
+
+async fn steps(
+    gateway: Arc<Gateway>,
+    entry: &Entry,
+    mut request: Inbound,
+    id: RequestId,
+) -> Result<Outbound> {
     let now = gateway.clock.now();
-    let address = client_address(&gateway, &request);
+    let address = client_address(&gateway, &request.headers, request.peer);
     let caller = if entry.public {
         None
     } else {
@@ -75,17 +118,18 @@ async fn steps(gateway: Arc<Gateway>, entry: &Entry, request: Inbound, id: Reque
     };
     let headers = request.headers.clone();
     let cx = Cx { gateway, route: entry.route.clone(), request: id, headers, address, now, caller };
+    implied::complete(&cx, entry, &mut request).await?;
     entry.call(cx, request).await
 }
 
 /// The socket's address, or the one that a trusted proxy forwards: the right-most that is no trusted proxy.
-fn client_address(gateway: &Gateway, request: &Inbound) -> Option<IpAddr> {
+fn client_address(gateway: &Gateway, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
     let trusted = |ip: &IpAddr| gateway.settings.trusted_proxies.iter().any(|net| net.contains(ip));
-    let peer = request.peer?.to_canonical();
+    let peer = peer?.to_canonical();
     if !trusted(&peer) {
         return Some(peer);
     }
-    let forwarded = request.headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
+    let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
     let hops: Vec<&str> = forwarded.flat_map(|v| v.split(',')).map(str::trim).collect();
     for hop in hops.into_iter().rev() {
         // A hop that can't be read is nobody that anything could be allowed to.

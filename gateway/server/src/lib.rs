@@ -5,6 +5,7 @@ pub mod config;
 mod data;
 pub mod demo;
 mod isolation;
+mod mcp_mount;
 mod migrate;
 mod process;
 mod rest;

@@ -33,6 +33,10 @@ enum Command {
     Demo(gateway::demo::Options),
     /// Print the OpenAPI 3.1 document.
     Openapi,
+    /// MCP over standard input and output, forwarded to a gateway: what talon-mcp does.
+    Mcp(mcp_bridge::Options),
+    /// Print the MCP tools, with their schemas.
+    Tools,
 }
 
 #[derive(Subcommand)]
@@ -76,10 +80,14 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Some(Command::Admin(options)) => Ok(gateway::admin(&options)),
         Some(Command::Demo(options)) => Ok(gateway::demo::run(&options)?),
-        Some(Command::Openapi) => {
-            let document = serde_json::to_string_pretty(&api::openapi::document())?;
-            std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes())?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(Command::Openapi) => print(&api::openapi::document()),
+        Some(Command::Mcp(options)) => Ok(mcp_bridge::main(options)),
+        Some(Command::Tools) => print(&mcp::document()?),
     }
+}
+
+fn print(document: &serde_json::Value) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let document = serde_json::to_string_pretty(document)?;
+    std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes())?;
+    Ok(ExitCode::SUCCESS)
 }

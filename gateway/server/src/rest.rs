@@ -20,8 +20,9 @@ use axum_server::{Handle, Server};
 use domain::{Error, Kind, RequestId};
 use futures::StreamExt as _;
 use http::{HeaderName, HeaderValue, header};
+use mcp::Door;
 
-use crate::StartError;
+use crate::{StartError, mcp_mount};
 
 /// Of a body, in bytes: a 1 MiB value in JSON, with room for escapes.
 const MAX_BODY: usize = 1536 * 1024;
@@ -76,7 +77,8 @@ pub async fn serve(
     tls: Option<RustlsConfig>,
     handle: Handle<SocketAddr>,
 ) -> io::Result<()> {
-    let app = router(gateway).into_make_service_with_connect_info::<SocketAddr>();
+    let door = Door::new(gateway).map_err(io::Error::other)?;
+    let app = router(gateway, door).into_make_service_with_connect_info::<SocketAddr>();
     // Answers are small and whole: there is nothing to wait for before sending one.
     let mut server = axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor::new()).handle(handle);
     limit(&mut server);
@@ -104,11 +106,12 @@ fn limit<A>(server: &mut Server<SocketAddr, A>) {
 }
 
 /// The whole router.
-pub fn router(gateway: &Arc<Gateway>) -> Router {
+fn router(gateway: &Arc<Gateway>, door: Door) -> Router {
     let mut router = Router::new().route("/", get(async || HELLO)).route("/setup", get(setup));
     for entry in api::catalog::entries() {
         router = router.route(&entry.router_path(), mount(gateway, entry));
     }
+    router = router.route(mcp::PATH, mcp_mount::mount(door));
     router.fallback(nothing_here).method_not_allowed_fallback(wrong_method).layer(from_fn(bounded))
 }
 
@@ -136,7 +139,8 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
     })
 }
 
-async fn read(body: Body) -> Result<Bytes, Error> {
+/// A whole body, within the limit.
+pub async fn read(body: Body) -> Result<Bytes, Error> {
     let mut chunks = body.into_data_stream();
     let (mut kept, mut seen) = (Vec::new(), 0);
     while let Some(chunk) = chunks.next().await {
@@ -192,7 +196,7 @@ async fn bounded(request: Request, next: Next) -> Response {
     response
 }
 
-fn answer(out: Outbound) -> Response {
+pub fn answer(out: Outbound) -> Response {
     let mut response = (out.status, Body::from(out.body)).into_response();
     *response.headers_mut() = out.headers;
     response

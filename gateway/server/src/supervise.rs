@@ -10,7 +10,10 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Config, SignerAt, environment};
 use crate::data::Data;
@@ -36,7 +39,10 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, StartError> {
         StartError::Config("log (TALON_LOG) must be FILTER, such as talon_api=debug,info".into())
     })?;
     let coloured = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured).with_env_filter(filter).init();
+    // Below a warning the MCP library logs whole messages, values and all.
+    let no_values = filter_fn(|event| !event.target().starts_with("rmcp") || *event.level() <= Level::WARN);
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(coloured);
+    tracing_subscriber::registry().with(log.with_filter(filter.and(no_values))).init();
     isolation::close_memory()?;
     if flags.worker {
         return worker::run(config);

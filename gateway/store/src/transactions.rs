@@ -79,12 +79,12 @@ const ACCEPTED: &str = "SELECT intent, signing_key FROM transactions WHERE id = 
 const LIST: &str = concat!(
     "SELECT NULL AS signed_tx, ",
     columns!(),
-    " FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT 1000"
+    " FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT $3"
 );
 const LIST_SIGNED: &str = concat!(
     "SELECT signed_tx, ",
     columns!(),
-    " FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT 100"
+    " FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT $3"
 );
 const ANOTHER_MINED: &str = "SELECT COUNT(*) AS found FROM transactions WHERE chain_id = $1 AND from_address = $2 \
                              AND nonce = $3 AND id <> $4 AND status IN ('confirmed', 'reverted')";
@@ -160,14 +160,16 @@ pub async fn find(
     find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
 }
 
-/// The agent's transactions, newest first: at most 1,000, or 100 with their signed bytes.
+/// The agent's transactions, newest first.
 pub async fn list(
     store: &Store,
     may: &Permit<SeeTransactions, AgentId>,
     with_signed: bool,
+    limit: u32,
 ) -> Result<Vec<Transaction>> {
     let list = if with_signed { LIST_SIGNED } else { LIST };
-    let list = sqlx::query(list).bind(may.on().to_string()).bind(may.org().to_string());
+    let list =
+        sqlx::query(list).bind(may.on().to_string()).bind(may.org().to_string()).bind(i64::from(limit));
     list.fetch_all(store.pool()).await.map_err(failed)?.into_iter().map(read).collect()
 }
 

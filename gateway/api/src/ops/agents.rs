@@ -19,6 +19,7 @@ use crate::access::{Agents, InOrg, OnAgent};
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
+use crate::tool::{Effect, Tool};
 pub use guardrails::address;
 use guardrails::{GuardrailFields, GuardrailPatches};
 use record::{NewKey, change, default_settings, register, settings_of, token_ttl};
@@ -163,7 +164,17 @@ impl Operation for GetAgentSelf {
         Method::GET,
         "/v1/agents/me",
         200,
-        "The agent that asks: who am I, what may I?",
+        "The agent that asks: who am I, what may I, how much of the daily limit is left?",
+    )
+    .tool(
+        Tool::new(
+            "whoami",
+            Effect::Reads,
+            "Tells who you are to Talon and what binds you: scopes, vaults, whether you may send transactions \
+             (intents_api_enabled), to whom, on which chains, how much, and what is left of the daily limit (tx_…; ether; an \
+             empty list or a limit left out bounds nothing). Use it before you send a transaction, and when something is \
+             refused.",
+        ),
     );
     type Path = ();
     type Params = ();
@@ -173,7 +184,7 @@ impl Operation for GetAgentSelf {
     async fn run(cx: &Cx, id: AgentId, (): (), (): ()) -> Result<Reply<AgentSelfResponse>> {
         let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
         show::vouched(cx, std::slice::from_ref(&agent)).await?;
-        Ok(Reply::of(AgentSelfResponse::new(&agent)?))
+        Ok(Reply::of(AgentSelfResponse::new(cx, &agent).await?))
     }
 }
 

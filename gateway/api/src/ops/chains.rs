@@ -10,6 +10,7 @@ use super::OfChain;
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
+use crate::tool::{Effect, Tool};
 
 #[derive(Serialize, JsonSchema)]
 pub struct ChainResponse {
@@ -67,7 +68,12 @@ pub struct ListChains;
 
 impl Operation for ListChains {
     const ROUTE: Route =
-        Route::new("listChains", Method::GET, "/v1/chains", 200, "The chains that are known here.");
+        Route::new("listChains", Method::GET, "/v1/chains", 200, "The chains that are known here.").tool(Tool::new(
+            "list_chains",
+            Effect::Reads,
+            "Lists the chains that transactions can go to: name, chain_id, currency, whether it is a testnet. Use a name from \
+             here as chain. Whether you may use a chain, and to whom and how much you may send, whoami tells.",
+        ));
     type Path = ();
     type Params = ();
     type Output = ChainListResponse;

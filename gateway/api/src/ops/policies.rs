@@ -7,6 +7,7 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use signer_protocol::record::Principal;
 use store::policies;
 
 use super::{OfPolicy, OfVault};
@@ -14,6 +15,7 @@ use crate::access::{Granted, OnVault};
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
+use crate::tool::{Default as Or, Effect, Tool, arg};
 
 type May = Granted<Permit<ManagePolicies, VaultId>>;
 
@@ -79,7 +81,25 @@ impl Operation for CreatePolicy {
         201,
         "Gives a user or an agent permissions on the paths of a vault that match a pattern.",
     )
-    .audited("policy.create", "policy");
+    .audited("policy.create", "policy")
+    .tool(
+        Tool::new(
+            "grant_access",
+            Effect::Adds,
+            "Gives a user or an agent of your organisation access to the paths of a vault that you made. Give the least that \
+             serves. In a vault that you did not make it is refused: ask an owner or admin. An unknown principal_id is refused.",
+        )
+        .takes(&[
+            arg("vault_id"),
+            arg("principal_type"),
+            arg("principal_id").about("The user's or agent's UUID."),
+            arg("permissions").or(Or::Texts(&["read"])),
+            arg("secret_path_pattern")
+                .or(Or::Text("**"))
+                .about("* is one segment of a path, ** any number of them."),
+        ])
+        .only_for(may_manage),
+    );
     type Path = OfVault;
     type Params = decode::From<CreatePolicyRequest>;
     type Output = PolicyResponse;
@@ -268,10 +288,14 @@ async fn belongs(cx: &Cx, granted: &May, principal: PrincipalId) -> Result<()> {
 /// An agent that sends transactions writes no policies on the paths of keys; a pattern may cover one at any time,
 /// so it writes none at all.
 fn keys_stay_closed(cx: &Cx) -> Result<()> {
-    if cx.caller()?.principal().intents {
+    if !may_manage(cx.caller()?.principal()) {
         return Err(Error::forbidden(
             "An agent with intents_api_enabled may not manage policies; a person must.",
         ));
     }
     Ok(())
+}
+
+fn may_manage(who: &Principal) -> bool {
+    !who.intents
 }

@@ -1,30 +1,32 @@
 //! Secrets: written, read, listed, deleted. Values are sealed and opened by the signer.
 
+mod describe;
+mod env_bundle;
+mod put;
+mod rotate;
+
+pub use describe::DescribeSecret;
+pub use env_bundle::GetEnvBundle;
+pub use put::PutSecret;
+pub use rotate::RotateSecret;
+
 use domain::access::{self, Permit, SecretAt};
-use domain::{
-    Error, OrMissing as _, Result, Revealed, SecretId, SecretPath, SecretText, SecretType, Time, VaultId,
-};
+use domain::{Error, OrMissing as _, Result, Revealed, SecretBytes, SecretId, SecretType, Time, VaultId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use signer_protocol::sealing::{Label, Open, Seal};
-use signer_protocol::wire::Secret;
+use signer_protocol::sealing::{Label, Open};
+use signer_protocol::wire::Blob;
 use store::Read;
-use store::secrets::{self, NewVersion, Version};
+use store::secrets::{self, SealedVersion, Version};
 
 use super::{OfSecret, OfVault};
 use crate::access::{Granted, OnSecret, OnVault};
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
-
-/// Of a value, in bytes.
-const MAX_VALUE: usize = 1024 * 1024;
-/// Of a version's metadata, as JSON, in bytes.
-const MAX_METADATA: usize = 16 * 1024;
-/// Writers of one path at the same moment, before one of them gives up.
-const TRIES: usize = 32;
+use crate::tool::{Effect, Tool, arg};
 
 #[derive(Serialize, JsonSchema)]
 pub struct SecretMetadataResponse {
@@ -57,140 +59,6 @@ impl From<&Version> for SecretMetadataResponse {
     }
 }
 
-#[derive(Deserialize, JsonSchema)]
-pub struct PutSecretRequest {
-    /// What it is: password, api_key, private_key, certificate, file, note, ssh_key, env_bundle or generic.
-    #[serde(rename = "type", default)]
-    kind: SecretType,
-    /// At most 1 MiB.
-    value: SecretText,
-    /// With `signing_only: true`, a private_key can sign and never be read, by anybody.
-    #[serde(default)]
-    metadata: Option<Map<String, Value>>,
-    #[serde(default)]
-    expires_at: Option<Time>,
-    #[serde(default)]
-    rotation_policy: Option<Map<String, Value>>,
-    /// Successful reads after which the value is gone.
-    #[serde(default)]
-    max_access_count: Option<u64>,
-}
-
-/// Writes a new version of a secret.
-pub struct PutSecret;
-
-impl Operation for PutSecret {
-    const ROUTE: Route = Route::new(
-        "putSecret",
-        Method::PUT,
-        "/v1/vaults/{vault_id}/secrets/{path}",
-        201,
-        "Writes a new version of a secret; the versions before it are kept.",
-    )
-    .audited("secret.write", "secret");
-    type Path = OfSecret;
-    type Params = decode::From<PutSecretRequest>;
-    type Output = SecretMetadataResponse;
-    type Access = OnSecret<access::WriteSecret>;
-
-    async fn run(
-        cx: &Cx,
-        granted: Granted<Permit<access::WriteSecret, SecretAt>>,
-        path: OfSecret,
-        decode::From(new): Self::Params,
-    ) -> Result<Reply<SecretMetadataResponse>> {
-        check(cx, &new)?;
-        // Somebody else may write the same version number first; it is sealed again for the next one then.
-        for _ in 0..TRIES {
-            if let Some(written) = write(cx, &granted, &path.path, &new).await? {
-                return Ok(Reply::of(written));
-            }
-        }
-        Err(Error::conflict("Many writers at this path at once; try again in a moment."))
-    }
-}
-
-fn check(cx: &Cx, new: &PutSecretRequest) -> Result<()> {
-    if new.value.expose().len() > MAX_VALUE {
-        return Err(Error::new(domain::Kind::TooLarge, "value: must have at most 1 MiB (1,048,576 bytes)"));
-    }
-    let metadata = serde_json::to_vec(&new.metadata).map_err(Error::internal)?;
-    if metadata.len() > MAX_METADATA {
-        return Err(Error::invalid("metadata", "must have at most 16 KiB as JSON"));
-    }
-    if new.expires_at.is_some_and(|at| at <= cx.now()) {
-        return Err(Error::invalid("expires_at", "must be in the future"));
-    }
-    if new.max_access_count == Some(0) {
-        return Err(Error::invalid("max_access_count", "must be at least 1; leave it out for no limit"));
-    }
-    if signing_only(&new.metadata) && new.kind != SecretType::PrivateKey {
-        return Err(Error::invalid("metadata.signing_only", "is for type private_key alone"));
-    }
-    Ok(())
-}
-
-fn signing_only(metadata: &Option<Map<String, Value>>) -> bool {
-    metadata.as_ref().is_some_and(|m| m.get("signing_only") == Some(&Value::Bool(true)))
-}
-
-async fn write(
-    cx: &Cx,
-    granted: &Granted<Permit<access::WriteSecret, SecretAt>>,
-    path: &SecretPath,
-    new: &PutSecretRequest,
-) -> Result<Option<SecretMetadataResponse>> {
-    let Granted { may, vault } = granted;
-    let before = secrets::facts(cx.store(), may.on()).await?;
-    if cx.caller()?.principal().intents
-        && (new.kind.is_key() || before.as_ref().is_some_and(|v| v.kind.is_key()))
-    {
-        return Err(Error::forbidden(
-            "An agent with intents_api_enabled may not write keys, nor on the path of one; a person must.",
-        ));
-    }
-    let (id, version) = before.map_or_else(|| (SecretId::new(), 1), |v| (v.id, v.version + 1));
-    let label = Label { org: may.org(), vault: vault.id, path: path.clone(), version, kind: new.kind };
-    let request = Seal {
-        by: cx.for_signer()?,
-        vault_key: vault.key.clone(),
-        label,
-        value: Secret::from(&new.value),
-        signing_only: signing_only(&new.metadata),
-    };
-    let sealed = cx.signer(async |signer, context| signer.seal(context, request).await).await?;
-    let new_version = NewVersion {
-        id,
-        version,
-        kind: new.kind,
-        metadata: new.metadata.as_ref(),
-        rotation_policy: new.rotation_policy.as_ref(),
-        sealed: sealed.value.as_ref(),
-        signing_key: sealed.signing_key.as_ref(),
-        expires_at: new.expires_at,
-        max_access_count: new.max_access_count,
-        at: cx.now(),
-    };
-    let mut act = cx.begin().await?;
-    if !secrets::put(&mut act, may, &new_version).await? {
-        return Ok(None);
-    }
-    act.note("path", path.as_str());
-    act.note("version", version);
-    act.note("type", new.kind.as_str());
-    act.note("vault_id", vault.id.to_string());
-    act.commit(id).await?;
-    Ok(Some(SecretMetadataResponse {
-        id,
-        path: path.to_string(),
-        kind: new.kind,
-        version,
-        metadata: new.metadata.clone(),
-        created_at: cx.now(),
-        expires_at: new.expires_at,
-    }))
-}
-
 #[derive(Serialize, JsonSchema)]
 pub struct SecretResponse {
     #[serde(flatten)]
@@ -211,7 +79,19 @@ impl Operation for GetSecret {
         200,
         "Reads the value of a secret's newest version. Each read is audited, and counted where reads are limited.",
     )
-    .audited("secret.read", "secret");
+    .audited("secret.read", "secret")
+    .tool(
+        Tool::new(
+            "get_secret",
+            Effect::Reveals,
+            "Reads a secret's value. Each read is audited, and counted where reads are limited: read when you need it, once, \
+             and don't repeat the value. If there is no secret at the path, see list_secrets. If it is expired, deleted or \
+             used up, ask for a new version. If you lack read permission, ask an owner or admin for a policy on the path. \
+             Keys are not readable for agents that send transactions: use submit_transaction.",
+        )
+        .takes(&[arg("path").about("As list_secrets gives it.")])
+        .shows_output(),
+    );
     type Path = OfSecret;
     type Params = ();
     type Output = SecretResponse;
@@ -223,37 +103,53 @@ impl Operation for GetSecret {
         path: OfSecret,
         (): (),
     ) -> Result<Reply<SecretResponse>> {
-        let Granted { may, vault } = granted;
-        let found = secrets::reveal(cx.store(), &may).await?.or_missing("secret")?;
-        let version = &found.version;
-        live(cx, version)?;
-        if cx.caller()?.principal().intents && version.kind.is_key() {
-            return Err(Error::forbidden(format!(
-                "A {} is not readable by an agent with intents_api_enabled; submit a transaction with \
-                 signing_key_path instead.",
-                version.kind.as_str()
-            )));
-        }
-        let sealed = found.sealed.ok_or_else(|| {
-            Error::forbidden("This key is signing-only: it can sign transactions and never be read.")
-        })?;
-        let label = Label {
-            org: may.org(),
-            vault: vault.id,
-            path: path.path,
-            version: version.version,
-            kind: version.kind,
-        };
-        let request = Open { by: cx.for_signer()?, vault_key: vault.key.clone(), label, sealed };
-        let value = cx.signer(async |signer, context| signer.open(context, request).await).await?;
-        record(cx, version, vault.id).await?;
+        let SealedVersion { version, sealed, .. } = newest(cx, &granted.may).await?;
+        let value = open(cx, &granted, &version, sealed).await?;
+        record(cx, &version, path.vault_id).await?;
         Ok(Reply::of(SecretResponse {
-            about: SecretMetadataResponse::from(version),
-            value: Revealed::from_bytes(&value.into())?,
+            about: SecretMetadataResponse::from(&version),
+            value: Revealed::from_bytes(&value)?,
             created_by: version.created_by.uuid(),
             cmek_encrypted: false,
         }))
     }
+}
+
+/// The newest version, if it is live and of a kind that the caller may read.
+async fn newest(cx: &Cx, may: &Permit<access::ReadSecret, SecretAt>) -> Result<SealedVersion> {
+    let found = secrets::reveal(cx.store(), may).await?.or_missing("secret")?;
+    live(cx, &found.version)?;
+    if cx.caller()?.principal().intents && found.version.kind.is_key() {
+        return Err(Error::forbidden(format!(
+            "A {} is not readable by an agent with intents_api_enabled; submit a transaction with \
+             signing_key_path instead.",
+            found.version.kind.as_str()
+        )));
+    }
+    Ok(found)
+}
+
+/// The value, opened by the signer. It must not leave before [`record`] has counted the read.
+async fn open(
+    cx: &Cx,
+    granted: &Granted<Permit<access::ReadSecret, SecretAt>>,
+    version: &Version,
+    sealed: Option<Blob>,
+) -> Result<SecretBytes> {
+    let Granted { may, vault } = granted;
+    let sealed = sealed.ok_or_else(|| {
+        Error::forbidden("This key is signing-only: it can sign transactions and never be read.")
+    })?;
+    let label = Label {
+        org: may.org(),
+        vault: vault.id,
+        path: version.path.clone(),
+        version: version.version,
+        kind: version.kind,
+    };
+    let request = Open { by: cx.for_signer()?, vault_key: vault.key.clone(), label, sealed };
+    let value = cx.signer(async |signer, context| signer.open(context, request).await).await?;
+    Ok(value.into())
 }
 
 /// Deleted, expired or used up: gone.
@@ -310,6 +206,15 @@ impl Operation for ListSecrets {
         "/v1/vaults/{vault_id}/secrets",
         200,
         "What is in a vault, as far as you may read it: paths, types and versions, never a value.",
+    )
+    .tool(
+        Tool::new(
+            "list_secrets",
+            Effect::Reads,
+            "Lists the secrets that you may read: path, type, version and expiry, never a value. Use it first, to find a \
+             path. An empty list means that no policy gives you a path there: ask an owner or admin for one.",
+        )
+        .takes(&[arg("prefix")]),
     );
     type Path = OfVault;
     type Params = decode::From<ListSecretsQuery>;
@@ -342,7 +247,16 @@ impl Operation for DeleteSecret {
         204,
         "Deletes a secret with all its versions; reading it answers 410 from then on.",
     )
-    .audited("secret.delete", "secret");
+    .audited("secret.delete", "secret")
+    .tool(
+        Tool::new(
+            "delete_secret",
+            Effect::Removes,
+            "Deletes a secret with all its versions; reading it fails from then on. Only when your user asked for it. If there \
+             is no such secret, see list_secrets; if you lack permission, ask an owner or admin.",
+        )
+        .takes(&[arg("path").about("As list_secrets gives it.")]),
+    );
     type Path = OfSecret;
     type Params = ();
     type Output = ();

@@ -5,6 +5,7 @@ use domain::{Error, OrgId, Result, Time, VaultId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use signer_protocol::record::Principal;
 use signer_protocol::sealing;
 use store::vaults::{self, Vault};
 
@@ -13,6 +14,7 @@ use crate::access::{Granted, InOrg, OnVault};
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
+use crate::tool::{Effect, Tool, arg};
 
 /// How the names of Talon's own vaults start.
 const RESERVED: &str = "__";
@@ -64,7 +66,17 @@ impl Operation for CreateVault {
         201,
         "Makes a vault. Its creator may read, write and delete in it, and manages its policies.",
     )
-    .audited("vault.create", "vault");
+    .audited("vault.create", "vault")
+    .tool(
+        Tool::new(
+            "create_vault",
+            Effect::Adds,
+            "Makes a vault of your own: you may read, write and delete in it, and give others access (grant_access). The other \
+             tools work in the vault that the client's configuration names, or in the only one that you can use.",
+        )
+        .takes(&[arg("name").about("1 to 200 characters."), arg("description")])
+        .only_for(may_make),
+    );
     type Path = ();
     type Params = decode::From<CreateVaultRequest>;
     type Output = VaultResponse;
@@ -84,7 +96,7 @@ impl Operation for CreateVault {
                 "must not start with __, as the names of Talon's own vaults do",
             ));
         }
-        if !cx.subject()?.vault_ids.is_empty() {
+        if !cx.subject()?.vault_ids.is_empty() || !may_make(cx.caller()?.principal()) {
             return Err(Error::forbidden("Your token is bound to certain vaults; it can't make others."));
         }
         let request = sealing::MakeVaultKey { by: cx.for_signer()?, vault: id };
@@ -107,6 +119,11 @@ impl Operation for CreateVault {
     }
 }
 
+/// Who is bound to certain vaults makes no others.
+fn may_make(who: &Principal) -> bool {
+    who.vault_ids.is_empty()
+}
+
 #[derive(Serialize, JsonSchema)]
 pub struct VaultListResponse {
     vaults: Vec<VaultResponse>,
@@ -117,7 +134,14 @@ pub struct ListVaults;
 
 impl Operation for ListVaults {
     const ROUTE: Route =
-        Route::new("listVaults", Method::GET, "/v1/vaults", 200, "The vaults that you may use or manage.");
+        Route::new("listVaults", Method::GET, "/v1/vaults", 200, "The vaults that you may use or manage.").tool(
+            Tool::new(
+                "list_vaults",
+                Effect::Reads,
+                "Lists the vaults that you may use, with their ids. Use it to find a vault_id for grant_access, or the one \
+                 that the client's configuration should name.",
+            ),
+        );
     type Path = ();
     type Params = ();
     type Output = VaultListResponse;
@@ -129,11 +153,17 @@ impl Operation for ListVaults {
         (): (),
         (): (),
     ) -> Result<Reply<VaultListResponse>> {
-        let (subject, policies) = (cx.subject()?, cx.policies().await?);
-        let all = vaults::list(cx.store(), &may).await?;
-        let seen = all.iter().filter(|v| access::vault::<SeeVault>(&subject, &v.facts(), &policies).is_ok());
-        Ok(Reply::of(VaultListResponse { vaults: seen.map(VaultResponse::from).collect() }))
+        let seen = reachable(cx, &may).await?;
+        Ok(Reply::of(VaultListResponse { vaults: seen.iter().map(VaultResponse::from).collect() }))
     }
+}
+
+/// The vaults that the caller may use or manage.
+pub async fn reachable(cx: &Cx, may: &Permit<access::ListVaults, OrgId>) -> Result<Vec<Vault>> {
+    let (subject, policies) = (cx.subject()?, cx.policies().await?);
+    let mut all = vaults::list(cx.store(), may).await?;
+    all.retain(|v| access::vault::<SeeVault>(&subject, &v.facts(), &policies).is_ok());
+    Ok(all)
 }
 
 /// One vault.

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use domain::{AgentId, OrgId, PrincipalId, Result, Time, UserId, VaultId, Wei};
 use schemars::JsonSchema;
 use serde::Serialize;
+use signer_protocol::record::Guardrails;
 use signer_protocol::{Reason, Refusal};
 use store::agents::Agent;
 
@@ -48,14 +49,8 @@ pub struct AgentResponse {
     scopes: Vec<String>,
     is_active: bool,
     intents_api_enabled: bool,
-    tx_to_allowlist: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tx_max_value_eth: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tx_daily_limit_eth: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tx_max_fee_eth: Option<String>,
-    tx_allowed_chains: Vec<String>,
+    #[serde(flatten)]
+    guardrails: GuardrailsShown,
     token_ttl_seconds: u32,
     vault_ids: Vec<VaultId>,
     /// Ed25519: 32 bytes, base64. Agents from before there were pairs have none.
@@ -73,15 +68,39 @@ pub struct AgentResponse {
     last_active_at: Option<Time>,
 }
 
-impl AgentResponse {
-    pub async fn new(cx: &Cx, agent: &Agent) -> Result<Self> {
-        let record = principal(agent)?;
+/// What bounds an agent's transactions. An empty list bounds nothing, nor does a limit that is left out.
+#[derive(Serialize, JsonSchema)]
+struct GuardrailsShown {
+    tx_to_allowlist: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_max_value_eth: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_daily_limit_eth: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_max_fee_eth: Option<String>,
+    tx_allowed_chains: Vec<String>,
+}
+
+impl GuardrailsShown {
+    async fn new(cx: &Cx, limits: &Guardrails) -> Result<Self> {
         let chains = cx.gateway.chains.all(cx.store()).await?;
         let name = |id: &u64| {
             let known = chains.iter().find(|c| c.chain_id == *id);
             known.map_or_else(|| id.to_string(), |c| c.name.clone())
         };
-        let limits = &record.guardrails;
+        Ok(Self {
+            tx_to_allowlist: limits.to_allowlist.iter().map(|a| a.to_checksum(None)).collect(),
+            tx_max_value_eth: limits.max_value.map(Wei::to_ether),
+            tx_daily_limit_eth: limits.daily_limit.map(Wei::to_ether),
+            tx_max_fee_eth: limits.max_fee.map(Wei::to_ether),
+            tx_allowed_chains: limits.allowed_chains.iter().map(name).collect(),
+        })
+    }
+}
+
+impl AgentResponse {
+    pub async fn new(cx: &Cx, agent: &Agent) -> Result<Self> {
+        let record = principal(agent)?;
         Ok(Self {
             id: agent.id,
             name: agent.name.clone(),
@@ -91,11 +110,7 @@ impl AgentResponse {
             scopes: record.scopes.iter().map(ToString::to_string).collect(),
             is_active: record.active,
             intents_api_enabled: record.intents,
-            tx_to_allowlist: limits.to_allowlist.iter().map(|a| a.to_checksum(None)).collect(),
-            tx_max_value_eth: limits.max_value.map(Wei::to_ether),
-            tx_daily_limit_eth: limits.daily_limit.map(Wei::to_ether),
-            tx_max_fee_eth: limits.max_fee.map(Wei::to_ether),
-            tx_allowed_chains: limits.allowed_chains.iter().map(name).collect(),
+            guardrails: GuardrailsShown::new(cx, &record.guardrails).await?,
             token_ttl_seconds: record.token_ttl_seconds,
             vault_ids: record.vault_ids.clone(),
             ssh_public_key: record.identity.as_ref().map(|halves| STANDARD.encode(&halves.ssh.0)),
@@ -118,6 +133,14 @@ pub struct AgentSelfResponse {
     scopes: Vec<String>,
     is_active: bool,
     intents_api_enabled: bool,
+    /// The vaults that it is bound to; empty: any that a policy names.
+    vault_ids: Vec<VaultId>,
+    #[serde(flatten)]
+    guardrails: GuardrailsShown,
+    /// What is left of the daily limit now, in ether: the limit less what was sent or is about to be in the last
+    /// 24 hours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_daily_remaining_eth: Option<String>,
     /// Ed25519: 32 bytes, base64. Agents from before there were pairs have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     ssh_public_key: Option<String>,
@@ -133,8 +156,15 @@ pub struct AgentSelfResponse {
     last_active_at: Option<Time>,
 }
 
+/// The signer counts, and nobody else knows.
+async fn remaining(cx: &Cx, agent: AgentId, limits: &Guardrails) -> Result<Option<Wei>> {
+    let Some(limit) = limits.daily_limit else { return Ok(None) };
+    let spent = cx.signer(async |signer, context| signer.spent(context, agent).await).await?;
+    Ok(Some(Wei(limit.0.saturating_sub(spent.0))))
+}
+
 impl AgentSelfResponse {
-    pub fn new(agent: &Agent) -> Result<Self> {
+    pub async fn new(cx: &Cx, agent: &Agent) -> Result<Self> {
         let record = principal(agent)?;
         Ok(Self {
             id: agent.id,
@@ -144,6 +174,9 @@ impl AgentSelfResponse {
             scopes: record.scopes.iter().map(ToString::to_string).collect(),
             is_active: record.active,
             intents_api_enabled: record.intents,
+            vault_ids: record.vault_ids.clone(),
+            guardrails: GuardrailsShown::new(cx, &record.guardrails).await?,
+            tx_daily_remaining_eth: remaining(cx, agent.id, &record.guardrails).await?.map(Wei::to_ether),
             ssh_public_key: record.identity.as_ref().map(|halves| STANDARD.encode(&halves.ssh.0)),
             ecdh_public_key: record.identity.as_ref().map(|halves| STANDARD.encode(&halves.ecdh.0)),
             created_by: record.created_by,

@@ -6,6 +6,7 @@ mod api_keys;
 mod jwks;
 mod login;
 mod me;
+mod resource;
 mod revoke;
 mod signup;
 
@@ -20,6 +21,7 @@ pub use api_keys::{CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use jwks::Jwks;
 pub use login::Login;
 pub use me::{Me, UpdateMe};
+pub use resource::ProtectedResource;
 pub use revoke::RevokeToken;
 pub use signup::{Signup, insert_user, sign_up, signup_event};
 

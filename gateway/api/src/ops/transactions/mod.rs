@@ -7,4 +7,4 @@ mod submit;
 
 pub use list::{GetTransaction, ListTransactions};
 pub use show::TransactionResponse;
-pub use submit::SubmitTransaction;
+pub use submit::{SubmitTransaction, may_submit};

@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use signer_protocol::Attested;
 use signer_protocol::intent::{Fees, Intent, KeyAt, Release, Submit, Transfer};
 use signer_protocol::key::SigningKey;
+use signer_protocol::record::Principal;
 use store::nonces::{self, Account};
 use store::transactions::{Accepted, LEASE, Transaction};
 use store::{chains, idempotency, transactions, vaults};
@@ -21,6 +22,7 @@ use crate::decode;
 use crate::jobs::transactions::carry;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfAgent;
+use crate::tool::{Default as Or, Effect, Tool, arg};
 
 type May = Permit<access::SubmitTransaction, AgentId>;
 
@@ -36,7 +38,39 @@ impl Operation for SubmitTransaction {
         "Signs a transaction with a key that you can't read, within your guardrails, and sends it. With an \
          Idempotency-Key, a retry finds the same transaction.",
     )
-    .audited("transaction.submit", "transaction");
+    .audited("transaction.submit", "transaction")
+    .tool(
+        Tool::new(
+            "submit_transaction",
+            Effect::Spends,
+            "Signs a transaction with a key that you can't read, within your guardrails (see whoami), and sends it to the \
+             chain. It moves real money and can't be undone: be sure of chain, to and value. Give an idempotency_key of your \
+             own for each transaction, and send the same key again when you retry after an error or without an answer: it is \
+             never sent twice. Afterwards ask get_transaction until its status is confirmed or reverted. Refused by a \
+             guardrail: the error says which and by how much; don't work around it, ask a person. Simulation failed: nothing \
+             was signed; correct the transaction. Still being worked on, or the node or signer is not reachable: wait a moment \
+             and send the same key again.",
+        )
+        .takes(&[
+            arg("chain").about("A name or id that list_chains gives."),
+            arg("to").required(),
+            arg("value").about("Decimal ether, such as 0.5; 0 for a call without value."),
+            arg("data"),
+            arg("signing_key_path"),
+            arg("nonce").about("Leave it out; only to replace a transaction that is not yet in a block."),
+            arg("gas_limit").about("Estimated when left out."),
+            arg("gas_price"),
+            arg("max_fee_per_gas").about("Wei; chosen when left out."),
+            arg("max_priority_fee_per_gas").about("Wei; chosen when left out."),
+            arg("simulate_first").or(Or::Flag(true)).about("Try it on the chain's node before anything is signed."),
+            arg("idempotency_key")
+                .header("idempotency-key")
+                .or(Or::Fresh)
+                .about("1 to 255 characters; made when left out. The same key: the same transaction, for 24 hours."),
+        ])
+        .shows_output()
+        .only_for(may_submit),
+    );
     type Path = OfAgent;
     type Params = decode::From<SubmitTransactionRequest>;
     type Output = TransactionResponse;
@@ -48,7 +82,7 @@ impl Operation for SubmitTransaction {
         _: OfAgent,
         decode::From(request): Self::Params,
     ) -> Result<Reply<TransactionResponse>> {
-        if !cx.caller()?.claims.intents_api_enabled || !cx.caller()?.principal().intents {
+        if !cx.caller()?.claims.intents_api_enabled || !may_submit(cx.caller()?.principal()) {
             return Err(Error::forbidden(
                 "This agent may not submit transactions; a person sets intents_api_enabled, then get a new token.",
             ));
@@ -62,6 +96,11 @@ impl Operation for SubmitTransaction {
         }
         submit(cx, &may, &wanted, key.as_deref()).await
     }
+}
+
+/// Whose transactions are signed.
+pub fn may_submit(who: &Principal) -> bool {
+    who.intents
 }
 
 fn idempotency_key(cx: &Cx) -> Result<Option<String>> {
