@@ -7,6 +7,31 @@ use reqwest::Url;
 /// Shorter parts (`v2`, `rpc`) are no keys, and cutting them would garble messages.
 const SHORTEST_KEY: usize = 6;
 
+/// Of an address, in bytes.
+const LONGEST: usize = 2048;
+
+/// Checks an address that an operator gives, before it is kept: `checked("ws_url", text, ["wss", "ws"])`. What comes
+/// back is what was given, trimmed.
+///
+/// # Errors
+/// `Invalid`, naming the field, without repeating what may hold a key.
+pub fn checked(field: &str, text: &str, schemes: [&str; 2]) -> Result<String> {
+    let text = text.trim();
+    let wrong = || {
+        let [one, other] = schemes;
+        Error::invalid(
+            field,
+            format!("must be an {one}:// or {other}:// address of at most {LONGEST} characters"),
+        )
+    };
+    // The parser would drop line breaks and tabs silently.
+    if text.len() > LONGEST || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(wrong());
+    }
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    if schemes.contains(&url.scheme()) && url.has_host() { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
 /// An `http:` or `https:` address that doesn't print.
 #[derive(Clone)]
 pub struct NodeUrl(Url);
@@ -84,6 +109,29 @@ mod tests {
             );
         }
         assert!(NodeUrl::parse("wss://node.example").unwrap_err().detail().contains("WebSocket"));
+    }
+
+    #[test]
+    fn what_an_operator_gives_is_checked_before_it_is_kept() {
+        let http = |text: &str| checked("rpc_url", text, ["https", "http"]);
+        assert_eq!(http(" https://node.example/v2/key ").unwrap(), "https://node.example/v2/key");
+        assert!(checked("ws_url", "wss://node.example", ["wss", "ws"]).is_ok());
+        let long = format!("https://node.example/{}", "x".repeat(LONGEST));
+        for bad in [
+            "",
+            "hunter2",
+            "ws://hunter2",
+            "http://",
+            "http://a/hun\nter2",
+            "file:///hunter2",
+            "javascript:hunter2",
+            &long,
+        ] {
+            let error = http(bad).unwrap_err();
+            assert!(error.detail().starts_with("rpc_url: must be an https://"), "{error}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        assert!(checked("ws_url", "https://node.example", ["wss", "ws"]).is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod receipt;
 pub mod registry;
 mod rpc;
 
+pub use address::checked as checked_address;
 pub use broadcast::Broadcast;
 pub use error::NodeError;
 pub use fees::Quote;

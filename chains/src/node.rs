@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use domain::Wei;
+use domain::{AccessList, Wei};
 use moka::future::Cache;
 use reqwest::Client;
 use serde::Serialize;
@@ -44,15 +44,20 @@ pub struct Call {
     pub to: Address,
     pub value: Wei,
     pub data: Bytes,
+    pub access_list: AccessList,
 }
 
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct CallRequest {
     from: Address,
     to: Address,
     value: U256,
     // Every node reads `data`; some older ones know no `input`.
     data: Bytes,
+    // Nodes from before Berlin don't know it.
+    #[serde(skip_serializing_if = "AccessList::is_empty")]
+    access_list: AccessList,
 }
 
 impl Node {
@@ -115,8 +120,8 @@ impl Node {
     /// # Errors
     /// `Answered` with `revert` if the transaction would fail.
     pub async fn estimate_gas(&self, call: &Call) -> Result<u64> {
-        let request =
-            CallRequest { from: call.from, to: call.to, value: call.value.0, data: call.data.clone() };
+        let Call { from, to, value: Wei(value), data, access_list } = call.clone();
+        let request = CallRequest { from, to, value, data, access_list };
         let Quantity(gas) =
             self.rpc.ask("eth_estimateGas", (request,)).await.map_err(NodeError::about_a_transaction)?;
         with_margin(gas)

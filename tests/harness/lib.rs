@@ -6,6 +6,7 @@ mod chain;
 mod mcp;
 mod parts;
 mod process;
+mod remote;
 mod replies;
 mod world;
 
@@ -13,10 +14,11 @@ pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
 pub use mcp::ToolReply;
 pub use parts::{
-    HSM_PIN, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp, python,
-    softhsm, softhsm_token, talon,
+    HSM_PIN, anvil, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
+    python, softhsm, softhsm_token, talon,
 };
 pub use process::Process;
+pub use remote::RemoteSigner;
 pub use replies::{Call, Reply};
 pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};
 

@@ -121,7 +121,7 @@ pub struct World {
 impl World {
     pub fn on(database: Database) -> WorldDraft {
         let environment = vec![
-            ("TALON_OPERATOR_EMAIL".into(), "operator@example.org".into()),
+            ("TALON_OPERATOR_EMAIL".into(), OPERATOR.into()),
             ("TALON_OPERATOR_PASSWORD".into(), PASSWORD.into()),
         ];
         WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, environment }
@@ -147,6 +147,13 @@ impl World {
         Person::new(self, email, answer["access_token"].as_str().unwrap().to_owned())
     }
 
+    /// The person who operates this world, as the configuration made them.
+    pub async fn operator(&self) -> Person<'_> {
+        let body = json!({"email": OPERATOR, "password": PASSWORD});
+        let answer = self.post("/v1/auth/token", &body).expect(200, "access_token").await;
+        Person::new(self, OPERATOR.to_owned(), answer["access_token"].as_str().unwrap().to_owned())
+    }
+
     /// The chain.
     pub async fn anvil(&self) -> tokio::sync::MappedMutexGuard<'_, Anvil> {
         tokio::sync::MutexGuard::map(self.anvil.lock().await, |a| {
@@ -164,6 +171,11 @@ impl World {
     pub async fn sql(&self, text: &str) -> u64 {
         let pool = self.database().await;
         sqlx::query(AssertSqlSafe(text.to_owned())).execute(&pool).await.unwrap().rows_affected()
+    }
+
+    /// The database's address, for a second gateway.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
     }
 
     pub fn data(&self) -> PathBuf {
@@ -268,6 +280,7 @@ impl World {
     }
 }
 
+const OPERATOR: &str = "operator@example.org";
 pub const PASSWORD: &str = "Correct-Horse-42!x";
 
 fn launch(folder: &Path, port: u16, environment: &[(String, String)]) -> Process {

@@ -1,7 +1,9 @@
 //! Talon as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod admin;
 mod agents;
+mod api_keys;
 mod audit;
 mod bad_input;
 mod chaos;
@@ -15,7 +17,9 @@ mod mcp_clients;
 mod mcp_sweep;
 mod policies;
 mod process;
+mod remote_signer;
 mod secrets;
+mod shell;
 mod sweeps;
 mod tampering;
 mod tokens;

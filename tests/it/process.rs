@@ -247,3 +247,38 @@ both! {
         assert_eq!(read["version"], 1, "the refused write was half done");
     }
 }
+
+/// The account of the configuration is made once, from a file too; what is configured later changes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_start_makes_the_operator_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, format!("{}\n", harness::PASSWORD)).unwrap();
+    let with_file = |database| {
+        let draft = World::on(database).without_operator().with("TALON_OPERATOR_EMAIL", "Root@Example.org");
+        draft.with("TALON_OPERATOR_PASSWORD_FILE", &file.display().to_string())
+    };
+    for database in [Database::Sqlite, Database::Postgres] {
+        let w = with_file(database).start().await;
+        assert!(!w.said().contains("/setup#"), "{}", w.said());
+        let login = json!({"email": "root@example.org", "password": harness::PASSWORD});
+        let token = w.post("/v1/auth/token", &login).expect(200, "access_token").await;
+        let token = token["access_token"].as_str().unwrap();
+        let call = |path| w.call(reqwest::Method::GET, path, Some(token));
+        assert_eq!(call("/v1/auth/me").expect(200, "").await["role"], "owner");
+        call("/v1/admin/settings").expect(200, "").await;
+        let other = json!({"token": "setup_x", "email": "eve@example.org", "password": harness::PASSWORD});
+        w.post("/v1/setup", &other).expect(403, "used up").await;
+        std::fs::write(&file, "Another-Horse-42!x").unwrap();
+        w.restart().await;
+        w.post("/v1/auth/token", &login).expect(200, "access_token").await;
+        std::fs::write(&file, harness::PASSWORD).unwrap();
+    }
+    let said = refused(
+        folder.path(),
+        &[("TALON_OPERATOR_EMAIL", "root@example.org"), ("TALON_OPERATOR_PASSWORD", "hunter2")],
+    );
+    explains(&said, "password: needs at least 12 characters");
+    assert!(!said.contains("hunter2"), "{said}");
+    explains(&refused(folder.path(), &[("TALON_OPERATOR_EMAIL", "root@example.org")]), "go together");
+}

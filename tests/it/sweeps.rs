@@ -19,12 +19,22 @@ impl Operation {
     fn at(&self, vault: &str, agent: &str, other: &str) -> String {
         let path =
             self.path.replace("{vault_id}", vault).replace("{agent_id}", agent).replace("{path}", "keys/a");
-        path.replace("{policy_id}", other).replace("{tx_id}", other).replace("{identifier}", "base")
+        path.replace("{policy_id}", other)
+            .replace("{key_id}", other)
+            .replace("{tx_id}", other)
+            .replace("{chain_id}", other)
+            .replace("{identifier}", "base")
+            .replace("{key}", "intents_api.require_simulation")
     }
 
     fn call(&self, w: &World, path: &str, token: Option<&str>) -> Call {
         let call = w.call(self.method.clone(), path, token);
         if self.body { call.json(&json!({})) } else { call }
+    }
+
+    /// Whether it is about the installation itself.
+    fn operators(&self) -> bool {
+        self.path.starts_with("/v1/admin/")
     }
 
     /// Whether the path names something that belongs to an organisation.
@@ -67,7 +77,12 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "POST /v1/auth/token",
         "DELETE /v1/auth/token",
         "POST /v1/auth/agent-token",
+        "POST /v1/auth/api-key-token",
+        "POST /v1/auth/api-keys",
+        "GET /v1/auth/api-keys",
+        "DELETE /v1/auth/api-keys/{key_id}",
         "GET /v1/auth/me",
+        "PATCH /v1/auth/me",
         "POST /v1/vaults",
         "GET /v1/vaults",
         "GET /v1/vaults/{vault_id}",
@@ -92,6 +107,13 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/agents/{agent_id}/transactions/{tx_id}",
         "GET /v1/chains",
         "GET /v1/chains/{identifier}",
+        "GET /v1/admin/chains",
+        "POST /v1/admin/chains",
+        "PUT /v1/admin/chains/{chain_id}",
+        "DELETE /v1/admin/chains/{chain_id}",
+        "GET /v1/admin/settings",
+        "PUT /v1/admin/settings/{key}",
+        "DELETE /v1/admin/settings/{key}",
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-protected-resource",
         "GET /v1/vaults/{vault_id}/metadata/{path}",
@@ -116,7 +138,9 @@ both! {
                 assert_eq!(reply.headers.get("www-authenticate").map(String::as_str), Some("Bearer"), "{}", operation.id);
                 reply.expect(401, "needs a token");
                 operation.call(&w, &path, Some("x.y.z")).expect(401, "not valid").await;
-                operation.call(&w, &path, Some("ocv_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")).expect(401, "").await;
+                for key in ["ocv_", "1ck_"] {
+                    operation.call(&w, &path, Some(&format!("{key}{}", "A".repeat(43)))).expect(401, "").await;
+                }
             }
         }
     }
@@ -158,6 +182,26 @@ both! {
             assert!([403, 404].contains(&reply.status), "{}: {} {}", operation.id, reply.status, reply.text);
         }
         other.get(&vault.path("keys/a")).expect(200, "v").await;
+    }
+}
+
+both! {
+    async fn the_installation_is_its_operators_alone(w: World) {
+        let (root, eve) = (w.operator().await, w.owner("eve").await);
+        let (own, others) = (root.agent("own").intents().make().await, eve.agent("bot").make().await);
+        let all = operations();
+        let admin: Vec<_> = all.iter().filter(|o| o.operators()).collect();
+        assert!(admin.len() >= 7, "{}", admin.len());
+        for operation in admin {
+            let path = operation.at(NOBODY, NOBODY, NOBODY);
+            assert!(!operation.public, "{}", operation.id);
+            // Another organisation's owner, its agent, and an agent of the operators' own, by token and by key.
+            for token in [&eve.token, &others.token, &own.token, &own.key] {
+                operation.call(&w, &path, Some(token)).expect(403, "people who operate this installation").await;
+            }
+            let reply = operation.call(&w, &path, Some(&root.token)).reply().await;
+            assert!([200, 204, 400, 404].contains(&reply.status), "{}: {} {}", operation.id, reply.status, reply.text);
+        }
     }
 }
 

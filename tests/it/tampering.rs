@@ -242,3 +242,80 @@ both! { with chain,
         assert_eq!(w.anvil().await.nonce(ADDRESSES[0]).await, 1);
     }
 }
+
+async fn key_row(w: &World, id: &str) -> Vec<u8> {
+    let find = sqlx::query_scalar("SELECT record FROM api_keys WHERE id = $1").bind(id.to_owned());
+    find.fetch_one(&w.database().await).await.unwrap()
+}
+
+async fn set_key_row(w: &World, id: &str, record: &[u8]) {
+    let update = sqlx::query("UPDATE api_keys SET record = $2, revoked_at = NULL WHERE id = $1");
+    let done = update.bind(id.to_owned()).bind(record.to_vec()).execute(&w.database().await).await.unwrap();
+    assert_eq!(done.rows_affected(), 1);
+    caches_expire().await;
+}
+
+both! {
+    async fn a_revoked_api_key_brought_back(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        vault.put("a", "generic", "v").await;
+        let (id, key) = ada.api_key(&json!({"name": "k"})).await;
+        let exchange = || w.post("/v1/auth/api-key-token", &json!({"api_key": key}));
+        let token = exchange().expect(200, "access_token").await;
+        let program = ada.through(token["access_token"].as_str().unwrap());
+        let before = key_row(&w, &id).await;
+        ada.delete(&format!("/v1/auth/api-keys/{id}")).expect(204, "").await;
+        set_key_row(&w, &id, &before).await;
+        for restarted in [false, true] {
+            if restarted {
+                w.restart().await;
+            }
+            exchange().expect(403, "an operator must look").await;
+            ada.through(&key).get(&vault.path("a")).expect(403, "an operator must look").await;
+            program.get(&vault.path("a")).expect(401, "").await;
+            program.post("/v1/agents", &json!({"name": "x"})).expect(401, "").await;
+        }
+        // Its person sees it, and ends it once more.
+        assert_eq!(ada.get("/v1/auth/api-keys").expect(200, "").await["keys"].as_array().unwrap().len(), 1);
+        ada.delete(&format!("/v1/auth/api-keys/{id}")).expect(204, "").await;
+        exchange().expect(401, "Wrong API key").await;
+    }
+}
+
+both! {
+    async fn an_edited_api_key(w: World) {
+        let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
+        let vault = ada.vault("main").await;
+        vault.put("root/a", "generic", "v").await;
+        let (id, key) = ada.api_key(&json!({"name": "k", "scopes": ["api/*"]})).await;
+        let (evil, evil_key) = eve.api_key(&json!({"name": "k"})).await;
+        let exchange = |key: &str| w.post("/v1/auth/api-key-token", &json!({"api_key": key}));
+        let genuine = key_row(&w, &id).await;
+        for (from, to) in [("\"scopes\":[\"api/*\"]", "\"scopes\":[]"), ("\"expires_at\":null", "\"expires_at\":\"2100-01-01T00:00:00Z\"")] {
+            set_key_row(&w, &id, &edited(&genuine, from, to)).await;
+            exchange(&key).expect(403, "an operator must look").await;
+            ada.through(&key).get(&vault.path("root/a")).expect(403, "an operator must look").await;
+        }
+        set_key_row(&w, &id, &genuine[..20]).await;
+        exchange(&key).expect(403, "an operator must look").await;
+        // A key of one's own that says whose it is not.
+        let ids = |of: &str| sqlx::query_scalar::<_, String>("SELECT user_id FROM api_keys WHERE id = $1").bind(of.to_owned());
+        let pool = w.database().await;
+        let (hers, his) = (ids(&id).fetch_one(&pool).await.unwrap(), ids(&evil).fetch_one(&pool).await.unwrap());
+        let own = key_row(&w, &evil).await;
+        set_key_row(&w, &evil, &edited(&own, &his, &hers)).await;
+        w.sql(&format!("UPDATE api_keys SET user_id = '{hers}' WHERE id = '{evil}'")).await;
+        exchange(&evil_key).expect(403, "an operator must look").await;
+        // The genuine record under another person.
+        set_key_row(&w, &evil, &own).await;
+        exchange(&evil_key).expect(403, "an operator must look").await;
+        // And another key's record under one's own key.
+        w.sql(&format!("UPDATE api_keys SET user_id = '{hers}' WHERE id = '{evil}'")).await;
+        set_key_row(&w, &evil, &genuine).await;
+        exchange(&evil_key).expect(401, "Wrong API key").await;
+        set_key_row(&w, &id, &genuine).await;
+        exchange(&key).expect(200, "access_token").await;
+        ada.through(&key).get(&vault.path("root/a")).expect(403, "").await;
+    }
+}

@@ -99,3 +99,32 @@ both! {
         ada.get(&path).expect(200, r#""is_active":false"#).await;
     }
 }
+
+both! {
+    async fn people_change_their_own_profile(w: World) {
+        let ada = w.owner("ada").await;
+        let me = ada.get("/v1/auth/me").expect(200, "ada").await;
+        for field in ["id", "email", "display_name", "auth_method", "role", "email_verified", "marketing_emails", "totp_enabled", "created_at"] {
+            assert!(!me[field].is_null(), "{field} is missing: {me}");
+        }
+        let changed = ada.patch("/v1/auth/me", &json!({"display_name": " Ada L. ", "marketing_emails": true})).expect(200, "Ada L.").await;
+        assert_eq!((&changed["display_name"], &changed["marketing_emails"]), (&json!("Ada L."), &json!(true)));
+        let kept = ada.patch("/v1/auth/me", &json!({"newer_field": 1, "email": "eve@example.org", "role": "owner"})).expect(200, "").await;
+        assert_eq!(kept, changed, "what is not to be changed here stays");
+        let cleared = ada.patch("/v1/auth/me", &json!({"display_name": null, "marketing_emails": null})).expect(200, "").await;
+        assert_eq!((cleared.get("display_name"), &cleared["marketing_emails"]), (None, &json!(false)));
+        assert_eq!(ada.get("/v1/auth/me").expect(200, "").await, cleared);
+        for (field, value) in [
+            ("display_name", json!("")), ("display_name", json!("a\u{0}b")), ("display_name", json!("x".repeat(201))),
+            ("display_name", json!(5)), ("marketing_emails", json!("yes")), ("marketing_emails", json!(1)),
+        ] {
+            ada.patch("/v1/auth/me", &json!({field: value})).expect(400, &format!("{field}: ")).await;
+        }
+        let bot = ada.agent("bot").make().await;
+        bot.patch("/v1/auth/me", &json!({"display_name": "x"})).expect(403, "Agents may not").await;
+        bot.get("/v1/auth/me").expect(403, "people").await;
+        let details: Vec<(String,)> = sqlx::query_as("SELECT details FROM audit_events WHERE action = 'user.update' ORDER BY sequence")
+            .fetch_all(&w.database().await).await.unwrap();
+        assert_eq!(details[0].0, r#"{"changed":["display_name","marketing_emails"]}"#, "what changed, and not to what");
+    }
+}

@@ -79,12 +79,100 @@ both! {
             (json!({"signing_key_path": "a//b"}), "signing_key_path"),
             (json!({"nonce": 99}), "nonce"),
             (json!({"access_list": [1]}), "access_list"),
+            (json!({"tip": 1}), "tip"),
         ] {
             bot.submit(&tx(extra)).expect(400, named).await;
         }
         bot.submit(&tx(json!({"signing_key_path": "treasury/none"}))).expect(404, "treasury/none").await;
         bot.submit(&tx(json!({"signing_key_path": "other/eth"}))).expect(403, "other/eth").await;
         bot.submit(&tx(json!({"chain": "ethereum"}))).expect(503, "TALON_RPC_ETHEREUM").await;
+    }
+}
+
+both! {
+    with chain,
+    async fn an_access_list_goes_along_by_either_kind_of_fees(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = funded(&ada).await;
+        let bot = ada.agent("bot").intents().reads(&vault, "keys/**").make().await;
+        let key = |n: u8| format!("0x{n:064x}");
+        let list = json!([{"address": ADDRESSES[2], "storageKeys": [key(1), key(2)]}, {"address": ADDRESSES[3], "storageKeys": []}]);
+        let tx = |extra: harness::Value| {
+            let mut body = json!({"to": ADDRESSES[1], "value": "0.5", "chain": "local", "access_list": list});
+            for (name, value) in extra.as_object().unwrap() {
+                body[name] = value.clone();
+            }
+            body
+        };
+        // Without its kind of fees, the chain's own: EIP-1559.
+        for (fees, kind) in [(json!({"gas_price": "5000000000"}), "0x1"), (json!({"max_fee_per_gas": "5000000000"}), "0x2"), (json!({}), "0x2")] {
+            let sent = bot.submit(&tx(fees)).expect(201, &format!("\"signed_tx\":\"0x0{}", &kind[2..])).await;
+            // 21,000, two addresses and two keys, and a fifth on top.
+            assert_eq!(sent["gas_limit"], 29_600 + 29_600 / 5);
+            assert_eq!(sent["access_list"], list);
+            let done = bot.until(sent["id"].as_str().unwrap(), "confirmed").await;
+            assert_eq!(done["access_list"], list);
+            let hash = done["tx_hash"].as_str().unwrap();
+            assert_eq!(w.anvil().await.receipt(hash).await["status"], "0x1");
+            let on_chain = w.anvil().await.transaction(hash).await;
+            assert_eq!(on_chain["type"], kind);
+            assert_eq!(on_chain["accessList"].to_string().to_lowercase(), list.to_string().to_lowercase());
+            assert_eq!(on_chain["from"].to_string().to_lowercase(), json!(ADDRESSES[0]).to_string().to_lowercase());
+        }
+        let shown = ada.get(&bot.transactions()).expect(200, "storageKeys").await;
+        assert!(shown["transactions"].as_array().unwrap().iter().all(|tx| tx["access_list"] == list), "{shown}");
+
+        // An empty one is none.
+        let plain = bot.submit(&tx(json!({"access_list": [], "gas_price": "5000000000"}))).expect(201, "0xf8").await;
+        assert!(plain.get("access_list").is_none() && plain["gas_limit"] == 21_000, "{plain}");
+        let plain = bot.submit(&tx(json!({"access_list": null}))).expect(201, "\"0x02").await;
+        assert!(plain.get("access_list").is_none(), "{plain}");
+
+        // The same list again is the same request; another one is not.
+        let once = bot.submit(&tx(json!({}))).header("idempotency-key", "a").expect(201, "").await;
+        let lower = json!([{"address": ADDRESSES[2].to_lowercase(), "storageKeys": [key(1), key(2)]}, {"address": ADDRESSES[3], "storageKeys": []}]);
+        let again = bot.submit(&tx(json!({"access_list": lower}))).header("idempotency-key", "a").expect(200, "").await;
+        assert_eq!(once["id"], again["id"]);
+        bot.submit(&tx(json!({"access_list": []}))).header("idempotency-key", "a").expect(422, "another request").await;
+    }
+}
+
+both! {
+    with chain,
+    async fn an_access_list_that_is_none_is_refused_by_its_field(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = funded(&ada).await;
+        let bot = ada.agent("bot").intents().reads(&vault, "keys/**").make().await;
+        let key = format!("0x{:064x}", 1);
+        let entry = |address: &str, keys: harness::Value| json!([{"address": address, "storageKeys": keys}]);
+        let many = json!(vec![&key; 256]);
+        for (list, named) in [
+            (json!("0x"), "access_list"),
+            (json!({}), "access_list"),
+            (json!([[]]), "access_list"),
+            (json!([{"address": ADDRESSES[1]}]), "storageKeys"),
+            (json!([{"storageKeys": []}]), "address"),
+            (json!([{"address": ADDRESSES[1], "storageKeys": [], "storage_keys": [key]}]), "access_list"),
+            (entry("0x123", json!([])), "access_list[0].address"),
+            (entry("0x3c44CdDdB6a900fa2b585dd299e03d12FA4293BC", json!([])), "EIP-55"),
+            (entry(ADDRESSES[1], json!("0x1")), "access_list"),
+            (entry(ADDRESSES[1], json!([key, "0x1"])), "access_list[0].storageKeys[1]"),
+            (entry(ADDRESSES[1], json!([&key[2..]])), "access_list[0].storageKeys[0]"),
+            (entry(ADDRESSES[1], json!([format!("0x{key}")])), "access_list[0].storageKeys[0]"),
+            (entry(ADDRESSES[1], json!([1])), "access_list"),
+            (entry(ADDRESSES[1], many), "access_list: must have at most 256"),
+        ] {
+            let body = json!({"to": ADDRESSES[1], "value": "0", "chain": "local", "gas_limit": 1_000_000, "access_list": list});
+            bot.submit(&body).expect(400, named).await;
+        }
+        let body = json!({"to": ADDRESSES[1], "value": "0", "chain": "local", "gas_limit": 25_299, "access_list": entry(ADDRESSES[1], json!([key]))});
+        bot.submit(&body).expect(400, "gas_limit: must be at least 25300").await;
+        // The list's gas counts against the cap on fees.
+        ada.patch(&format!("/v1/agents/{}", bot.id), &json!({"tx_max_fee_eth": "0.00003"})).expect(200, "").await;
+        let body = |list: harness::Value| json!({"to": ADDRESSES[1], "value": "0", "chain": "local", "gas_price": "1400000000", "access_list": list});
+        bot.submit(&body(entry(ADDRESSES[1], json!([key])))).expect(403, "tx_max_fee_eth").await;
+        bot.submit(&body(json!([]))).expect(201, "").await;
+        assert_eq!(w.anvil().await.nonce(ADDRESSES[0]).await, 1, "nothing refused was signed");
     }
 }
 
@@ -327,6 +415,10 @@ async fn an_hsm_signs_what_a_node_takes() {
     vault.put("a", "generic", "in the HSM's care").await;
     ada.get(&vault.path("a")).expect(200, "in the HSM's care").await;
     let bot = ada.agent("bot").intents().set("tx_daily_limit_eth", "1").reads(&vault, "keys/**").make().await;
+    let listed = json!({"to": ADDRESSES[1], "value": "0.01", "chain": "local", "gas_price": "5000000000",
+        "access_list": [{"address": ADDRESSES[1], "storageKeys": [format!("0x{:064x}", 1)]}]});
+    let listed = bot.submit(&listed).expect(201, "\"0x01").await;
+    bot.until(listed["id"].as_str().unwrap(), "confirmed").await;
     let sent = join_all((0..24).map(|_| bot.send(ADDRESSES[1], "0.01").expect(201, "nonce"))).await;
     for tx in &sent {
         bot.until(tx["id"].as_str().unwrap(), "confirmed").await;
@@ -334,5 +426,5 @@ async fn an_hsm_signs_what_a_node_takes() {
     w.restart().await;
     ada.get(&vault.path("a")).expect(200, "in the HSM's care").await;
     let after = bot.send(ADDRESSES[1], "0.01").expect(201, "").await;
-    assert_eq!(after["nonce"], 24);
+    assert_eq!(after["nonce"], 25);
 }

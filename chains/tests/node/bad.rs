@@ -18,7 +18,8 @@ async fn says(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Fake {
 }
 
 fn call() -> Call {
-    Call { from: Address::ZERO, to: Address::repeat_byte(1), value: Wei::ZERO, data: Bytes::new() }
+    let (from, to) = (Address::ZERO, Address::repeat_byte(1));
+    Call { from, to, value: Wei::ZERO, data: Bytes::new(), access_list: Default::default() }
 }
 
 /// Every request there is, and that each fails.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, Bytes, U64, hex};
 use chains::{Broadcast, Call, NodeError, Quote};
-use domain::{Kind, Wei};
+use domain::{AccessList, Accessed, Kind, Wei};
 use serde_json::json;
 
 use crate::anvil::{Account, Anvil, legacy_transfer, transfer};
@@ -20,7 +20,7 @@ fn reverts_with(data: &[u8]) -> Vec<u8> {
 }
 
 fn call(from: Address, to: Address) -> Call {
-    Call { from, to, value: Wei::ZERO, data: Bytes::new() }
+    Call { from, to, value: Wei::ZERO, data: Bytes::new(), access_list: AccessList::default() }
 }
 
 #[tokio::test]
@@ -113,6 +113,11 @@ async fn estimates_suffice() {
 
     let data = Call { data: Bytes::from_static(&[1, 2, 3]), ..call(ada.address(), BOB) };
     assert!(anvil.node.estimate_gas(&data).await.unwrap() > 21_000, "calldata costs");
+    // Its account and its two keys (EIP-2930), and a fifth on top.
+    let account = Accessed { address: BOB, storage_keys: vec![B256::ZERO, B256::with_last_byte(1)] };
+    let access_list = AccessList::new(vec![account]).unwrap();
+    let listed = Call { access_list, ..call(ada.address(), BOB) };
+    assert_eq!(anvil.node.estimate_gas(&listed).await, Ok(27_200 + 27_200 / 5));
 }
 
 #[tokio::test]

@@ -3,8 +3,13 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use domain::access::{self, AgentAction, AgentFacts, OrgAction, Permit, SecretAction, SecretAt, VaultAction};
-use domain::{AgentId, Error, OrMissing as _, OrgId, PrincipalId, Result, SecretPath, UserId, VaultId};
+use domain::access::{
+    self, AgentAction, AgentFacts, OperatorAction, OrgAction, Permit, PersonAction, Platform, RevokeApiKey,
+    SecretAction, SecretAt, VaultAction,
+};
+use domain::{
+    AgentId, ApiKeyId, Error, OrMissing as _, OrgId, PrincipalId, Result, SecretPath, UserId, VaultId,
+};
 use store::vaults::Vault;
 
 use crate::cx::Cx;
@@ -67,6 +72,26 @@ impl<P: Sync> Access<P> for Agents {
     }
 }
 
+/// Something of a person's own. The action says whether an API key will do.
+pub struct Own<A>(PhantomData<A>);
+
+impl<P: Sync, A: PersonAction + 'static> Access<P> for Own<A> {
+    type Granted = Permit<A, UserId>;
+    async fn grant(cx: &Cx, _: &P) -> Result<Self::Granted> {
+        access::person(&cx.subject()?)
+    }
+}
+
+/// A personal API key, to end it.
+pub struct OnApiKey;
+
+impl<P: NamesApiKey> Access<P> for OnApiKey {
+    type Granted = Permit<RevokeApiKey, ApiKeyId>;
+    async fn grant(cx: &Cx, path: &P) -> Result<Self::Granted> {
+        access::api_key(&cx.subject()?, path.api_key())
+    }
+}
+
 /// Something in the caller's own organisation.
 pub struct InOrg<A>(PhantomData<A>);
 
@@ -74,6 +99,16 @@ impl<P: Sync, A: OrgAction + 'static> Access<P> for InOrg<A> {
     type Granted = Permit<A, OrgId>;
     async fn grant(cx: &Cx, _: &P) -> Result<Self::Granted> {
         access::org(&cx.subject()?)
+    }
+}
+
+/// The installation itself: for people of the organisation that operates it.
+pub struct Operators<A>(PhantomData<A>);
+
+impl<P: Sync, A: OperatorAction + 'static> Access<P> for Operators<A> {
+    type Granted = Permit<A, Platform>;
+    async fn grant(cx: &Cx, _: &P) -> Result<Self::Granted> {
+        cx.operator().await
     }
 }
 
@@ -90,6 +125,11 @@ pub trait NamesSecret: NamesVault {
 /// A path that names an agent.
 pub trait NamesAgent: Sync {
     fn agent(&self) -> AgentId;
+}
+
+/// A path that names a personal API key.
+pub trait NamesApiKey: Sync {
+    fn api_key(&self) -> ApiKeyId;
 }
 
 /// A permit, and the vault that it is about.

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::access::Subject;
-use domain::{Error, Kind, Result, SecretText, Time, VaultId};
+use domain::access::{Subject, Through};
+use domain::{Error, Kind, PrincipalId, Result, SecretText, Time, VaultId};
 use http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use signer_protocol::token::{ACCESS, Caller as SignerCaller, Claims, ISSUER};
+use signer_protocol::token::{ACCESS, Caller as SignerCaller, Claims, FromKey, ISSUER};
 use signer_protocol::wire::Secret;
 
 use crate::gateway::Gateway;
 use crate::known::{Digest, KnownPrincipal, digest};
-use crate::ops::auth::agent_token;
+use crate::ops::auth::{agent_token, api_key_token, text};
 
 /// Who asks, with a live token.
 pub struct Caller {
@@ -39,6 +39,7 @@ impl Caller {
             role: principal.role,
             vault_ids: &self.vault_ids,
             scopes: &principal.scopes,
+            key: self.claims.key.map(|key| Through { id: key.id, scopes: &self.claims.scopes }),
             address,
             at,
         }
@@ -50,8 +51,8 @@ impl Caller {
     }
 }
 
-const NO_TOKEN: &str = "This needs a token: Authorization: Bearer <token>. Get one from POST /v1/auth/token or \
-                        /v1/auth/agent-token.";
+const NO_TOKEN: &str = "This needs a token: Authorization: Bearer <token>. Get one from POST /v1/auth/token, \
+                        /v1/auth/api-key-token or /v1/auth/agent-token.";
 const BAD_TOKEN: &str = "The token is not valid, has expired or was revoked. Get a new one.";
 
 /// # Errors
@@ -62,18 +63,39 @@ pub async fn caller(
     address: Option<std::net::IpAddr>,
 ) -> Result<Caller> {
     let bearer = bearer(headers)?;
-    if !bearer.expose().starts_with("ocv_") {
+    if ![AGENT_KEY, api_key_token::KEY].iter().any(|start| bearer.expose().starts_with(start)) {
         return with_token(gateway, Arc::new(bearer)).await;
     }
-    let token = agent_token::exchanged(gateway, &bearer, address).await?;
+    let token = exchanged(gateway, &bearer, address).await?;
     match with_token(gateway, token).await {
         // The token that it was exchanged for has ended; the key may still be good.
         Err(error) if error.kind() == Kind::Unauthenticated => {
             gateway.known.exchanged.invalidate(&digest(&bearer)).await;
-            with_token(gateway, agent_token::exchanged(gateway, &bearer, address).await?).await
+            with_token(gateway, exchanged(gateway, &bearer, address).await?).await
         }
         caller => caller,
     }
+}
+
+/// What an agent's key begins with.
+const AGENT_KEY: &str = "ocv_";
+
+/// The token that stands for a key presented directly, kept for half a minute at most.
+async fn exchanged(
+    gateway: &Gateway,
+    key: &SecretText,
+    address: Option<std::net::IpAddr>,
+) -> Result<Arc<SecretText>> {
+    let exchange = async {
+        let issued = if key.expose().starts_with(AGENT_KEY) {
+            agent_token::exchange(gateway, None, key, address).await?
+        } else {
+            api_key_token::exchange(gateway, key, address).await?
+        };
+        Ok::<_, Error>(Arc::new(text(&issued)?))
+    };
+    let token = gateway.known.exchanged.try_get_with(digest(key), exchange).await;
+    token.map_err(Arc::unwrap_or_clone)
 }
 
 async fn with_token(gateway: &Gateway, token: Arc<SecretText>) -> Result<Caller> {
@@ -103,8 +125,27 @@ async fn with_token(gateway: &Gateway, token: Arc<SecretText>) -> Result<Caller>
     if principal.expires_at.is_some_and(|end| now >= end) {
         return Err(bad("the principal has expired"));
     }
+    if let Some(key) = claims.key {
+        alive(gateway, key, &claims, now).await?;
+    }
     let vault_ids = narrower(&claims.vault_ids, &principal.vault_ids);
     Ok(Caller { claims, token, digest, known, vault_ids })
+}
+
+/// A token ends with the API key that it came from.
+async fn alive(gateway: &Gateway, from: FromKey, claims: &Claims, now: Time) -> Result<()> {
+    let key = gateway.known.api_key(&gateway.store, from.id).await?;
+    let alive = key.is_some_and(|key| {
+        key.active
+            && key.version == from.version
+            && PrincipalId::User(key.user) == claims.sub
+            && key.expires_at.is_none_or(|end| now < end)
+    });
+    if !alive {
+        return Err(Error::unauthenticated(BAD_TOKEN).because("its API key was revoked or has expired"));
+    }
+    gateway.key_use.used(from.id, now);
+    Ok(())
 }
 
 /// Narrowing a record's vaults counts at once, widening with the next token.

@@ -10,7 +10,7 @@ use crate::access::Access;
 use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
 use crate::operation::{Operation, Route};
-use crate::ops::{agents, auth, chains, health, policies, secrets, setup, transactions, vaults};
+use crate::ops::{admin, agents, auth, chains, health, policies, secrets, setup, transactions, vaults};
 use crate::pipeline::{Inbound, Outbound};
 
 /// An operation without its types: what a door needs to mount it.
@@ -53,8 +53,13 @@ pub fn entries() -> Vec<Entry> {
         mount::<auth::Login>(),
         mount::<auth::RevokeToken>(),
         mount::<auth::AgentToken>(),
+        mount::<auth::ApiKeyToken>(),
+        mount::<auth::CreateApiKey>(),
+        mount::<auth::ListApiKeys>(),
+        mount::<auth::RevokeApiKey>(),
         mount::<auth::Signup>(),
         mount::<auth::Me>(),
+        mount::<auth::UpdateMe>(),
         mount::<auth::Jwks>(),
         mount::<auth::ProtectedResource>(),
         mount::<vaults::CreateVault>(),
@@ -84,6 +89,13 @@ pub fn entries() -> Vec<Entry> {
         mount::<transactions::GetTransaction>(),
         mount::<chains::ListChains>(),
         mount::<chains::GetChain>(),
+        mount::<admin::AdminListChains>(),
+        mount::<admin::CreateChain>(),
+        mount::<admin::UpdateChain>(),
+        mount::<admin::DeleteChain>(),
+        mount::<admin::AdminListSettings>(),
+        mount::<admin::AdminUpdateSetting>(),
+        mount::<admin::AdminDeleteSetting>(),
         mount::<health::Health>(),
         mount::<health::HsmHealth>(),
         mount::<setup::Setup>(),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use domain::access::Subject;
+use domain::access::{self, OperatorAction, Permit, Platform, Subject};
 use domain::audit::Event;
 use domain::policy::Policy;
 use domain::{Error, EventId, OrgId, PrincipalId, RequestId, Result, Time, VaultId};
@@ -71,6 +71,11 @@ impl Cx {
     /// The caller's own policies.
     pub async fn policies(&self) -> Result<Arc<Vec<Policy>>> {
         self.gateway.known.policies(self.store(), self.caller()?.principal().id).await
+    }
+
+    /// Leave to do something to the installation itself.
+    pub async fn operator<A: OperatorAction>(&self) -> Result<Permit<A, Platform>> {
+        access::operator(&self.subject()?, self.gateway.installation.operators(self.store()).await?)
     }
 
     /// Asks the signer; see [`signer_protocol::Client::call`].

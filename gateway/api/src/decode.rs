@@ -3,12 +3,13 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use domain::{AgentId, Error, Kind, PolicyId, Result, SecretPath, TxId, VaultId};
+use domain::{AgentId, ApiKeyId, Error, Kind, PolicyId, Result, SecretPath, TxId, VaultId};
 use http::{HeaderMap, Method, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use store::chains::ChainRef;
 
 use crate::pipeline::Inbound;
 
@@ -46,11 +47,22 @@ macro_rules! segments {
         }
     )+};
 }
-segments!(VaultId, AgentId, PolicyId, TxId);
+segments!(VaultId, AgentId, ApiKeyId, PolicyId, TxId);
 
 impl Segment for SecretPath {
     fn parse(_: &str, text: &str) -> Result<Self> {
         Self::parse(text)
+    }
+}
+
+/// An operator names a chain by its row or by its chain id.
+impl Segment for ChainRef {
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let rule = "must be a chain's UUID or its chain id";
+        match text.parse() {
+            Ok(number) => Ok(Self::Number(number)),
+            Err(_) => text.parse().map(Self::Id).map_err(|_| Error::invalid(name, rule)),
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use signer_protocol::service::Info;
 use store::Store;
 use tokio::sync::{OnceCell, watch};
 
+use crate::installation::Installation;
+use crate::key_use::KeyUse;
 use crate::known::Known;
 use crate::password::Hasher;
 use crate::registry::Registry;
@@ -43,8 +45,10 @@ pub struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     pub(crate) known: Known,
+    pub(crate) key_use: KeyUse,
     pub(crate) hasher: Hasher,
     pub(crate) chains: Registry,
+    pub(crate) installation: Installation,
     /// Who the signer is; it does not change while it holds the same keys.
     signer_info: OnceCell<(Info, DecodingKey)>,
     operator_link: Option<String>,
@@ -61,8 +65,10 @@ impl Gateway {
         let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
         let mut gateway = Self {
             known: Known::new(),
+            key_use: KeyUse::start(store.clone()),
             hasher: Hasher::new(),
             chains,
+            installation: Installation::new(),
             signer_info: OnceCell::new(),
             operator_link: None,
             stopping: watch::Sender::new(false),

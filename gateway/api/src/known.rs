@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::policy::Policy;
-use domain::{Error, OrgId, PrincipalId, Result, SecretText, VaultId};
+use domain::{ApiKeyId, Error, OrgId, PrincipalId, Result, SecretText, VaultId};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use signer_protocol::Attested;
+use signer_protocol::api_key::ApiKey;
 use signer_protocol::record::Principal;
 use signer_protocol::token::Claims;
 use store::Store;
 use store::vaults::Vault;
 
 const FRESH: Duration = Duration::from_secs(1);
-/// An agent's key presented directly is exchanged this often at least.
+/// A key presented directly is exchanged this often at least.
 const EXCHANGED: Duration = Duration::from_secs(30);
 const CAPACITY: u64 = 20_000;
 
@@ -37,11 +38,12 @@ pub fn digest(text: &SecretText) -> Digest {
 pub struct Known {
     /// Tokens that were good a moment ago: signature, expiry and revocation.
     pub tokens: Cache<Digest, Arc<Claims>>,
-    /// Tokens that agents' keys were exchanged for.
+    /// Tokens that keys presented directly were exchanged for.
     pub exchanged: Cache<Digest, Arc<SecretText>>,
     /// What the signer's keystore said of itself.
     pub keystore: Cache<(), &'static str>,
     principals: Cache<PrincipalId, Arc<KnownPrincipal>>,
+    api_keys: Cache<ApiKeyId, Arc<ApiKey>>,
     vaults: Cache<VaultId, Arc<Vault>>,
     policies: Cache<PrincipalId, Arc<Vec<Policy>>>,
 }
@@ -61,6 +63,7 @@ impl Known {
             exchanged: cache(EXCHANGED),
             keystore: cache(FRESH),
             principals: cache(FRESH),
+            api_keys: cache(FRESH),
             vaults: cache(FRESH),
             policies: cache(FRESH),
         }
@@ -87,6 +90,18 @@ impl Known {
         Ok(found.filter(|known| known.principal.org == org && known.principal.id == id))
     }
 
+    /// What the database says of a personal API key: enough to tell that it has ended. Its scopes are in the token.
+    pub async fn api_key(&self, store: &Store, id: ApiKeyId) -> Result<Option<Arc<ApiKey>>> {
+        let look_up = async {
+            let found = store::api_keys::facts(store, id).await?.ok_or_else(|| Error::missing("API key"))?;
+            let record = found.record.peek();
+            record
+                .map(Arc::new)
+                .map_err(|e| Error::internal(format!("API key {id}'s record is damaged: {e}")))
+        };
+        optional(self.api_keys.try_get_with(id, look_up).await)
+    }
+
     pub async fn vault(&self, store: &Store, id: VaultId) -> Result<Option<Arc<Vault>>> {
         let look_up = async {
             store::vaults::facts(store, id).await?.map(Arc::new).ok_or_else(|| Error::missing("vault"))
@@ -101,6 +116,10 @@ impl Known {
 
     pub async fn forget_principal(&self, id: PrincipalId) {
         self.principals.invalidate(&id).await;
+    }
+
+    pub async fn forget_api_key(&self, id: ApiKeyId) {
+        self.api_keys.invalidate(&id).await;
     }
 
     pub async fn forget_vault(&self, id: VaultId) {

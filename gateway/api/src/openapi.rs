@@ -51,7 +51,9 @@ fn operation(entry: &Entry, shapes: catalog::Shapes, schemas: &mut schemars::Sch
         .placeholders
         .iter()
         .map(|name| {
-            let schema = if name.ends_with("_id") {
+            let schema = if *name == "chain_id" {
+                json!({"type": "string", "description": "A UUID, or an EIP-155 chain id."})
+            } else if name.ends_with("_id") {
                 json!({"type": "string", "format": "uuid"})
             } else {
                 json!({"type": "string"})

@@ -12,6 +12,8 @@ use store::chains::Chain;
 
 use crate::gateway::Settings;
 
+/// Set once the registry has been filled.
+const SEEDED: &str = "chains.seeded";
 const FRESH: Duration = Duration::from_secs(1);
 
 pub struct Registry {
@@ -24,14 +26,11 @@ pub struct Registry {
 impl Registry {
     /// Seeds the registry on a first start; chains that are there stay as they are.
     pub async fn start(store: &Store, nodes: Nodes, settings: &Settings, now: Time) -> Result<Self> {
-        let known = store::chains::list(store).await?;
-        let missing: Vec<_> = chains::registry::seeds()
-            .into_iter()
-            .filter(|s| known.iter().all(|c| c.chain_id != s.chain_id))
-            .collect();
-        if known.is_empty() {
+        if store::chains::list(store).await?.is_empty() {
             let mut tx = store.begin().await?;
-            for seed in missing {
+            // Whoever has deleted them all gets none back.
+            let first = store::settings::add(&mut tx, SEEDED, "true", now).await?;
+            for seed in chains::registry::seeds().into_iter().filter(|_| first) {
                 let chain = Chain {
                     id: ChainId::new(),
                     name: seed.name,
@@ -58,6 +57,16 @@ impl Registry {
     pub async fn all(&self, store: &Store) -> Result<Arc<Vec<Chain>>> {
         let look_up = async { store::chains::list(store).await.map(Arc::new) };
         self.chains.try_get_with((), look_up).await.map_err(Arc::unwrap_or_clone)
+    }
+
+    /// What an operator changes counts at once on the gateway that changes it.
+    pub async fn forget(&self) {
+        self.chains.invalidate(&()).await;
+    }
+
+    /// Whether the address of the chain's node comes from the configuration.
+    pub fn is_configured(&self, chain: &Chain) -> bool {
+        self.configured.contains_key(&chain.name)
     }
 
     /// A chain by name or by chain id.

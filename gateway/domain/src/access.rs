@@ -7,6 +7,10 @@ use std::net::IpAddr;
 use crate::policy::{Permission, Policy};
 use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
 
+mod own;
+
+pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
+
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
 ///
 /// ```
@@ -62,11 +66,13 @@ pub struct Subject<'a> {
     pub vault_ids: &'a [VaultId],
     /// The explicit ceiling over paths; empty: none.
     pub scopes: &'a [PathGlob],
+    /// The personal API key that the token came from.
+    pub key: Option<Through<'a>>,
     pub address: Option<IpAddr>,
     pub at: Time,
 }
 
-impl Subject<'_> {
+impl<'a> Subject<'a> {
     fn manages(&self) -> bool {
         self.role.is_some_and(Role::manages)
     }
@@ -79,8 +85,18 @@ impl Subject<'_> {
         self.vault_ids.is_empty() || self.vault_ids.contains(&vault)
     }
 
+    /// The principal's own scopes, and those of the key. Each is a ceiling.
+    fn ceilings(&self) -> impl Iterator<Item = &'a [PathGlob]> + use<'a> {
+        std::iter::once(self.scopes).chain(self.key.map(|key| key.scopes)).filter(|scopes| !scopes.is_empty())
+    }
+
     fn ceiling_covers(&self, path: &SecretPath) -> bool {
-        self.scopes.is_empty() || self.scopes.iter().any(|glob| glob.matches(path))
+        self.ceilings().all(|scopes| scopes.iter().any(|glob| glob.matches(path)))
+    }
+
+    /// Whoever is held to some paths gets no way around them: no agent to act through, no vault as a whole.
+    fn bounded(&self) -> bool {
+        self.ceilings().next().is_some()
     }
 }
 
@@ -118,6 +134,11 @@ macro_rules! actions {
     )+)+};
 }
 
+mod operator;
+pub use operator::{
+    ManageChains, ManageSettings, OperatorAction, OperatorRule, Platform, SeePlatform, operator,
+};
+
 /// Something that is done to a secret; its rule is the permission that it needs.
 pub trait SecretAction {
     const RULE: Permission;
@@ -143,21 +164,21 @@ pub enum VaultRule {
     Reachable,
     /// Owners and admins, and the vault's creator.
     Managed,
-    /// The same; a reserved vault nobody.
-    Disposed,
+    /// The same, without scopes: what is in it goes with it. A reserved vault nobody.
+    Whole,
 }
 
 pub enum OrgRule {
     /// Every principal of the organisation.
     Anyone,
-    /// People, never agents.
+    /// People, never agents; nor through scopes, which would bind no agent that they make.
     People,
 }
 
 pub enum AgentRule {
     /// The agent itself, and the people of its organisation.
     Seen,
-    /// Owners and admins, and the person who made it. Never an agent.
+    /// Owners and admins, and the person who made it. Never an agent, nor through scopes.
     Managed,
     /// The agent itself and nobody else.
     Itself,
@@ -171,13 +192,17 @@ actions! {
     VaultAction(VaultRule):
         SeeVault = Reachable,
         ListSecrets = Reachable,
-        DeleteVault = Disposed,
+        DeleteVault = Whole,
         ManagePolicies = Managed;
     OrgAction(OrgRule):
         CreateVault = Anyone,
         ListVaults = Anyone,
         CreateAgent = People,
-        ListAgents = Anyone;
+        ListAgents = Anyone,
+        ChangeProfile = People;
+    PersonAction(PersonRule):
+        ListApiKeys = Any,
+        CreateApiKey = InPerson;
     AgentAction(AgentRule):
         SeeAgent = Seen,
         ChangeAgent = Managed,
@@ -217,12 +242,12 @@ pub fn secret<A: SecretAction>(
 pub struct Readable {
     everything: bool,
     patterns: Vec<PathGlob>,
-    ceiling: Vec<PathGlob>,
+    ceilings: Vec<Vec<PathGlob>>,
 }
 
 impl Readable {
     pub fn covers(&self, path: &SecretPath) -> bool {
-        (self.ceiling.is_empty() || self.ceiling.iter().any(|glob| glob.matches(path)))
+        self.ceilings.iter().all(|scopes| scopes.iter().any(|glob| glob.matches(path)))
             && (self.everything || self.patterns.iter().any(|glob| glob.matches(path)))
     }
 }
@@ -235,7 +260,7 @@ pub fn readable(subject: &Subject<'_>, vault: &VaultFacts, policies: &[Policy]) 
             .filter(|policy| policy.allows(Permission::Read))
             .map(|policy| policy.pattern.clone())
             .collect(),
-        ceiling: subject.scopes.to_vec(),
+        ceilings: subject.ceilings().map(<[_]>::to_vec).collect(),
     }
 }
 
@@ -253,8 +278,8 @@ pub fn vault<A: VaultAction>(
     let may = subject.bound_to(vault.id)
         && match A::RULE {
             VaultRule::Managed => managed,
-            VaultRule::Disposed if vault.reserved => return Err(Error::forbidden(RESERVED)),
-            VaultRule::Disposed => managed,
+            VaultRule::Whole if vault.reserved => return Err(Error::forbidden(RESERVED)),
+            VaultRule::Whole => managed && !subject.bounded(),
             VaultRule::Reachable => managed || live(subject, vault, policies).next().is_some(),
         };
     if may { Ok(Permit::new(subject, vault.id)) } else { Err(Error::forbidden(VAULT_REFUSED)) }
@@ -263,12 +288,30 @@ pub fn vault<A: VaultAction>(
 const RESERVED: &str = "This vault is Talon's own: what is in it was made by the signer; it is read by policy, and neither written nor deleted.";
 
 const VAULT_REFUSED: &str = "You may not do this with this vault. Owners, admins and its creator may; ask one of them, or for a policy.";
+const BOUNDED: &str = "A caller with scopes may not do this: it reaches further than paths. Use a key without scopes, or log in.";
+
+/// Decides on a policy's pattern: who is held to some paths gives nobody leave beyond them.
+///
+/// # Errors
+/// `Forbidden`.
+pub fn pattern(subject: &Subject<'_>, pattern: &PathGlob) -> Result<()> {
+    if subject.ceilings().all(|scopes| scopes.iter().any(|scope| scope.includes(pattern))) {
+        Ok(())
+    } else {
+        Err(Error::forbidden(
+            "The pattern reaches further than your scopes do; policies must stay within them.",
+        ))
+    }
+}
 
 /// Decides on something done in the caller's own organisation.
 ///
 /// # Errors
 /// `Forbidden`.
 pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
+    if matches!(A::RULE, OrgRule::People) && subject.bounded() && !subject.is_agent() {
+        return Err(Error::forbidden(BOUNDED));
+    }
     let may = match A::RULE {
         OrgRule::Anyone => true,
         OrgRule::People => !subject.is_agent(),
@@ -300,6 +343,9 @@ pub fn agent<A: AgentAction>(subject: &Subject<'_>, agent: &AgentFacts) -> Resul
     let may = match A::RULE {
         AgentRule::Seen => true,
         AgentRule::Itself => itself,
+        AgentRule::Managed if subject.bounded() && !subject.is_agent() => {
+            return Err(Error::forbidden(BOUNDED));
+        }
         AgentRule::Managed => match subject.id {
             PrincipalId::User(user) => subject.manages() || agent.created_by == Some(user),
             PrincipalId::Agent(_) => false,
@@ -367,7 +413,7 @@ mod tests {
 
     fn subject<'a>(case: &Case, vault_ids: &'a [VaultId], scopes: &'a [PathGlob]) -> Subject<'a> {
         let at = Time::from_seconds(1000);
-        Subject { id: case.id, org: case.org, role: None, vault_ids, scopes, address: None, at }
+        Subject { id: case.id, org: case.org, role: None, vault_ids, scopes, key: None, address: None, at }
     }
 
     fn path(text: &str) -> SecretPath {

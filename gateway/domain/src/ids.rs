@@ -64,6 +64,8 @@ ids! {
     EventId,
     /// One access token (`jti`).
     TokenId,
+    /// A personal API key.
+    ApiKeyId,
     RequestId,
 }
 

@@ -1,7 +1,9 @@
 //! Talon's vocabulary and its rules. Nothing here does I/O: time, randomness and facts come in as values.
 
 pub mod access;
+pub mod access_list;
 pub mod audit;
+pub mod chain;
 pub mod clock;
 pub mod error;
 pub mod ether;
@@ -11,8 +13,10 @@ pub mod path;
 pub mod policy;
 pub mod principal;
 pub mod secret;
+pub mod setting;
 pub mod transaction;
 
+pub use access_list::{AccessList, Accessed};
 pub use clock::{Clock, Time};
 pub use error::{Error, Kind, OrMissing, Result};
 pub use ether::Wei;

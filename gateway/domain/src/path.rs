@@ -67,31 +67,50 @@ impl PathGlob {
     pub fn matches(&self, path: &SecretPath) -> bool {
         let pattern: Vec<&str> = self.0.split('/').collect();
         let path: Vec<&str> = path.0.split('/').collect();
-        let (mut p, mut s) = (0, 0);
-        // The last `**` seen, and the segment up to which it reaches so far.
-        let mut star: Option<(usize, usize)> = None;
-        while s < path.len() {
-            match pattern.get(p) {
-                Some(&"**") => {
-                    star = Some((p, s));
-                    p += 1;
-                }
-                Some(&part) if part == "*" || part == path[s] => {
-                    p += 1;
-                    s += 1;
-                }
-                _ => match star {
-                    Some((at, reach)) => {
-                        star = Some((at, reach + 1));
-                        p = at + 1;
-                        s = reach + 1;
-                    }
-                    None => return false,
-                },
-            }
-        }
-        pattern[p..].iter().all(|part| *part == "**")
+        covers(&pattern, &path)
     }
+
+    /// Whether every path that `inner` covers is covered by this pattern.
+    pub fn includes(&self, inner: &Self) -> bool {
+        covers(&wildcards_sorted(&self.0), &wildcards_sorted(&inner.0))
+    }
+}
+
+/// `segments` are a path's or a pattern's: a `**` among them is covered by a `**` alone, a `*` by either.
+fn covers(pattern: &[&str], segments: &[&str]) -> bool {
+    let (mut p, mut s) = (0, 0);
+    // The last `**` seen, and the segment up to which it reaches so far.
+    let mut star: Option<(usize, usize)> = None;
+    while s < segments.len() {
+        match pattern.get(p) {
+            Some(&"**") => {
+                star = Some((p, s));
+                p += 1;
+            }
+            Some(&part) if part == segments[s] || (part == "*" && segments[s] != "**") => {
+                p += 1;
+                s += 1;
+            }
+            _ => match star {
+                Some((at, reach)) => {
+                    star = Some((at, reach + 1));
+                    p = at + 1;
+                    s = reach + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|part| *part == "**")
+}
+
+/// A pattern's segments, in each run of wildcards those for one segment first: `**/*` and `*/**` mean the same.
+fn wildcards_sorted(pattern: &str) -> Vec<&str> {
+    let mut segments: Vec<&str> = pattern.split('/').collect();
+    for run in segments.chunk_by_mut(|a, b| a.starts_with('*') && b.starts_with('*')) {
+        run.sort_unstable();
+    }
+    segments
 }
 
 impl std::fmt::Display for SecretPath {
@@ -138,6 +157,35 @@ mod tests {
         }
     }
 
+    fn glob(text: &str) -> PathGlob {
+        PathGlob::parse("scope", text).unwrap()
+    }
+
+    #[test]
+    fn patterns_within_patterns() {
+        for (outer, inner) in [
+            ("**", "**"),
+            ("**", "a/*/b"),
+            ("keys/**", "keys"),
+            ("keys/**", "keys/*/deep/**"),
+            ("a/**/b", "a/x/**/y/b"),
+            ("*/**", "**/*"),
+            ("**/*/a", "*/a"),
+        ] {
+            assert!(glob(outer).includes(&glob(inner)), "{inner} is within {outer}");
+        }
+        for (outer, inner) in [
+            ("keys/*", "keys/**"),
+            ("keys/*", "*/a"),
+            ("keys/a", "keys/*"),
+            ("keys/**", "**"),
+            ("*", "**"),
+            ("a/**/b", "a/**"),
+        ] {
+            assert!(!glob(outer).includes(&glob(inner)), "{inner} is not within {outer}");
+        }
+    }
+
     /// The definition, word for word, with no care for speed.
     fn plainly(pattern: &[&str], path: &[&str]) -> bool {
         match (pattern.split_first(), path.split_first()) {
@@ -150,6 +198,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_within_covers_nothing_else(
+            patterns in proptest::collection::vec(
+                proptest::collection::vec(prop_oneof!["a", "b", Just("*".to_owned()), Just("**".to_owned())], 1..5), 2),
+            path in proptest::collection::vec("[abc]", 1..7),
+        ) {
+            let [outer, inner] = [0, 1].map(|n| glob(&patterns[n].join("/")));
+            let path = SecretPath::parse(&path.join("/")).unwrap();
+            prop_assert!(!outer.includes(&inner) || !inner.matches(&path) || outer.matches(&path));
+        }
+
         #[test]
         fn globs_match_as_defined(
             pattern in proptest::collection::vec(prop_oneof!["a", "b", Just("*".to_owned()), Just("**".to_owned())], 1..7),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use domain::{SecretText, Wei};
 use ipnet::IpNet;
+use signer_protocol::HostPort;
+use signer_protocol::tls::Files;
 
 use crate::StartError;
 use crate::settings::{Flags, Given, SETTINGS, variable};
@@ -33,6 +35,18 @@ pub enum SignerAt {
     /// A child process.
     Spawn,
     Unix(PathBuf),
+    /// On another host, with the files of mutual TLS.
+    Tls(HostPort, Files),
+}
+
+impl std::fmt::Display for SignerAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Spawn => f.write_str("spawn"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tls(at, _) => write!(f, "tls:{at}"),
+        }
+    }
 }
 
 /// A variable for a child's environment.
@@ -58,8 +72,7 @@ impl Config {
         check_signers(&given)?;
         let owned = |text: &str| Some(text.to_owned());
         let path = |text: &str| Some(PathBuf::from(text));
-        let listen = given.parsed("listen", |text| text.parse().ok())?;
-        let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443)));
+        let listen = listen(&given)?;
         let tls = both(
             &given,
             "tls_cert",
@@ -74,7 +87,6 @@ impl Config {
                  behind_tls_proxy if a proxy terminates TLS"
             )));
         }
-        let scheme = if tls.is_some() { "https" } else { "http" };
         let password = password(&given)?;
         let operator = both(
             &given,
@@ -87,8 +99,8 @@ impl Config {
             listen,
             data: given.parsed("data", path)?.unwrap_or_else(|| "talon-data".into()),
             database_url: given.parsed("database_url", database)?,
-            public_url: given.parsed("public_url", url)?.unwrap_or_else(|| format!("{scheme}://{listen}")),
-            signer: given.parsed("signer", signer_at)?.unwrap_or(SignerAt::Spawn),
+            public_url: public_url(&given, tls.is_some())?,
+            signer: signer(&given)?,
             operator,
             trusted_proxies: given.parsed("trusted_proxies", networks)?.unwrap_or_default(),
             tls,
@@ -113,7 +125,7 @@ impl Config {
 
     /// What the worker is told: everything but the signer's settings. What it couldn't find out any more, once it
     /// has locked itself in, has been found out before.
-    pub fn for_worker(&self, data: &Path, database_url: &str, socket: &Path) -> Vec<Variable> {
+    pub fn for_worker(&self, data: &Path, database_url: &str, signer: &SignerAt) -> Vec<Variable> {
         let gateways =
             self.given.variables().filter(|(key, ..)| !SETTINGS.iter().any(|s| s.key == *key && s.signers));
         let mut told: BTreeMap<String, SecretText> =
@@ -126,11 +138,31 @@ impl Config {
             ("listen", self.listen.to_string()),
             ("data", data.display().to_string()),
             ("database_url", database_url.to_owned()),
-            ("signer", format!("unix:{}", socket.display())),
+            ("signer", signer.to_string()),
         ];
         told.extend(found.map(|(key, text)| (variable(key), text.into())));
         told.into_iter().collect()
     }
+}
+
+/// Where `talon admin` finds the gateway: the address that clients use, and nothing else of the configuration.
+///
+/// # Errors
+/// If the configuration can't be read.
+pub fn client_url(config: Option<PathBuf>, environment: &[(String, String)]) -> Result<String, StartError> {
+    let given = Given::gather(&Flags { config, ..Flags::default() }, environment)?;
+    public_url(&given, given.text("tls_cert").is_some())
+}
+
+fn listen(given: &Given) -> Result<SocketAddr, StartError> {
+    let listen = given.parsed("listen", |text| text.parse().ok())?;
+    Ok(listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8443))))
+}
+
+fn public_url(given: &Given, tls: bool) -> Result<String, StartError> {
+    let scheme = if tls { "https" } else { "http" };
+    let as_it_listens = format!("{scheme}://{}", listen(given)?);
+    Ok(given.parsed("public_url", url)?.unwrap_or(as_it_listens))
 }
 
 /// The signer reads its settings itself. What it would refuse is refused here, by the name that it has here.
@@ -192,10 +224,41 @@ fn url(text: &str) -> Option<String> {
     plain.then(|| text.trim_end_matches('/').to_owned())
 }
 
-fn signer_at(text: &str) -> Option<SignerAt> {
-    match text.strip_prefix("unix:") {
-        Some(path) if !path.is_empty() => Some(SignerAt::Unix(path.into())),
-        _ => (text == "spawn").then_some(SignerAt::Spawn),
+fn signer(given: &Given) -> Result<SignerAt, StartError> {
+    const FILES: [&str; 3] = ["signer_ca", "signer_cert", "signer_key"];
+    let files = FILES.map(|key| given.text(key).map(|text| PathBuf::from(text.expose())));
+    let missing = FILES.into_iter().find(|key| given.text(key).is_none());
+    match (given.parsed("signer", signer_at)?, files) {
+        (Some(SignerPlace::Tls(at)), [Some(ca), Some(cert), Some(key)]) => {
+            Ok(SignerAt::Tls(at, Files { ca, cert, key }))
+        }
+        (Some(SignerPlace::Tls(_)), _) => Err(wrong(format!(
+            "signer = tls:HOST:PORT needs {}; {} is missing",
+            FILES.join(", "),
+            missing.unwrap_or_default()
+        ))),
+        // Whoever names them means to speak TLS, and would not.
+        (_, files) if files.iter().any(Option::is_some) => {
+            Err(wrong(format!("{} are for signer = tls:HOST:PORT alone", FILES.join(", "))))
+        }
+        (Some(SignerPlace::Unix(path)), _) => Ok(SignerAt::Unix(path)),
+        (Some(SignerPlace::Spawn) | None, _) => Ok(SignerAt::Spawn),
+    }
+}
+
+/// The setting by itself.
+enum SignerPlace {
+    Spawn,
+    Unix(PathBuf),
+    Tls(HostPort),
+}
+
+fn signer_at(text: &str) -> Option<SignerPlace> {
+    match text.split_once(':') {
+        None if text == "spawn" => Some(SignerPlace::Spawn),
+        Some(("unix", path)) if !path.is_empty() => Some(SignerPlace::Unix(path.into())),
+        Some(("tls", at)) => at.parse().ok().map(SignerPlace::Tls),
+        _ => None,
     }
 }
 
@@ -254,7 +317,14 @@ mod tests {
             (&[("TALON_LISTEN", "0.0.0.0:80")], "", "without TLS"),
             (&[("TALON_LISTEN", "hunter2")], "", "listen (TALON_LISTEN) must be ADDRESS:PORT"),
             (&[("TALON_TLS_CERT", "x")], "", "tls_key is missing"),
-            (&[("TALON_SIGNER", "tcp:hunter2")], "", "signer (TALON_SIGNER) must be spawn or unix:PATH"),
+            (
+                &[("TALON_SIGNER", "tcp:hunter2")],
+                "",
+                "signer (TALON_SIGNER) must be spawn, unix:PATH or tls:HOST:PORT",
+            ),
+            (&[("TALON_SIGNER", "tls:hunter2")], "", "tls:HOST:PORT"),
+            (&[("TALON_SIGNER", "tls:a:1"), ("TALON_SIGNER_CA", "x")], "", "signer_cert is missing"),
+            (&[("TALON_SIGNER_KEY", "hunter2")], "", "for signer = tls:HOST:PORT alone"),
             (&[("TALON_DATABASE_URL", "mysql://hunter2")], "", "database_url"),
             (&[("TALON_PUBLIC_URL", "https://a/b?hunter2")], "", "public_url"),
             (&[("TALON_TRUSTED_PROXIES", "10.0.0.0/8,hunter2")], "", "trusted_proxies"),
@@ -314,7 +384,7 @@ mod tests {
             |told: &[Variable]| told.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>().join(" ");
         assert_eq!(names(&whole.for_signer()), "TALON_KEYSTORE TALON_PKCS11_PIN TALON_LOG");
 
-        let told = whole.for_worker(Path::new("/d"), "sqlite:///d/x", Path::new("/d/s"));
+        let told = whole.for_worker(Path::new("/d"), "sqlite:///d/x", &SignerAt::Unix("/d/s".into()));
         assert!(!names(&told).contains("PIN") && !names(&told).contains("KEYSTORE"));
         let told: Vec<_> = told.into_iter().map(|(name, text)| (name, text.expose().to_owned())).collect();
         let worker = Config::load(&Flags { worker: true, ..Flags::default() }, &told).unwrap();

@@ -1,7 +1,9 @@
 //! The `talon` executable's parts.
 
+mod admin;
 pub mod config;
 mod data;
+pub mod demo;
 mod isolation;
 mod mcp_mount;
 mod migrate;
@@ -11,6 +13,7 @@ pub mod settings;
 mod supervise;
 mod worker;
 
+pub use admin::{Admin, admin};
 pub use migrate::migrate;
 pub use supervise::serve;
 
@@ -45,8 +48,8 @@ pub enum StartError {
         "the signer's first start failed: {0} (if it has run before, restore {1} from the newest backup)"
     )]
     SignerInit(String, std::path::PathBuf),
-    #[error("the signer at {0} does not answer: start it, and let this user connect to it")]
-    SignerAway(std::path::PathBuf),
+    #[error("the signer at {0} does not answer ({1}): start it, and let this gateway connect to it")]
+    SignerAway(String, String),
     #[error("{0} could not be started: {1}")]
     Process(&'static str, std::io::Error),
     /// The worker has said it.

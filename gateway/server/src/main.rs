@@ -27,6 +27,10 @@ enum Command {
     },
     /// Bring the database up to date, and end.
     Migrate(Flags),
+    /// Operate a gateway that runs: its chains and settings.
+    Admin(gateway::Admin),
+    /// Tell the whole story on a real chain, in a temporary folder.
+    Demo(gateway::demo::Options),
     /// Print the OpenAPI 3.1 document.
     Openapi,
     /// MCP over standard input and output, forwarded to a gateway: what talon-mcp does.
@@ -38,9 +42,11 @@ enum Command {
 #[derive(Subcommand)]
 enum SignerCommand {
     /// Listen and serve.
-    Run(signer::Options),
+    Run(Box<signer::Options>),
     /// Make the root keys, once.
-    Init(signer::Options),
+    Init(Box<signer::Options>),
+    /// Make the certificates for a signer on another host.
+    Certificates(signer::CertificateOptions),
 }
 
 fn main() -> ExitCode {
@@ -63,12 +69,17 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
     match cli.command {
         None => Ok(gateway::serve(&cli.serve)?),
         Some(Command::Serve(options)) => Ok(gateway::serve(&options)?),
-        Some(Command::Signer { command: SignerCommand::Run(options) }) => Ok(signer::main(options)),
-        Some(Command::Signer { command: SignerCommand::Init(options) }) => Ok(signer::main_init(options)),
+        Some(Command::Signer { command: SignerCommand::Run(options) }) => Ok(signer::main(*options)),
+        Some(Command::Signer { command: SignerCommand::Init(options) }) => Ok(signer::main_init(*options)),
+        Some(Command::Signer { command: SignerCommand::Certificates(options) }) => {
+            Ok(signer::main_certificates(options))
+        }
         Some(Command::Migrate(options)) => {
             gateway::migrate(&options)?;
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Admin(options)) => Ok(gateway::admin(&options)),
+        Some(Command::Demo(options)) => Ok(gateway::demo::run(&options)?),
         Some(Command::Openapi) => print(&api::openapi::document()),
         Some(Command::Mcp(options)) => Ok(mcp_bridge::main(options)),
         Some(Command::Tools) => print(&mcp::document()?),

@@ -35,7 +35,7 @@ impl Setting {
     }
 }
 
-pub const SETTINGS: [Setting; 24] = [
+pub const SETTINGS: [Setting; 27] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -51,9 +51,12 @@ pub const SETTINGS: [Setting; 24] = [
     gateway("public_url", "http(s)://HOST[:PORT]", "The address that clients use [default: as it listens]"),
     gateway(
         "signer",
-        "spawn or unix:PATH",
-        "A signer of its own, or the socket of one that runs [default: spawn]",
+        "spawn, unix:PATH or tls:HOST:PORT",
+        "A signer of its own, or one that runs: its socket, or its host [default: spawn]",
     ),
+    gateway("signer_ca", "FILE", "With tls: the CA of the signer's certificate and ours, PEM"),
+    gateway("signer_cert", "FILE", "With tls: the certificate that the signer knows this gateway by, PEM"),
+    gateway("signer_key", "FILE", "With tls: the key of that certificate, PEM"),
     gateway(
         "operator_email",
         "EMAIL",
@@ -96,6 +99,8 @@ pub const SETTINGS: [Setting; 24] = [
 ];
 
 const PREFIX: &str = "TALON_";
+/// Whose `talon admin` is. A shell that has it starts a gateway all the same, which never sees it.
+pub const TOKEN: &str = "TALON_TOKEN";
 /// `[rpc]` in a file, `TALON_RPC_BASE_SEPOLIA` in the environment: a node's address, by chain name.
 const RPC: &str = "rpc_";
 /// Read when nothing else is named.
@@ -200,7 +205,7 @@ impl Given {
         };
         for (name, value) in environment {
             let Some(key) = name.strip_prefix(PREFIX).map(str::to_ascii_lowercase) else { continue };
-            if key == "config" || value.is_empty() {
+            if key == "config" || name == TOKEN || value.is_empty() {
                 continue;
             }
             let key = match key.strip_prefix(RPC) {

@@ -64,14 +64,14 @@ async fn supervise(config: &Config, data: &Data) -> Result<ExitCode, StartError>
     listener.set_nonblocking(true).map_err(not_there)?;
 
     let url = config.database_url.as_ref().map_or_else(|| data.database_url(), |url| url.expose().to_owned());
-    let (own_signer, socket) = match &config.signer {
-        SignerAt::Spawn => (Some(Signer::new(config, data)), data.socket()),
-        SignerAt::Unix(path) => (None, path.clone()),
+    let (own_signer, signer) = match &config.signer {
+        SignerAt::Spawn => (Some(Signer::new(config, data)), SignerAt::Unix(data.socket())),
+        running => (None, running.clone()),
     };
     if own_signer.is_some() {
         isolation::apart(&data.signer(), worker::database_folder(&url).as_deref())?;
     }
-    let worker = Worker::new(config.for_worker(data.root(), &url, &socket), listener);
+    let worker = Worker::new(config.for_worker(data.root(), &url, &signer), listener);
 
     let (mut signer_runs, mut worker_runs) = (None, None);
     tokio::select! {

@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::{Gateway, Parts, Settings};
 use axum_server::Handle;
 use domain::Clock;
 use rustix::process::Signal;
-use signer_protocol::Client;
+use signer_protocol::{Address, Client};
 use store::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -26,13 +27,20 @@ use crate::{StartError, isolation, rest};
 /// What requests have to finish in when the gateway ends.
 const GOODBYE: Duration = Duration::from_secs(10);
 /// A signer that has just been started again is waited for.
-const SIGNERS_START: Duration = Duration::from_secs(3);
+const SIGNERS_START: Duration = Duration::from_secs(5);
 
 /// # Errors
 /// See [`StartError`].
 pub fn run(config: Config) -> Result<ExitCode, StartError> {
-    let SignerAt::Unix(socket) = config.signer.clone() else {
-        return Err(StartError::Config("--worker is for `talon serve` to use".into()));
+    // Files are read before they are closed to this process.
+    let signer = match &config.signer {
+        SignerAt::Spawn => return Err(StartError::Config("--worker is for `talon serve` to use".into())),
+        SignerAt::Unix(socket) => Address::Unix(socket.clone()),
+        SignerAt::Tls(at, files) => {
+            let read = files.read().and_then(signer_protocol::tls::Credentials::client);
+            let client = read.map_err(|error| StartError::Config(error.to_string()))?;
+            Address::Tls(at.clone(), Arc::new(client))
+        }
     };
     // Even a worker that was stopped ends with the supervisor.
     let tied = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -48,7 +56,7 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
     let told = end_with_the_supervisor(line.try_clone().map_err(failed)?).map_err(failed)?;
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
-    runtime.block_on(serve(config, socket, listener, tls, (line, told)))?;
+    runtime.block_on(serve(config, Client::new(signer), listener, tls, (line, told)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -90,7 +98,7 @@ pub fn database_folder(url: &str) -> Option<PathBuf> {
 
 async fn serve(
     config: Config,
-    socket: PathBuf,
+    signer: Client,
     listener: TcpListener,
     tls: Option<Tls>,
     (line, told): (UnixStream, oneshot::Receiver<()>),
@@ -103,7 +111,6 @@ async fn serve(
         Some(tls) => Some(tls.parse().await?),
         None => None,
     };
-    let signer = Client::new(socket);
     let keystore = keystore(&signer).await?;
     let url = config.database_url.as_ref().map(|url| url.expose()).unwrap_or_default();
     let store = Store::open(url).await?;
@@ -134,15 +141,16 @@ async fn serve(
 
 /// Which keystore the signer has: the first question that it is asked.
 async fn keystore(signer: &Client) -> Result<String, StartError> {
-    let listens = async {
-        while tokio::net::UnixStream::connect(signer.socket()).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+    let answers = async {
+        loop {
+            if let Ok(info) = signer.ask(async |signer, cx| signer.info(cx).await).await {
+                return info.keystore;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
         }
     };
-    // Whether it came up in time shows in its answer.
-    let _late = tokio::time::timeout(SIGNERS_START, listens).await;
-    let info = signer.ask(async |signer, cx| signer.info(cx).await).await;
-    info.map(|info| info.keystore).map_err(|_| StartError::SignerAway(signer.socket().to_owned()))
+    let late = |_| StartError::SignerAway(signer.address().to_string(), signer.trouble().unwrap_or_default());
+    tokio::time::timeout(SIGNERS_START, answers).await.map_err(late)
 }
 
 /// Tells the operator where everything is, and the supervisor that it is there.

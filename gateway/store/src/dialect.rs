@@ -30,6 +30,15 @@ impl Dialect {
         }
     }
 
+    /// Reads an enabled chain so that nobody changes it before the transaction ends, and others may do the same. On
+    /// SQLite a writing transaction is alone anyway.
+    pub fn hold_chain(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT id FROM chains WHERE chain_id = $1 AND is_enabled = 1",
+            Self::Postgres => "SELECT id FROM chains WHERE chain_id = $1 AND is_enabled = 1 FOR SHARE",
+        }
+    }
+
     /// One connection, ready for use.
     pub async fn connect(self, url: &str) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = AnyConnection::connect(&self.address(url)).await?;

@@ -8,6 +8,7 @@ mod turns;
 mod tx;
 
 pub mod agents;
+pub mod api_keys;
 pub mod audit;
 pub mod chains;
 pub mod idempotency;

@@ -1,5 +1,7 @@
 //! Settings of the whole installation.
 
+use domain::access::{ManageSettings, Permit, Platform};
+use domain::setting::Setting;
 use domain::{Result, Time};
 
 use crate::row::Columns as _;
@@ -11,7 +13,51 @@ const PUT: &str = "INSERT INTO settings (key, value, updated_by, updated_at) VAL
                    updated_at = excluded.updated_at";
 const ADD: &str = "INSERT INTO settings (key, value, updated_by, updated_at) VALUES ($1, $2, NULL, $3) \
                    ON CONFLICT (key) DO NOTHING";
+const LIST: &str = "SELECT * FROM settings ORDER BY key";
+const UNSET: &str = "DELETE FROM settings WHERE key = $1";
 const TAKE: &str = "DELETE FROM settings WHERE key = $1 AND value = $2";
+
+/// A row: an operator's setting, or one of Talon's own, which have no [`Setting`].
+#[derive(Clone)]
+pub struct Stored {
+    pub key: String,
+    pub value: String,
+    /// The person who set it.
+    pub updated_by: Option<String>,
+    pub updated_at: Time,
+}
+
+/// All that is set.
+pub async fn list(store: &Store) -> Result<Vec<Stored>> {
+    let rows = sqlx::query(LIST).fetch_all(store.pool()).await.map_err(failed)?;
+    let read = |row: sqlx::any::AnyRow| {
+        Ok(Stored {
+            key: row.text("key")?,
+            value: row.text("value")?,
+            updated_by: row.maybe_text("updated_by")?,
+            updated_at: row.time("updated_at")?,
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Sets what operators may set.
+pub async fn set(
+    tx: &mut Tx,
+    may: &Permit<ManageSettings, Platform>,
+    setting: &Setting,
+    value: &str,
+    at: Time,
+) -> Result<Stored> {
+    let by = may.by().uuid();
+    put(tx, setting.key, value, Some(&by), at).await?;
+    Ok(Stored { key: setting.key.to_owned(), value: value.to_owned(), updated_by: Some(by), updated_at: at })
+}
+
+/// Back to the default.
+pub async fn unset(tx: &mut Tx, _: &Permit<ManageSettings, Platform>, setting: &Setting) -> Result<()> {
+    sqlx::query(UNSET).bind(setting.key).execute(tx.connection()).await.map_err(failed).map(drop)
+}
 
 pub async fn find(store: &Store, key: &str) -> Result<Option<String>> {
     let row = sqlx::query(FIND).bind(key).fetch_optional(store.pool()).await.map_err(failed)?;

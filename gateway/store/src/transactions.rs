@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
-use domain::access::{Permit, SeeTransactions, SubmitTransaction};
+use domain::access::{ManageChains, Permit, Platform, SeeTransactions, SubmitTransaction};
 use domain::transaction::Status;
-use domain::{AgentId, Error, OrgId, Result, Time, TxId, Wei};
+use domain::{AccessList, AgentId, Error, OrgId, Result, Time, TxId, Wei};
 use signer_protocol::Attested;
 use signer_protocol::intent::{Fees, Intent};
 use signer_protocol::key::SigningKey;
@@ -33,6 +33,7 @@ pub struct Transaction {
     pub value: Wei,
     pub gas_limit: u64,
     pub fees: Fees,
+    pub access_list: AccessList,
     pub nonce: Option<u64>,
     pub status: Status,
     pub error_message: Option<String>,
@@ -50,19 +51,24 @@ pub struct Accepted {
     pub signing_key: Attested<SigningKey>,
 }
 
+/// Of those that are not at their end.
+const OPEN_ON: &str = "SELECT COUNT(*) AS open FROM transactions WHERE chain_id = $1 AND status NOT IN \
+                       ('confirmed', 'reverted', 'replaced', 'failed', 'simulation_failed')";
+
 /// Everything but what the signer accepted and the signed bytes, which may be large.
 macro_rules! columns {
     () => {
         "id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, gas_price, \
-         max_fee_per_gas, max_priority_fee_per_gas, nonce, status, error_message, tx_hash, block_number, \
-         lease_until, created_at, signed_at"
+         max_fee_per_gas, max_priority_fee_per_gas, access_list, nonce, status, error_message, tx_hash, \
+         block_number, lease_until, created_at, signed_at"
     };
 }
 
 const INSERT: &str = "INSERT INTO transactions (id, org_id, agent_id, chain, chain_id, from_address, to_address, \
                       value_wei, gas_limit, gas_price, max_fee_per_gas, max_priority_fee_per_gas, status, intent, \
-                      signing_key, lease_until, created_at, updated_at) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16, $16)";
+                      signing_key, lease_until, created_at, updated_at, access_list) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16, $16, \
+                      $17)";
 const FIND: &str = concat!(
     "SELECT signed_tx, ",
     columns!(),
@@ -131,10 +137,18 @@ pub async fn insert(
         .bind(accepted.signing_key.as_bytes())
         .bind(new.lease_until.millis())
         .bind(new.created_at.millis())
+        .bind(access_list(&new.access_list)?)
         .execute(tx.connection())
         .await
         .map_err(failed)
         .map(drop)
+}
+
+/// How many transactions on a chain are not at their end yet, over all organisations. Take the chain first: then
+/// it stays so.
+pub async fn open_on(tx: &mut Tx, _: &Permit<ManageChains, Platform>, chain_id: u64) -> Result<u64> {
+    let count = sqlx::query(OPEN_ON).bind(number(chain_id)?);
+    count.fetch_one(tx.connection()).await.map_err(failed)?.count("open")
 }
 
 pub async fn find(
@@ -285,6 +299,12 @@ fn fee_columns(fees: &Fees) -> (Option<String>, Option<String>, Option<String>) 
     }
 }
 
+/// None is no text, as before there were any.
+fn access_list(list: &AccessList) -> Result<Option<String>> {
+    let text = || serde_json::to_string(list).map_err(Error::internal);
+    if list.is_empty() { Ok(None) } else { text().map(Some) }
+}
+
 fn read(row: AnyRow) -> Result<Transaction> {
     let fees = match row.maybe_text("gas_price")? {
         Some(_) => Fees::Legacy { gas_price: row.parsed("gas_price")? },
@@ -305,6 +325,11 @@ fn read(row: AnyRow) -> Result<Transaction> {
             .map_err(|e| Error::internal(e.detail()))?,
         gas_limit: row.count("gas_limit")?,
         fees,
+        access_list: row
+            .maybe_text("access_list")?
+            .map(|text| serde_json::from_str(&text).map_err(Error::internal))
+            .transpose()?
+            .unwrap_or_default(),
         nonce: row.maybe_count("nonce")?,
         status: row.parsed("status")?,
         error_message: row.maybe_text("error_message")?,
@@ -315,4 +340,16 @@ fn read(row: AnyRow) -> Result<Transaction> {
         created_at: row.time("created_at")?,
         signed_at: row.maybe_time("signed_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_open_is_what_is_not_final() {
+        for status in Status::ALL {
+            assert_eq!(OPEN_ON.contains(&format!("'{}'", status.as_str())), status.is_final(), "{status:?}");
+        }
+    }
 }

@@ -4,6 +4,7 @@ use domain::Result;
 use domain::audit::Event;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 
+use crate::dialect::Dialect;
 use crate::turns::{Turn, Turns};
 use crate::{audit, failed};
 
@@ -50,6 +51,13 @@ impl Tx {
         match self.inner {
             Inner::Turn(turn) => turn.commit().await,
             Inner::Own(transaction) => transaction.commit().await.map_err(failed),
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self.inner {
+            Inner::Turn(_) => Dialect::Sqlite,
+            Inner::Own(_) => Dialect::Postgres,
         }
     }
 

@@ -1,5 +1,6 @@
 //! People and their organisations.
 
+use domain::access::{ChangeProfile, Permit};
 use domain::{Error, OrgId, Result, Time, UserId};
 use signer_protocol::Attested;
 use signer_protocol::record::Principal;
@@ -30,6 +31,10 @@ const INSERT: &str = "INSERT INTO users (id, org_id, email, display_name, auth_m
 const FIND: &str = "SELECT * FROM users WHERE id = $1";
 const FIND_BY_EMAIL: &str = "SELECT * FROM users WHERE email = $1";
 const IN_ORG: &str = "SELECT COUNT(*) AS found FROM users WHERE id = $1 AND org_id = $2";
+/// Locks the row: what is written back is made from what is read.
+const TAKE: &str = "UPDATE users SET id = id WHERE id = $1 AND org_id = $2 RETURNING *";
+const UPDATE_PROFILE: &str =
+    "UPDATE users SET display_name = $3, marketing_emails = $4 WHERE id = $1 AND org_id = $2";
 
 pub async fn found_organisation(tx: &mut Tx, id: OrgId, name: &str, at: Time) -> Result<()> {
     let found = sqlx::query(FOUND).bind(id.to_string()).bind(name).bind(at.millis());
@@ -73,6 +78,25 @@ pub async fn facts(store: &Store, id: UserId) -> Result<Option<User>> {
 pub async fn facts_by_email(store: &Store, email: &str) -> Result<Option<User>> {
     let row = sqlx::query(FIND_BY_EMAIL).bind(email).fetch_optional(store.pool()).await.map_err(failed)?;
     row.map(read).transpose()
+}
+
+/// The caller, held until the transaction ends.
+pub async fn take(tx: &mut Tx, may: &Permit<ChangeProfile, OrgId>) -> Result<Option<User>> {
+    let take = sqlx::query(TAKE).bind(may.by().uuid()).bind(may.org().to_string());
+    take.fetch_optional(tx.connection()).await.map_err(failed)?.map(read).transpose()
+}
+
+/// Stores what people may change of their own profile.
+pub async fn update_profile(tx: &mut Tx, may: &Permit<ChangeProfile, OrgId>, user: &User) -> Result<()> {
+    sqlx::query(UPDATE_PROFILE)
+        .bind(may.by().uuid())
+        .bind(may.org().to_string())
+        .bind(user.display_name.as_deref())
+        .bind(i64::from(user.marketing_emails))
+        .execute(tx.connection())
+        .await
+        .map_err(failed)
+        .map(drop)
 }
 
 /// Whether such a person is in the organisation.

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use domain::{AgentId, OrgId, PrincipalId, SecretPath, Time, UserId, VaultId};
+use domain::{AgentId, OrgId, PathGlob, PrincipalId, SecretPath, Time, UserId, VaultId};
+use signer_protocol::api_key::ApiKey;
 use signer_protocol::attested::Attested;
 use signer_protocol::record::Principal;
-use signer_protocol::token::{Caller, Claims};
+use signer_protocol::token::{Caller, Claims, FromKey};
 
 use crate::authority::Authority;
 use crate::refuse::{Result, forbidden, tampered};
@@ -43,6 +44,37 @@ impl Checked {
         }
     }
 
+    /// The caller as a person who logged in: not a program with an API key of theirs. For what a leaked key must
+    /// not reach: other credentials.
+    pub fn in_person(&self) -> Result<UserId> {
+        let user = self.user()?;
+        match self.claims.key {
+            None => Ok(user),
+            Some(_) => Err(forbidden("A token that came from an API key may not do this; log in.")),
+        }
+    }
+
+    /// The API key that the token came from.
+    pub fn key(&self) -> Option<FromKey> {
+        self.claims.key
+    }
+
+    /// Whoever is held to some paths gets no way around them: no principal to act through, no vault as a whole.
+    pub fn unbounded(&self) -> Result<()> {
+        if self.ceilings().all(<[_]>::is_empty) {
+            Ok(())
+        } else {
+            Err(forbidden("A caller with scopes may not do this: it reaches further than paths."))
+        }
+    }
+
+    /// The record's explicit scopes, and those of the API key that the token came from. Each is a ceiling. The scopes
+    /// of other tokens may be the gateway's, for information: they don't count.
+    fn ceilings(&self) -> impl Iterator<Item = &[PathGlob]> {
+        let of_key = self.claims.key.map(|_| self.claims.scopes.as_slice());
+        std::iter::once(self.record.scopes.as_slice()).chain(of_key)
+    }
+
     /// Whether keys are out of reach: either the token or the record says that the agent submits intents. A flag
     /// that was switched on after the token was issued counts at once.
     pub fn never_touches_keys(&self) -> bool {
@@ -64,13 +96,14 @@ impl Checked {
         }
     }
 
-    /// Explicit scopes are a ceiling. The token's own may be the gateway's, for information: they don't count.
+    /// Every ceiling counts.
     pub fn reaches_path(&self, path: &SecretPath) -> Result<()> {
-        let scopes = &self.record.scopes;
-        if scopes.is_empty() || scopes.iter().any(|scope| scope.matches(path)) {
+        let covers =
+            |scopes: &[PathGlob]| scopes.is_empty() || scopes.iter().any(|scope| scope.matches(path));
+        if self.ceilings().all(covers) {
             Ok(())
         } else {
-            Err(forbidden("The path is outside the principal's scopes."))
+            Err(forbidden("The path is outside the caller's scopes."))
         }
     }
 }
@@ -86,8 +119,14 @@ impl Usable for Principal {
     }
 }
 
+impl Usable for ApiKey {
+    fn usable(&self, now: Time) -> bool {
+        self.active && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
 impl Authority {
-    /// Checks a caller: the token genuine, live and not revoked; the record genuine and the newest; both of the
+    /// Checks a caller: the token genuine, live and not revoked, the API key that it may have come from too; the record genuine and the newest; both of the
     /// same principal, organisation and epoch; the principal active.
     ///
     /// # Errors
@@ -96,6 +135,11 @@ impl Authority {
         let now = self.clock.now();
         let claims = self.tokens.verify(&by.token, now)?;
         if self.ledger.revoked(claims.jti)? {
+            return Err(bad_token());
+        }
+        if let Some(key) = claims.key
+            && self.ledger.key_version(key.id)? != Some(key.version)
+        {
             return Err(bad_token());
         }
         let record = self.newest(&by.record).await?;

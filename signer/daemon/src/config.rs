@@ -1,10 +1,13 @@
 //! What a signer is told when it is started.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::U256;
 use domain::{Clock, SecretBytes, Wei};
+use rustls::ServerConfig;
 
 use crate::authority::Limits;
 use crate::keys::pkcs11;
@@ -15,7 +18,10 @@ const THREADS: usize = 4;
 /// All of it. [`Config::new`] gives what most need.
 #[derive(Clone)]
 pub struct Config {
-    pub socket: PathBuf,
+    /// Where gateways of this host connect.
+    pub socket: Option<PathBuf>,
+    /// Where gateways of other hosts connect.
+    pub tls: Option<TlsConfig>,
     /// The signer's own folder: ledger, software keystore.
     pub data: PathBuf,
     pub keystore: KeystoreConfig,
@@ -32,6 +38,14 @@ pub struct Config {
     pub clock: Clock,
 }
 
+/// Where to listen for mutual TLS, with the certificates of both sides read.
+#[derive(Clone)]
+pub struct TlsConfig {
+    /// Of one host and port: the first that can be listened on is.
+    pub addresses: Vec<SocketAddr>,
+    pub server: Arc<ServerConfig>,
+}
+
 /// Where the keys are.
 #[derive(Clone)]
 pub enum KeystoreConfig {
@@ -42,9 +56,11 @@ pub enum KeystoreConfig {
 }
 
 impl Config {
+    /// On a Unix socket alone.
     pub fn new(socket: PathBuf, data: PathBuf, keystore: KeystoreConfig) -> Self {
         Self {
-            socket,
+            socket: Some(socket),
+            tls: None,
             data,
             keystore,
             peer_uid: None,

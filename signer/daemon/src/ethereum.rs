@@ -1,8 +1,8 @@
 //! Transactions as bytes: encoded, hashed, and a signature made fit for them.
 
-use alloy_consensus::{SignableTransaction, TxEip1559, TxEnvelope, TxLegacy};
+use alloy_consensus::{SignableTransaction, TxEip1559, TxEip2930, TxEnvelope, TxLegacy};
 use alloy_eips::eip2718::Encodable2718 as _;
-use alloy_eips::eip2930::AccessList;
+use alloy_eips::eip2930::{AccessList, AccessListItem};
 use alloy_primitives::{Address, B256, Signature, TxKind, U256};
 use serde::{Deserialize, Serialize};
 use signer_protocol::intent::{Fees, SignedTransaction, Transfer};
@@ -19,6 +19,8 @@ pub struct TxSignature {
 /// A transaction that lacks its signature alone.
 pub enum Unsigned {
     Legacy(TxLegacy),
+    /// Legacy fees, with an access list.
+    Eip2930(TxEip2930),
     Eip1559(TxEip1559),
 }
 
@@ -26,7 +28,18 @@ impl Unsigned {
     pub fn new(transfer: &Transfer, nonce: u64, fees: &Fees) -> Self {
         let Transfer { chain_id, to, value, ref data, gas_limit, .. } = *transfer;
         let (to, value, input) = (TxKind::Call(to), value.0, data.clone());
+        let access_list = access_list(&transfer.access_list);
         match *fees {
+            Fees::Legacy { gas_price } if !access_list.is_empty() => Self::Eip2930(TxEip2930 {
+                chain_id,
+                nonce,
+                gas_price,
+                gas_limit,
+                to,
+                value,
+                access_list,
+                input,
+            }),
             Fees::Legacy { gas_price } => Self::Legacy(TxLegacy {
                 chain_id: Some(chain_id),
                 nonce,
@@ -44,7 +57,7 @@ impl Unsigned {
                 max_priority_fee_per_gas,
                 to,
                 value,
-                access_list: AccessList::default(),
+                access_list,
                 input,
             }),
         }
@@ -54,6 +67,7 @@ impl Unsigned {
     pub fn hash(&self) -> B256 {
         match self {
             Self::Legacy(tx) => tx.signature_hash(),
+            Self::Eip2930(tx) => tx.signature_hash(),
             Self::Eip1559(tx) => tx.signature_hash(),
         }
     }
@@ -63,10 +77,19 @@ impl Unsigned {
         let signature = Signature::from_scalars_and_parity(signature.r, signature.s, signature.odd);
         let envelope: TxEnvelope = match self {
             Self::Legacy(tx) => tx.into_signed(signature).into(),
+            Self::Eip2930(tx) => tx.into_signed(signature).into(),
             Self::Eip1559(tx) => tx.into_signed(signature).into(),
         };
         SignedTransaction { raw: Blob(envelope.encoded_2718()), hash: *envelope.tx_hash(), from }
     }
+}
+
+fn access_list(list: &domain::AccessList) -> AccessList {
+    let item = |account: &domain::Accessed| AccessListItem {
+        address: account.address,
+        storage_keys: account.storage_keys.clone(),
+    };
+    AccessList(list.accounts().iter().map(item).collect())
 }
 
 /// Makes S low (EIP-2: a high one is refused by every node) and finds the parity by trial: the one that recovers
@@ -124,6 +147,7 @@ mod tests {
             gas_limit: 21_000,
             fees: Fees::Legacy { gas_price: 20_000_000_000 },
             replaces: None,
+            access_list: Default::default(),
         };
         let unsigned = Unsigned::new(&transfer, 9, &transfer.fees);
         let digest = unsigned.hash();
@@ -137,6 +161,64 @@ mod tests {
                 "4b297fb1966a3b6d83"
             )
         );
+    }
+
+    /// go-ethereum's own example of a type 1 transaction (core/types/transaction_test.go), byte for byte.
+    #[test]
+    fn eip_2930_example() {
+        let unsigned = || {
+            Unsigned::Eip2930(TxEip2930 {
+                chain_id: 1,
+                nonce: 3,
+                gas_price: 1,
+                gas_limit: 25_000,
+                to: TxKind::Call(Address::new(hex!("b94f5374fce5edbc8e2a8697c15331677e6ebf0b"))),
+                value: U256::from(10),
+                access_list: AccessList::default(),
+                input: Bytes::from_static(&hex!("5544")),
+            })
+        };
+        let hash = hex!("49b486f0ec0a60dfbbca2d30cb07c9e8ffb2a2ff41f29a1ab6737475f6ff69f3");
+        assert_eq!(unsigned().hash().0, hash);
+        let signature = TxSignature {
+            r: B256::new(hex!("c9519f4f2b30335884581971573fadf60c6204f59a911df35ee8a540456b2660")),
+            s: B256::new(hex!("32f1e8e2c5dd761f9e4f88f41c8310aeaba26a8bfcdacfedfa12ec3862d37521")),
+            odd: true,
+        };
+        assert_eq!(
+            unsigned().signed(&signature, Address::ZERO).raw.0,
+            hex!(
+                "01f8630103018261a894b94f5374fce5edbc8e2a8697c15331677e6ebf0b0a825544c001a0c9519f4f2b3033588458197157"
+                "3fadf60c6204f59a911df35ee8a540456b2660a032f1e8e2c5dd761f9e4f88f41c8310aeaba26a8bfcdacfedfa12ec3862d3"
+                "7521"
+            )
+        );
+    }
+
+    /// What is signed, put together by hand: 0x01, and the list of EIP-2930's fields in RLP.
+    #[test]
+    fn eip_2930_with_a_list_is_hashed_as_specified() {
+        let account = domain::Accessed {
+            address: Address::repeat_byte(0x22),
+            storage_keys: vec![B256::repeat_byte(0x33), B256::repeat_byte(0x44)],
+        };
+        let transfer = Transfer {
+            chain_id: 5,
+            to: Address::repeat_byte(0x11),
+            value: Wei(U256::from(7)),
+            data: Bytes::new(),
+            gas_limit: 30_000,
+            fees: Fees::Legacy { gas_price: 9 },
+            replaces: None,
+            access_list: domain::AccessList::new(vec![account]).unwrap(),
+        };
+        // Strings of 20 and 32 bytes begin with 0x94 and 0xa0; lists of more than 55 bytes with 0xf8 and their length.
+        let list =
+            [&hex!("f85bf85994")[..], &[0x22; 20], &hex!("f842a0"), &[0x33; 32], &hex!("a0"), &[0x44; 32]]
+                .concat();
+        let fields = [&hex!("05040982753094")[..], &[0x11; 20], &hex!("0780"), &list].concat();
+        let whole = [&[0x01, 0xf8, u8::try_from(fields.len()).unwrap()][..], &fields].concat();
+        assert_eq!(Unsigned::new(&transfer, 4, &transfer.fees).hash(), keccak256(whole));
     }
 
     #[test]
@@ -154,14 +236,20 @@ mod tests {
         fn signed_transactions_decode_to_what_was_asked(
             seed: u64, chain_id in 1u64..u64::MAX / 2 - 36, to: [u8; 20], value: u128, data in proptest::collection::vec(any::<u8>(), 0..200),
             gas_limit: u64, nonce in 0u64..u64::MAX, max: u128, tip: u128, legacy: bool, high: bool,
+            accounts in proptest::collection::vec((any::<[u8; 20]>(), proptest::collection::vec(any::<[u8; 32]>(), 0..4)), 0..4),
         ) {
+            let accessed = |(address, keys): &([u8; 20], Vec<[u8; 32]>)| domain::Accessed {
+                address: (*address).into(),
+                storage_keys: keys.iter().map(B256::from).collect(),
+            };
+            let access_list = domain::AccessList::new(accounts.iter().map(accessed).collect()).unwrap();
             let fees = if legacy {
                 Fees::Legacy { gas_price: max }
             } else {
                 Fees::Eip1559 { max_fee_per_gas: max, max_priority_fee_per_gas: tip.min(max) }
             };
             let transfer = Transfer {
-                chain_id, to: to.into(), value: Wei(U256::from(value)), data: data.into(), gas_limit, fees, replaces: None,
+                chain_id, to: to.into(), value: Wei(U256::from(value)), data: data.into(), gas_limit, fees, replaces: None, access_list,
             };
             let (key, from) = key(seed);
             let unsigned = Unsigned::new(&transfer, nonce, &fees);
@@ -173,7 +261,14 @@ mod tests {
             prop_assert_eq!(decoded.recover_signer().unwrap(), from);
             prop_assert!(decoded.signature().normalize_s().is_none(), "S is high");
             prop_assert_eq!(keccak256(&signed.raw.0), signed.hash);
-            prop_assert_eq!(decoded.is_legacy(), legacy);
+            let kind = match (legacy, accounts.is_empty()) { (true, true) => 0, (true, false) => 1, (false, _) => 2 };
+            prop_assert_eq!(decoded.tx_type() as u8, kind);
+            let list: Vec<_> = decoded.access_list().into_iter().flat_map(|list| &list.0).collect();
+            prop_assert_eq!(list.len(), accounts.len());
+            for (item, (address, keys)) in list.into_iter().zip(&accounts) {
+                prop_assert_eq!(item.address.0.0, *address);
+                prop_assert_eq!(item.storage_keys.iter().map(|key| key.0).collect::<Vec<_>>(), keys.clone());
+            }
             prop_assert_eq!(decoded.chain_id(), Some(chain_id));
             prop_assert_eq!(decoded.to(), Some(transfer.to));
             prop_assert_eq!(decoded.value(), transfer.value.0);

@@ -1,7 +1,7 @@
 //! What an agent's transactions may be. Pure: the limits, the transfer, what was spent.
 
 use alloy_primitives::U256;
-use domain::Wei;
+use domain::{AccessList, Wei};
 use signer_protocol::intent::{Fees, Transfer};
 use signer_protocol::record::Guardrails;
 
@@ -9,6 +9,9 @@ use crate::refuse::{Result, guardrail, invalid};
 
 /// Bytes of calldata, at most: what nodes take in a transaction's pool (128 KiB) with room for the rest.
 const MAX_DATA: usize = 120 * 1024;
+
+/// Bytes of an access list's entry: a storage key with its length, or an address with those of its account.
+const ENTRY: usize = 33;
 
 /// EIP-2294: `v` of a legacy signature is twice the chain id and 35 or 36.
 const MAX_CHAIN_ID: u64 = u64::MAX / 2 - 36;
@@ -24,11 +27,21 @@ pub fn well_formed(transfer: &Transfer) -> Result<()> {
     if transfer.value.0 >= MAX_VALUE {
         return Err(invalid("value: is more than any chain's supply."));
     }
-    if transfer.gas_limit < 21_000 {
-        return Err(invalid("gas_limit: no transaction takes less than 21000."));
+    // A node would refuse it, and its nonce would stay taken.
+    let least = transfer.access_list.gas().saturating_add(21_000);
+    if transfer.gas_limit < least {
+        return Err(invalid(format!("gas_limit: this transaction takes no less than {least}.")));
     }
     if transfer.data.len() > MAX_DATA {
         return Err(invalid(format!("data: must have at most {MAX_DATA} bytes.")));
+    }
+    let entries = transfer.access_list.entries();
+    if entries > AccessList::MAX_ENTRIES {
+        let most = AccessList::MAX_ENTRIES;
+        return Err(invalid(format!("access_list: must have at most {most} addresses and storage keys.")));
+    }
+    if transfer.data.len() + entries * ENTRY > MAX_DATA {
+        return Err(invalid(format!("access_list: must have at most {MAX_DATA} bytes together with data.")));
     }
     well_formed_fees(&transfer.fees)
 }
@@ -144,7 +157,15 @@ mod tests {
             gas_limit: 21_000,
             fees: Fees::Eip1559 { max_fee_per_gas: 30 * GWEI, max_priority_fee_per_gas: GWEI },
             replaces: None,
+            access_list: AccessList::default(),
         }
+    }
+
+    /// One account, with so many keys.
+    fn listed(keys: usize) -> AccessList {
+        let key = "0x0000000000000000000000000000000000000000000000000000000000000001";
+        serde_json::from_value(serde_json::json!([{"address": LISTED, "storageKeys": vec![key; keys]}]))
+            .unwrap()
     }
 
     fn refused(limits: &Guardrails, transfer: &Transfer) -> Option<(String, String)> {
@@ -221,12 +242,27 @@ mod tests {
     fn nonsense_is_refused() {
         assert!(well_formed(&transfer()).is_ok());
         let upside_down = Fees::Eip1559 { max_fee_per_gas: 1, max_priority_fee_per_gas: 2 };
+        for good in [
+            Transfer { access_list: listed(0), gas_limit: 23_400, ..transfer() },
+            Transfer { access_list: listed(255), gas_limit: 21_000 + 2_400 + 255 * 1_900, ..transfer() },
+        ] {
+            assert!(well_formed(&good).is_ok());
+        }
         for bad in [
             Transfer { chain_id: 0, ..transfer() },
             Transfer { chain_id: MAX_CHAIN_ID + 1, ..transfer() },
             Transfer { value: Wei(MAX_VALUE), ..transfer() },
             Transfer { gas_limit: 20_999, ..transfer() },
             Transfer { data: vec![0; MAX_DATA + 1].into(), ..transfer() },
+            // Its gas is not paid for; too many entries, which are not counted where they are read; too much in all.
+            Transfer { access_list: listed(0), gas_limit: 23_399, ..transfer() },
+            Transfer { access_list: listed(256), gas_limit: 10_000_000, ..transfer() },
+            Transfer {
+                access_list: listed(255),
+                gas_limit: 10_000_000,
+                data: vec![0; MAX_DATA - 256 * ENTRY + 1].into(),
+                ..transfer()
+            },
             Transfer { fees: upside_down, ..transfer() },
         ] {
             assert_eq!(well_formed(&bad).unwrap_err().reason, Reason::Invalid);

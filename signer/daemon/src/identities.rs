@@ -27,6 +27,7 @@ impl Authority {
         let MakeIdentity { by, agent, vault, vault_key } = request;
         let by = self.caller(&by).await?;
         by.user()?;
+        by.unbounded()?;
         if self.ledger.knows(PrincipalId::Agent(agent))? {
             return Err(conflict("agent: has had its identity, or none, since it was made."));
         }

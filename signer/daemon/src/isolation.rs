@@ -1,5 +1,6 @@
 //! What the process gives up before it touches a key: core dumps, being traced, other files, the network.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -40,7 +41,7 @@ pub fn isolate(config: &Config) -> Result<(), StartError> {
             .map_err(|error| StartError::new(format!("{} can't be made ({error})", folder.display())))?;
     }
     match fence(config) {
-        Ok(RulesetStatus::FullyEnforced) => tracing::info!("Landlock: own files only, no network"),
+        Ok(RulesetStatus::FullyEnforced) => tracing::info!("Landlock: own files only, no network to others"),
         Ok(RulesetStatus::PartiallyEnforced) => {
             tracing::warn!("Landlock: this kernel enforces a part of the restrictions");
         }
@@ -69,7 +70,12 @@ fn fence(config: &Config) -> Result<RulesetStatus, RulesetError> {
         .handle_access(all)?
         .handle_access(AccessNet::from_all(LANDLOCK))?
         .create()?
-        .add_rules(path_beneath_rules(writable(config), all))?;
+        .add_rules(path_beneath_rules(writable(config), all))?
+        .add_rules(
+            ports(config)
+                .into_iter()
+                .map(|port| Ok::<_, RulesetError>(NetPort::new(port, AccessNet::BindTcp))),
+        )?;
     if let KeystoreConfig::Pkcs11(hsm) = &config.keystore {
         fence = fence
             .add_rules(path_beneath_rules(SYSTEM, read))?
@@ -86,8 +92,14 @@ fn fence(config: &Config) -> Result<RulesetStatus, RulesetError> {
     Ok(fence.restrict_self()?.ruleset)
 }
 
+/// Where it listens. Connections that come in are no right of Landlock's; going out stays closed.
+fn ports(config: &Config) -> Vec<u16> {
+    config.tls.iter().flat_map(|tls| &tls.addresses).map(SocketAddr::port).collect()
+}
+
 fn writable(config: &Config) -> Vec<PathBuf> {
-    let socket = config.socket.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let socket =
+        config.socket.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     [Some(config.data.as_path()), socket].into_iter().flatten().map(Path::to_path_buf).collect()
 }
 

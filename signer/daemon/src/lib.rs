@@ -1,12 +1,14 @@
 //! Talon's signer: the only process that opens a secret or uses a key.
 //!
 //! It trusts nobody's word, the gateway's least. Where a rule is enforced: who asks in [`callers`], who may change
-//! whom in [`principals`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
+//! whom in [`principals`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
 //! [`intents`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
 //! refused: `signer/docs/threat-model.md`.
 
+mod api_keys;
 mod authority;
 mod callers;
+mod certificates;
 mod config;
 mod encoding;
 mod ethereum;
@@ -23,6 +25,7 @@ mod pool;
 mod principals;
 mod process;
 mod refuse;
+mod remote;
 mod sealing;
 mod service;
 mod signing_keys;
@@ -34,8 +37,9 @@ mod tokens;
 mod tests;
 
 pub use authority::Limits;
-pub use config::{Config, KeystoreConfig};
+pub use certificates::Options as CertificateOptions;
+pub use config::{Config, KeystoreConfig, TlsConfig};
 pub use isolation::isolate;
 pub use options::Options;
-pub use process::{main, main_init};
+pub use process::{main, main_certificates, main_init};
 pub use start::{StartError, init, run};

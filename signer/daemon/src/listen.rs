@@ -1,4 +1,4 @@
-//! The socket: who may connect, and how much at once.
+//! The Unix socket: who may connect, and how much at once.
 
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -9,24 +9,23 @@ use rustix::net::sockopt::socket_peercred;
 use signer_protocol::Signer as _;
 use signer_protocol::client::codec;
 use tarpc::server::{BaseChannel, Channel as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::codec::Framed;
 
-use crate::config::Config;
 use crate::service::Service;
 use crate::start::StartError;
 
 /// Connections at once. A gateway needs one.
-const CONNECTIONS: usize = 64;
+pub const CONNECTIONS: usize = 64;
 
 /// Requests in work at once on a connection; further ones wait in the socket.
 const IN_FLIGHT: usize = 256;
 
 /// Listens where no other signer does. The socket of one that was killed is taken over.
-pub fn bind(config: &Config) -> Result<UnixListener, StartError> {
-    let socket = &config.socket;
+pub fn bind(socket: &Path, peer_uid: Option<u32>) -> Result<UnixListener, StartError> {
     let failed =
         |error: std::io::Error| StartError::new(format!("{} can't be used ({error})", socket.display()));
     if let Some(folder) = socket.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -39,8 +38,9 @@ pub fn bind(config: &Config) -> Result<UnixListener, StartError> {
     make_room(socket)?;
     let listener = UnixListener::bind(socket).map_err(failed)?;
     // Another user can only connect to a socket that he may write to; his id is checked all the same.
-    let mode = if config.peer_uid.is_some() { 0o666 } else { 0o600 };
+    let mode = if peer_uid.is_some() { 0o666 } else { 0o600 };
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    tracing::info!(socket = %socket.display(), "the signer listens");
     Ok(listener)
 }
 
@@ -80,38 +80,29 @@ pub fn ending(parent_stdin: bool) -> std::io::Result<impl Future<Output = ()> + 
     })
 }
 
-/// Serves connections until `ending`.
-pub async fn serve(
-    listener: UnixListener,
-    service: Service,
-    peer_uid: Option<u32>,
-    ending: impl Future<Output = ()>,
-) {
+/// Serves connections, for ever.
+pub async fn serve(listener: UnixListener, service: Service, peer_uid: Option<u32>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let accepting = async {
-        loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _)) if admitted(&stream, peer_uid) => {
-                    let service = service.clone();
-                    tokio::spawn(async move {
-                        converse(stream, service).await;
-                        drop(place);
-                    });
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    // Out of file descriptors, most likely: they come back.
-                    tracing::error!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-                }
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) if admitted(&stream, peer_uid) => {
+                let service = service.clone();
+                tokio::spawn(async move {
+                    converse(stream, service).await;
+                    drop(place);
+                });
             }
+            Ok(_) => {}
+            Err(error) => not_accepted(&error).await,
         }
-    };
-    tokio::select! {
-        () = accepting => {}
-        () = ending => {}
     }
+}
+
+/// Out of file descriptors, most likely: they come back.
+pub async fn not_accepted(error: &std::io::Error) {
+    tracing::error!(%error, "a connection could not be accepted");
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
 }
 
 /// Whether the process at the other end is of our own user, or of the one that was named.
@@ -132,7 +123,8 @@ fn admitted(stream: &UnixStream, peer_uid: Option<u32>) -> bool {
     }
 }
 
-async fn converse(stream: UnixStream, service: Service) {
+/// Answers requests until the other end hangs up.
+pub async fn converse(stream: impl AsyncRead + AsyncWrite + Send + 'static, service: Service) {
     let frames = Framed::new(stream, codec());
     let transport = tarpc::serde_transport::new(frames, tokio_serde::formats::MessagePack::default());
     BaseChannel::with_defaults(transport)

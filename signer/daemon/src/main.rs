@@ -12,11 +12,14 @@ enum Command {
     Run(Box<signer::Options>),
     /// Makes the root keys and an empty ledger, once.
     Init(Box<signer::Options>),
+    /// Makes the certificates for a gateway on another host.
+    Certificates(signer::CertificateOptions),
 }
 
 fn main() -> ExitCode {
     match Command::parse() {
         Command::Run(options) => signer::main(*options),
         Command::Init(options) => signer::main_init(*options),
+        Command::Certificates(options) => signer::main_certificates(options),
     }
 }

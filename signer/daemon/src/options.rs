@@ -1,11 +1,15 @@
 //! The command line and the environment of a signer.
 
+use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use domain::{SecretBytes, Wei};
+use signer_protocol::HostPort;
+use signer_protocol::tls::Files;
 use zeroize::Zeroizing;
 
-use crate::config::{Config, KeystoreConfig};
+use crate::config::{Config, KeystoreConfig, TlsConfig};
 use crate::keys::{CacheSizes, pkcs11};
 use crate::start::StartError;
 
@@ -13,9 +17,27 @@ use crate::start::StartError;
 /// line shows in the list of processes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// The Unix socket to listen on [default: signer.sock in the data folder].
+    /// The Unix socket to listen on [default: signer.sock in the data folder, or none with --listen].
     #[arg(long, env = "TALON_SIGNER_SOCKET", value_name = "PATH")]
     pub socket: Option<PathBuf>,
+
+    /// Where to listen for gateways on other hosts, by mutual TLS: a host or address of this machine, such as
+    /// tls:0.0.0.0:8444.
+    #[arg(long, env = "TALON_SIGNER_LISTEN", value_name = "tls:HOST:PORT", value_parser = tls_address,
+          requires_all = ["tls_ca", "tls_cert", "tls_key"])]
+    pub listen: Option<HostPort>,
+
+    /// The CA whose certificates are let in, PEM: one that serves this signer alone.
+    #[arg(long, env = "TALON_SIGNER_TLS_CA", value_name = "FILE", requires = "listen")]
+    pub tls_ca: Option<PathBuf>,
+
+    /// The signer's own certificate, PEM, for the name that gateways connect to.
+    #[arg(long, env = "TALON_SIGNER_TLS_CERT", value_name = "FILE", requires = "listen")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The key of the certificate, PEM.
+    #[arg(long, env = "TALON_SIGNER_TLS_KEY", value_name = "FILE", requires = "listen")]
+    pub tls_key: Option<PathBuf>,
 
     /// The signer's own folder: its ledger and, with the software keystore, its keys.
     #[arg(long, env = "TALON_SIGNER_DATA", value_name = "FOLDER", default_value = "talon-signer-data")]
@@ -77,6 +99,11 @@ fn ether(text: &str) -> Result<Wei, String> {
     Wei::parse_ether("max-fee", text).map_err(|error| error.detail().to_owned())
 }
 
+fn tls_address(text: &str) -> Result<HostPort, String> {
+    let at = text.strip_prefix("tls:").ok_or("must be tls:HOST:PORT")?;
+    at.parse().map_err(|error| format!("what follows tls: {error}"))
+}
+
 impl Options {
     /// Reads the secrets, and puts all together.
     ///
@@ -99,8 +126,16 @@ impl Options {
                 })
             }
         };
-        let socket = self.socket.unwrap_or_else(|| self.data.join("signer.sock"));
-        let mut config = Config::new(socket, self.data, keystore);
+        let tls = match (self.listen, self.tls_ca, self.tls_cert, self.tls_key) {
+            (Some(at), Some(ca), Some(cert), Some(key)) => Some(listener(&at, &Files { ca, cert, key })?),
+            (None, None, None, None) => None,
+            _ => return Err(StartError::new("--listen, --tls-ca, --tls-cert and --tls-key go together")),
+        };
+        let socket = match (self.socket, &tls) {
+            (None, Some(_)) => None,
+            (named, _) => Some(named.unwrap_or_else(|| self.data.join("signer.sock"))),
+        };
+        let mut config = Config { socket, tls, ..Config::new(PathBuf::new(), self.data, keystore) };
         if let KeystoreConfig::Pkcs11(hsm) = &config.keystore {
             config.key_threads = hsm.sessions;
         }
@@ -111,6 +146,14 @@ impl Options {
         config.allow_ports = self.allow_port;
         Ok(config)
     }
+}
+
+/// Looked up and read here: once it is isolated, the process has neither names nor files.
+fn listener(at: &HostPort, files: &Files) -> Result<TlsConfig, StartError> {
+    let unknown = |error| StartError::new(format!("--listen: {at} can't be looked up ({error})"));
+    let addresses = (at.name().as_str(), at.port).to_socket_addrs().map_err(unknown)?.collect();
+    let server = files.read().and_then(|read| read.server()).map_err(StartError::from)?;
+    Ok(TlsConfig { addresses, server: Arc::new(server) })
 }
 
 /// From the file if one is named, else from the environment. A line's end in the file does not count.

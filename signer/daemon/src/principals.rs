@@ -15,7 +15,7 @@ use crate::refuse::{Result, conflict, forbidden, invalid, tampered};
 use crate::statements::digest;
 
 /// Entries of a list in a record, at most: a record travels with every request.
-const MAX_LIST: usize = 1000;
+pub const MAX_LIST: usize = 1000;
 
 /// Seconds, as for an agent that says nothing.
 const DEFAULT_TTL: u32 = 3600;
@@ -51,6 +51,7 @@ impl Authority {
     pub async fn change_principal(&self, request: ChangePrincipal) -> Result<Attested<Principal>> {
         let by = self.caller(&request.by).await?;
         let user = by.user()?;
+        by.unbounded()?;
         let record = match (request.base, request.change) {
             (None, Change::CreateAgent { id, credential, identity, settings }) => {
                 let identity = self.identity_of(&by, id, identity).await?;
@@ -177,20 +178,21 @@ impl Authority {
     }
 }
 
-/// What a credential of this principal comes to, in hex: the MAC over it and whose it is.
+/// What a credential of `owner` comes to, in hex: the MAC over it and whose it is.
 pub async fn credential_code(
     authority: &Authority,
-    id: PrincipalId,
+    owner: impl std::fmt::Display,
     credential: &Credential,
 ) -> Result<String> {
     let kind: &[u8] = match credential.kind {
         CredentialKind::AgentKey => b"agent_key",
+        CredentialKind::ApiKey => b"api_key",
         CredentialKind::Password => b"password",
     };
     let message = zeroize::Zeroizing::new(length_prefixed(&[
         b"talon/verifier/1",
         kind,
-        id.to_string().as_bytes(),
+        owner.to_string().as_bytes(),
         credential.secret.expose(),
     ]));
     authority.pool.on_keys(move |keys| keys.mac(&message)).await.map(hex::encode)

@@ -2,8 +2,10 @@
 
 use std::process::ExitCode;
 
+use domain::Clock;
 use tracing_subscriber::EnvFilter;
 
+use crate::certificates;
 use crate::config::Config;
 use crate::options::Options;
 use crate::start::{StartError, init, run};
@@ -16,6 +18,13 @@ pub fn main(options: Options) -> ExitCode {
 /// `talon-signer init`: makes the root keys and an empty ledger.
 pub fn main_init(options: Options) -> ExitCode {
     ended(options.config().and_then(|config| init(&config)))
+}
+
+/// `talon-signer certificates`: makes a set, and prints where each file goes.
+pub fn main_certificates(options: certificates::Options) -> ExitCode {
+    use std::io::Write as _;
+    let made = certificates::make(&options, Clock::default().now());
+    ended(made.and_then(|text| std::io::stdout().write_all(text.as_bytes()).map_err(StartError::from)))
 }
 
 fn in_isolation(config: &Config) -> Result<(), StartError> {

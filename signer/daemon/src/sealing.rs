@@ -51,6 +51,7 @@ impl Authority {
         if key.holds == Holds::Identities {
             return Err(forbidden("The vault of the agents' identities lasts as long as its organisation."));
         }
+        by.unbounded()?;
         let manages = by.record().role.is_some_and(Role::manages);
         if by.never_touches_keys() || !(manages || by.record().id == key.creator) {
             return Err(forbidden(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use domain::{AgentId, Wei};
+use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use signer_protocol::attested::Attested;
 use signer_protocol::identity::{MakeIdentity, NewIdentity};
 use signer_protocol::intent::{Intent, Release, Sign, SignedTransaction, Submit};
@@ -65,6 +66,18 @@ impl Signer for Service {
 
     async fn make_identity(self, _: Context, request: MakeIdentity) -> Result<NewIdentity, Refusal> {
         self.0.make_identity(request).await
+    }
+
+    async fn create_api_key(self, _: Context, request: CreateApiKey) -> Result<Attested<ApiKey>, Refusal> {
+        self.0.create_api_key(request).await
+    }
+
+    async fn revoke_api_key(self, _: Context, request: RevokeApiKey) -> Result<Attested<ApiKey>, Refusal> {
+        self.0.revoke_api_key(request).await
+    }
+
+    async fn issue_key_token(self, _: Context, request: IssueKeyToken) -> Result<IssuedToken, Refusal> {
+        self.0.issue_key_token(request).await
     }
 
     async fn issue_token(self, _: Context, request: IssueToken) -> Result<IssuedToken, Refusal> {

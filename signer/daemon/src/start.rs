@@ -8,7 +8,7 @@ use crate::authority::Authority;
 use crate::config::Config;
 use crate::ledger::{self, Ledger};
 use crate::service::Service;
-use crate::{keystore, listen};
+use crate::{keystore, listen, remote};
 
 /// Why a signer does not start: one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +32,31 @@ impl StartError {
 /// If it can't start, or its socket fails.
 pub async fn run(config: Config) -> Result<(), StartError> {
     let authority = open(&config)?;
-    let listener = listen::bind(&config)?;
+    let socket = config.socket.as_deref().map(|path| listen::bind(path, config.peer_uid)).transpose()?;
+    let tls = config.tls.as_ref().map(remote::bind).transpose()?;
     let ending = listen::ending(config.parent_stdin).map_err(StartError::from)?;
-    tracing::info!(socket = %config.socket.display(), "the signer listens");
     announce().map_err(StartError::from)?;
-    listen::serve(listener, Service(Arc::new(authority)), config.peer_uid, ending).await;
-    let _ = std::fs::remove_file(&config.socket);
+    let service = Service(Arc::new(authority));
+    let here = async {
+        match socket {
+            Some(socket) => listen::serve(socket, service.clone(), config.peer_uid).await,
+            None => std::future::pending().await,
+        }
+    };
+    let elsewhere = async {
+        match tls {
+            Some(tls) => tls.serve(service.clone()).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = here => {}
+        () = elsewhere => {}
+        () = ending => {}
+    }
+    if let Some(path) = &config.socket {
+        let _ = std::fs::remove_file(path);
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{PrincipalId, Time, TokenId};
 use ed25519_dalek::{Signature, VerifyingKey};
 use moka::sync::Cache;
-use signer_protocol::record::Principal;
+use signer_protocol::record::{Principal, Verifier};
 use signer_protocol::token::{ACCESS, Claims, ISSUER, IssueToken, IssuedToken, RevokeToken, RevokedToken};
 use signer_protocol::wire::Secret;
 use subtle::ConstantTimeEq as _;
@@ -99,19 +99,19 @@ fn thumbprint(public_key: &[u8; 32]) -> String {
 impl Authority {
     /// Checks the proof against the record, and derives every claim from the record.
     pub async fn issue_token(&self, request: IssueToken) -> Result<IssuedToken> {
-        let denied = || unauthenticated("The credential is wrong, or its owner may not sign in.");
         let record = self.newest(&request.record).await?;
         let now = self.clock.now();
         let code = principals::credential_code(self, record.id, &request.proof).await?;
         // The code covers the credential's kind and owner: another kind, or another's, comes to another code.
-        let genuine = record
-            .verifier
-            .as_ref()
-            .is_some_and(|verifier| bool::from(verifier.code.as_bytes().ct_eq(code.as_bytes())));
+        let genuine = record.verifier.as_ref().is_some_and(|verifier| same_code(verifier, &code));
         if !genuine || !record.usable(now) {
             return Err(denied());
         }
-        let claims = claims(&record, request.derived_scopes, now);
+        self.issued(claims(&record, request.derived_scopes, now)).await
+    }
+
+    /// Signs claims that a rule of this signer has derived.
+    pub(crate) async fn issued(&self, claims: Claims) -> Result<IssuedToken> {
         let payload = serde_json::to_vec(&claims).map_err(|_| unavailable("The token can't be written."))?;
         let signed = format!("{}.{}", self.tokens.header, URL_SAFE_NO_PAD.encode(payload));
         let (signed, signature) = self
@@ -131,7 +131,16 @@ impl Authority {
     }
 }
 
-fn claims(record: &Principal, derived_scopes: Vec<domain::PathGlob>, now: Time) -> Claims {
+pub fn denied() -> signer_protocol::Refusal {
+    unauthenticated("The credential is wrong, or its owner may not sign in.")
+}
+
+/// Compares in constant time.
+pub fn same_code(verifier: &Verifier, code: &str) -> bool {
+    verifier.code.as_bytes().ct_eq(code.as_bytes()).into()
+}
+
+pub fn claims(record: &Principal, derived_scopes: Vec<domain::PathGlob>, now: Time) -> Claims {
     let lifetime = match record.id {
         PrincipalId::User(_) => USER_TOKEN_SECONDS,
         PrincipalId::Agent(_) => i64::from(record.token_ttl_seconds),
@@ -153,5 +162,6 @@ fn claims(record: &Principal, derived_scopes: Vec<domain::PathGlob>, now: Time) 
         // A principal's tokens end with it.
         exp: record.expires_at.map_or(exp, |end| exp.min(end.seconds())),
         jti: TokenId::new(),
+        key: None,
     }
 }

@@ -7,8 +7,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy_primitives::{Address, Bytes};
-use domain::{AgentId, IntentId, OrgId, SecretPath, SecretType, UserId, VaultId, Wei};
+use alloy_consensus::transaction::SignerRecoverable as _;
+use alloy_consensus::{Transaction as _, TxEnvelope, TxType};
+use alloy_eips::eip2718::Decodable2718 as _;
+use alloy_primitives::{Address, B256, Bytes};
+use domain::{AccessList, Accessed, AgentId, IntentId, OrgId, SecretPath, SecretType, UserId, VaultId, Wei};
 use signer_protocol::attested::Attested;
 use signer_protocol::intent::{Fees, Intent, KeyAt, Sign, Submit, Transfer};
 use signer_protocol::key::SigningKey;
@@ -115,20 +118,47 @@ async fn agent(client: &Client, daily_limit: Wei) -> Agent {
 
 impl Agent {
     async fn submit(&self, client: &Client, value: Wei) -> Result<Attested<Intent>, Refusal> {
+        self.submit_with(client, value, AccessList::default()).await
+    }
+
+    async fn submit_with(
+        &self,
+        client: &Client,
+        value: Wei,
+        access_list: AccessList,
+    ) -> Result<Attested<Intent>, Refusal> {
         let transfer = Transfer {
             chain_id: 1,
             to: Address::repeat_byte(7),
             value,
             data: Bytes::new(),
-            gas_limit: 21_000,
+            gas_limit: 30_000,
             fees: Fees::Legacy { gas_price: 1_000_000_000 },
             replaces: None,
+            access_list,
         };
         let (by, key) = (self.caller.clone(), self.key.clone());
         let place = key.peek().unwrap();
         let at = KeyAt { vault: place.vault, path: place.path, version: place.version };
         let request = Submit { by, id: IntentId::new(), key, at, transfer };
         client.call(async |signer, cx| signer.submit(cx, request).await).await
+    }
+
+    /// With an access list, of type 1.
+    async fn signs_eip_2930(&self, client: &Client) {
+        let account =
+            Accessed { address: Address::repeat_byte(8), storage_keys: vec![B256::repeat_byte(9); 2] };
+        let list = AccessList::new(vec![account]).unwrap();
+        let intent = self.submit_with(client, Wei::ZERO, list.clone()).await.unwrap();
+        assert_eq!(intent.peek().unwrap().transfer.access_list, list);
+        let raw = self.sign(client, &intent, 77).await.unwrap();
+        let tx = TxEnvelope::decode_2718_exact(&raw).unwrap();
+        assert_eq!((tx.tx_type(), tx.nonce(), tx.gas_price()), (TxType::Eip2930, 77, Some(1_000_000_000)));
+        assert_eq!(tx.recover_signer().unwrap(), self.key.peek().unwrap().address);
+        let found = tx.access_list().unwrap();
+        assert_eq!(found.0.len(), 1);
+        assert_eq!(found.0[0].address, Address::repeat_byte(8));
+        assert_eq!(found.0[0].storage_keys, [B256::repeat_byte(9); 2]);
     }
 
     async fn sign(&self, client: &Client, intent: &Attested<Intent>, nonce: u64) -> Result<Vec<u8>, Refusal> {
@@ -162,6 +192,14 @@ async fn it_ends_with_its_parent() {
     drop(running.child.stdin.take());
     assert!(running.child.wait().unwrap().success());
     assert!(!data.join("signer.sock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_signs_transactions_with_an_access_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let running = start(command(&data), &data);
+    agent(&running.client, Wei::ZERO).await.signs_eip_2930(&running.client).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,6 +332,7 @@ async fn behind_it_stands_an_hsm() {
     let agent = agent(&running.client, limit).await;
     let intent = agent.submit(&running.client, limit).await.unwrap();
     let raw = agent.sign(&running.client, &intent, 0).await.unwrap();
+    agent.signs_eip_2930(&running.client).await;
     let over = agent.submit(&running.client, limit).await.unwrap_err();
     assert_eq!(over.reason, Reason::Guardrail("tx_daily_limit_eth".to_owned()));
     drop(running);

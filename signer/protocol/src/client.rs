@@ -1,21 +1,27 @@
-//! The gateway's end of the socket: reconnects by itself, and says `Unavailable` while it can't.
+//! The gateway's end of the connection: reconnects by itself, and says `Unavailable` while it can't.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use tarpc::client::{NewClient, RpcError};
 use tarpc::context::Context;
-use tokio::net::UnixStream;
-use tokio_util::codec::LengthDelimitedCodec;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
+use crate::address::{Address, HostPort};
 use crate::refusal::{Reason, Refusal};
 use crate::service::SignerClient;
+use crate::tls;
 use crate::wire::MAX_FRAME;
 
 /// How long a request may take, the HSM's work included.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Until a connection to another host stands, its handshake included.
+const DIALLING: Duration = Duration::from_secs(3);
 
 /// Frames as both ends speak them.
 pub fn codec() -> LengthDelimitedCodec {
@@ -27,23 +33,31 @@ pub fn codec() -> LengthDelimitedCodec {
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    socket: PathBuf,
+    address: Address,
     live: ArcSwapOption<SignerClient>,
-    dialling: tokio::sync::Mutex<()>,
+    /// Held while dialling; holds when that last failed.
+    dialling: tokio::sync::Mutex<Option<Instant>>,
+    trouble: ArcSwapOption<String>,
 }
 
 impl Client {
     /// Connects on first use.
-    pub fn new(socket: impl Into<PathBuf>) -> Self {
+    pub fn new(address: impl Into<Address>) -> Self {
         Self(Arc::new(Inner {
-            socket: socket.into(),
+            address: address.into(),
             live: ArcSwapOption::empty(),
             dialling: Default::default(),
+            trouble: ArcSwapOption::empty(),
         }))
     }
 
-    pub fn socket(&self) -> &Path {
-        &self.0.socket
+    pub fn address(&self) -> &Address {
+        &self.0.address
+    }
+
+    /// Why the signer could not be reached when that last happened, for an operator.
+    pub fn trouble(&self) -> Option<String> {
+        self.0.trouble.load().as_ref().map(|cause| cause.as_str().to_owned())
     }
 
     /// Asks one thing: `client.call(async |signer, cx| signer.open(cx, request).await).await`.
@@ -74,7 +88,11 @@ impl Client {
             if !matches!(error, RpcError::DeadlineExceeded) {
                 self.forget(&signer);
             }
-            unavailable(error)
+            match error {
+                // It broke before this was asked: what broke it is known already.
+                RpcError::Shutdown => away(),
+                error => self.unavailable(&error),
+            }
         })
     }
 
@@ -82,12 +100,33 @@ impl Client {
         if let Some(live) = self.0.live.load_full() {
             return Ok(live);
         }
-        let _one_at_a_time = self.0.dialling.lock().await;
+        let asked = Instant::now();
+        let mut failed = self.0.dialling.lock().await;
         if let Some(live) = self.0.live.load_full() {
             return Ok(live);
         }
-        let stream = UnixStream::connect(&self.0.socket).await.map_err(unavailable)?;
-        let frames = tokio_util::codec::Framed::new(stream, codec());
+        // Who waited while another dialled in vain would wait in vain as well, one after the other.
+        if failed.is_some_and(|at| at >= asked) {
+            return Err(away());
+        }
+        self.dial().await.map_err(|error| {
+            *failed = Some(Instant::now());
+            self.unavailable(&error)
+        })
+    }
+
+    async fn dial(&self) -> std::io::Result<Arc<SignerClient>> {
+        match &self.0.address {
+            Address::Unix(socket) => Ok(self.converse(UnixStream::connect(socket).await?)),
+            Address::Tls(at, config) => {
+                let stream = tokio::time::timeout(DIALLING, shake_hands(at, config.clone())).await;
+                Ok(self.converse(stream.map_err(|_| std::io::ErrorKind::TimedOut)??))
+            }
+        }
+    }
+
+    fn converse(&self, stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Arc<SignerClient> {
+        let frames = Framed::new(stream, codec());
         let transport = tarpc::serde_transport::new(frames, tokio_serde::formats::MessagePack::default());
         let NewClient { client, dispatch } = SignerClient::new(tarpc::client::Config::default(), transport);
         let live = Arc::new(client);
@@ -96,22 +135,41 @@ impl Client {
         let (ended, this) = (Arc::downgrade(&live), self.clone());
         tokio::spawn(async move {
             if let Err(error) = dispatch.await {
-                tracing::debug!(%error, "the connection to the signer broke");
+                this.unavailable(&error);
             }
             if let Some(ended) = ended.upgrade() {
                 this.forget(&ended);
             }
         });
-        Ok(live)
+        live
     }
 
     /// Drops a connection that failed, unless another has taken its place.
     fn forget(&self, failed: &Arc<SignerClient>) {
         self.0.live.rcu(|now| now.as_ref().filter(|live| !Arc::ptr_eq(live, failed)).cloned());
     }
+
+    /// Keeps and logs the cause, which is nothing for a caller.
+    fn unavailable(&self, mut error: &(dyn std::error::Error + 'static)) -> Refusal {
+        // The innermost cause says most: "Connection refused", "invalid peer certificate: UnknownIssuer".
+        while let Some(deeper) = error.source() {
+            error = deeper;
+        }
+        tracing::warn!(%error, address = %self.0.address, "the signer can't be reached");
+        self.0.trouble.store(Some(Arc::new(error.to_string())));
+        away()
+    }
 }
 
-fn unavailable(error: impl std::fmt::Display) -> Refusal {
-    tracing::warn!(%error, "the signer can't be reached");
+async fn shake_hands(
+    at: &HostPort,
+    config: Arc<rustls::ClientConfig>,
+) -> std::io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+    let stream = TcpStream::connect((at.name().as_str(), at.port)).await?;
+    tls::tune(&stream)?;
+    TlsConnector::from(config).connect(at.host.clone(), stream).await
+}
+
+fn away() -> Refusal {
     Refusal::new(Reason::Unavailable, "The signer is not reachable; try again in a moment.")
 }

@@ -1,7 +1,7 @@
 //! Transactions: checked and attested at submission, signed once they may be.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use domain::{AgentId, IntentId, OrgId, SecretPath, Time, VaultId, Wei};
+use domain::{AccessList, AgentId, IntentId, OrgId, SecretPath, Time, VaultId, Wei};
 use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
@@ -22,6 +22,10 @@ pub struct Transfer {
     pub fees: Fees,
     /// The nonce whose transaction this one replaces; `None`: a fresh nonce.
     pub replaces: Option<u64>,
+    /// With legacy fees, one that is not empty makes a transaction of type 1 (EIP-2930). Intents from before it
+    /// was known have none.
+    #[serde(default)]
+    pub access_list: AccessList,
 }
 
 /// Wei a unit of gas.
@@ -131,7 +135,15 @@ pub struct Release {
 
 #[cfg(test)]
 mod tests {
-    use super::Fees;
+    use super::{Fees, Transfer};
+
+    /// An intent that was accepted before access lists were known is signed after an upgrade.
+    #[test]
+    fn a_transfer_from_before_access_lists_has_none() {
+        let text = r#"{"chain_id":1,"to":"0x1111111111111111111111111111111111111111","value":"1","data":"0x",
+            "gas_limit":21000,"fees":{"Legacy":{"gas_price":1}},"replaces":null}"#;
+        assert!(serde_json::from_str::<Transfer>(text).unwrap().access_list.is_empty());
+    }
 
     #[test]
     fn replacements_raise_both_fees_by_an_eighth() {

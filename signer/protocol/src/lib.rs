@@ -4,6 +4,8 @@
 //! ([`Attested`]) is opaque to the gateway: it may store it and read it, and hand it back; only the signer
 //! decides whether to believe it. See `signer/docs/threat-model.md`.
 
+pub mod address;
+pub mod api_key;
 pub mod attested;
 pub mod client;
 pub mod identity;
@@ -13,9 +15,11 @@ pub mod record;
 pub mod refusal;
 pub mod sealing;
 pub mod service;
+pub mod tls;
 pub mod token;
 pub mod wire;
 
+pub use address::{Address, HostPort};
 pub use attested::Attested;
 pub use client::Client;
 pub use refusal::{Reason, Refusal};

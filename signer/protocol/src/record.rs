@@ -59,6 +59,8 @@ pub struct Verifier {
 pub enum CredentialKind {
     /// An `ocv_` key.
     AgentKey,
+    /// A person's `1ck_` key.
+    ApiKey,
     /// The 32-byte output of Argon2id over a password, with the salt that the gateway keeps.
     Password,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use crate::attested::Attested;
 use crate::identity::{MakeIdentity, NewIdentity};
 use crate::intent::{Intent, Release, Sign, SignedTransaction, Submit};
@@ -46,6 +47,10 @@ pub trait Signer {
     /// Whether the signer made all of these records, be they the newest or not: to show what they say.
     async fn vouch(records: Vec<Attested<Principal>>) -> Result<(), Refusal>;
     async fn make_identity(request: MakeIdentity) -> Result<NewIdentity, Refusal>;
+
+    async fn create_api_key(request: CreateApiKey) -> Result<Attested<ApiKey>, Refusal>;
+    async fn revoke_api_key(request: RevokeApiKey) -> Result<Attested<ApiKey>, Refusal>;
+    async fn issue_key_token(request: IssueKeyToken) -> Result<IssuedToken, Refusal>;
 
     async fn issue_token(request: IssueToken) -> Result<IssuedToken, Refusal>;
     async fn revoke_token(request: RevokeToken) -> Result<RevokedToken, Refusal>;

@@ -1,6 +1,6 @@
 //! Access tokens: issued by the signer against proof, verified by everyone.
 
-use domain::{OrgId, PathGlob, PrincipalId, Role, Time, TokenId, VaultId};
+use domain::{ApiKeyId, OrgId, PathGlob, PrincipalId, Role, Time, TokenId, VaultId};
 use serde::{Deserialize, Serialize};
 
 use crate::attested::Attested;
@@ -32,6 +32,16 @@ pub struct Claims {
     /// Seconds since 1970.
     pub exp: i64,
     pub jti: TokenId,
+    /// The personal API key that the token was issued against. Its scopes are then the token's, and a ceiling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<FromKey>,
+}
+
+/// Names a personal API key: the token ends when the key has another version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FromKey {
+    pub id: ApiKeyId,
+    pub version: u64,
 }
 
 /// The one kind of token there is so far.

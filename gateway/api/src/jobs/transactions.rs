@@ -241,9 +241,12 @@ async fn settle_with(gateway: &Gateway, tx: Transaction, node: &Node) -> Result<
             return advance(gateway, tx, status, Some(receipt.block_number)).await;
         }
         None if mined > nonce => {
-            if replaced_for_certain(gateway, &tx, node, hash).await? {
-                return advance(gateway, tx, Status::Replaced, None).await;
-            }
+            let certain = replaced_for_certain(gateway, &tx, node, hash).await?;
+            return if certain {
+                advance(gateway, tx, Status::Replaced, None).await
+            } else {
+                Ok(Carried::Waits(tx))
+            };
         }
         None if tx.status == Status::Broadcast && !node.knows(hash).await? => {
             tracing::info!(transaction = %tx.id, "the node has lost it; sending it again");

@@ -23,6 +23,7 @@ use crate::tool::{Effect, Tool};
 pub use guardrails::address;
 use guardrails::{GuardrailFields, GuardrailPatches};
 use record::{NewKey, change, default_settings, register, settings_of, token_ttl};
+pub(super) use record::{end, prefix, scopes};
 pub use show::{AgentResponse, AgentSelfResponse};
 
 #[derive(Deserialize, JsonSchema)]

@@ -34,14 +34,20 @@ pub struct ChainResponse {
 
 impl From<&Chain> for ChainResponse {
     fn from(chain: &Chain) -> Self {
-        let public = |url: &Option<String>| url.clone().filter(|_| chain.urls_public);
+        Self::new(chain, chain.urls_public)
+    }
+}
+
+impl ChainResponse {
+    pub fn new(chain: &Chain, show_urls: bool) -> Self {
+        let shown = |url: &Option<String>| url.clone().filter(|_| show_urls);
         Self {
             id: chain.id,
             name: chain.name.clone(),
             display_name: chain.display_name.clone(),
             chain_id: chain.chain_id,
-            rpc_url: public(&chain.rpc_url),
-            ws_url: public(&chain.ws_url),
+            rpc_url: shown(&chain.rpc_url),
+            ws_url: shown(&chain.ws_url),
             explorer_url: chain.explorer_url.clone(),
             native_currency: chain.native_currency.clone(),
             is_testnet: chain.is_testnet,

@@ -1,5 +1,6 @@
 //! The operations, one file for each thing.
 
+pub mod admin;
 pub mod agents;
 pub mod auth;
 pub mod chains;
@@ -10,10 +11,11 @@ pub mod setup;
 pub mod transactions;
 pub mod vaults;
 
-use domain::{AgentId, PolicyId, SecretPath, TxId, VaultId};
+use domain::{AgentId, ApiKeyId, PolicyId, SecretPath, TxId, VaultId};
 
-use crate::access::{NamesAgent, NamesSecret, NamesVault};
+use crate::access::{NamesAgent, NamesApiKey, NamesSecret, NamesVault};
 use crate::decode::path_of;
+use store::chains::ChainRef;
 
 path_of! {
     /// `/v1/vaults/{vault_id}…`
@@ -26,8 +28,14 @@ path_of! {
     OfAgent { agent_id: AgentId }
     /// `/v1/agents/{agent_id}/transactions/{tx_id}`
     OfTransaction { agent_id: AgentId, tx_id: TxId }
+    /// `/v1/auth/api-keys/{key_id}`
+    OfApiKey { key_id: ApiKeyId }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }
+    /// `/v1/admin/chains/{chain_id}`
+    OfAdminChain { chain_id: ChainRef }
+    /// `/v1/admin/settings/{key}`
+    OfSetting { key: String }
 }
 
 impl NamesVault for OfVault {
@@ -57,6 +65,12 @@ impl NamesVault for OfPolicy {
 impl NamesAgent for OfAgent {
     fn agent(&self) -> AgentId {
         self.agent_id
+    }
+}
+
+impl NamesApiKey for OfApiKey {
+    fn api_key(&self) -> ApiKeyId {
+        self.key_id
     }
 }
 

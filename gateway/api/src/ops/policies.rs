@@ -1,6 +1,6 @@
 //! Policies: who may do what with which paths of a vault.
 
-use domain::access::{ManagePolicies, Permit};
+use domain::access::{self, ManagePolicies, Permit};
 use domain::policy::{Conditions, Permission, Policy};
 use domain::{Error, OrMissing as _, PathGlob, PolicyId, PrincipalId, Result, Time, VaultId};
 use http::Method;
@@ -124,6 +124,7 @@ impl Operation for CreatePolicy {
         };
         belongs(cx, &granted, policy.principal).await?;
         keys_stay_closed(cx)?;
+        access::pattern(&cx.subject()?, &policy.pattern)?;
         let mut act = cx.begin().await?;
         policies::insert(&mut act, &granted.may, &policy).await?;
         note(&mut act, &policy);
@@ -193,6 +194,7 @@ impl Operation for UpdatePolicy {
         let mut act = cx.begin().await?;
         let mut policy =
             policies::take(&mut act, &granted.may, path.policy_id).await?.or_missing("policy")?;
+        access::pattern(&cx.subject()?, &policy.pattern)?;
         if let Some(given) = change.permissions {
             policy.permissions = permissions(&given)?;
         }
@@ -234,6 +236,7 @@ impl Operation for DeletePolicy {
     async fn run(cx: &Cx, granted: May, path: OfPolicy, (): ()) -> Result<Reply<()>> {
         let mut act = cx.begin().await?;
         let policy = policies::take(&mut act, &granted.may, path.policy_id).await?.or_missing("policy")?;
+        access::pattern(&cx.subject()?, &policy.pattern)?;
         if !policies::delete(&mut act, &granted.may, path.policy_id).await? {
             return Err(Error::missing("policy"));
         }

@@ -12,11 +12,10 @@ use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
 use crate::gateway::Gateway;
+use crate::installation::OPERATORS;
 use crate::operation::{Operation, Reply, Route};
 use crate::password::random;
 
-/// The organisation whose people operate this installation.
-pub const OPERATORS: &str = "operators.org";
 /// Hash of the one-time token, and when it ends.
 const INVITATION: &str = "operators.invitation";
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
@@ -114,5 +113,6 @@ async fn make_operator(
     auth::insert_user(&mut tx, &user).await?;
     tx.record(auth::signup_event(&user, now));
     tx.commit().await?;
+    gateway.installation.forget().await;
     Ok(issued)
 }

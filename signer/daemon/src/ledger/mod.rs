@@ -20,6 +20,7 @@ use crate::refuse::{Result, conflict, unavailable};
 
 #[cfg(test)]
 mod failing;
+mod records;
 mod spending;
 mod tables;
 mod window;
@@ -122,24 +123,6 @@ impl Ledger {
         self.read(|tx| Ok(tx.open_table(META)?.get("format")?.map(|_| ()))).map(|_| ())
     }
 
-    /// Takes a record as its principal's newest, or refuses it as rolled back.
-    pub async fn newest(&self, id: PrincipalId, version: u64, digest: [u8; 32]) -> Result<()> {
-        let key = tables::principal(id);
-        let floor = self.read(|tx| Ok(tx.open_table(FLOORS)?.get(&key)?.map(|floor| floor.value())))?;
-        if floor == Some((version, digest)) {
-            return Ok(());
-        }
-        if floor.is_some_and(|(newest, _)| version <= newest) {
-            return Err(rolled_back());
-        }
-        self.write(move |book| book.raise(&key, version, digest)).await
-    }
-
-    /// Whether a principal of that id was ever seen.
-    pub fn knows(&self, id: PrincipalId) -> Result<bool> {
-        self.read(|tx| Ok(tx.open_table(FLOORS)?.get(&tables::principal(id))?.is_some()))
-    }
-
     /// Founds an organisation with its first owner's record.
     pub async fn found(&self, org: OrgId, owner: PrincipalId, version: u64, digest: [u8; 32]) -> Result<()> {
         let (org, owner) = (*org.as_bytes(), tables::principal(owner));
@@ -227,7 +210,7 @@ fn unopened(error: DatabaseError, name: &str) -> OpenError {
 }
 
 fn rolled_back() -> Refusal {
-    Refusal::new(Reason::RolledBack, "The principal's record is older than one that the signer has seen.")
+    Refusal::new(Reason::RolledBack, "The record is older than one that the signer has seen.")
 }
 
 fn no_ledger() -> Refusal {

@@ -1,22 +1,22 @@
 //! The ledger's tables and their keys. All integers in keys are big-endian, so that they sort.
 
 use alloy_primitives::Address;
-use domain::{OrgId, PrincipalId, VaultId};
+use domain::{ApiKeyId, OrgId, PrincipalId, VaultId};
 use redb::{Database, ReadableTable as _, TableDefinition};
 
 /// The newest format that this signer knows.
 pub const FORMAT: u64 = 1;
 
-/// Kind of principal, then its UUID.
-pub type PrincipalKey = [u8; 17];
+/// Kind of record (a person's, an agent's, an API key's), then its UUID.
+pub type RecordKey = [u8; 17];
 /// Address, chain, nonce.
 pub type NonceKey = [u8; 36];
 /// Agent, time in milliseconds, then the nonce.
 pub type SpendKey = [u8; 60];
 
 pub const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
-/// The newest version seen of a principal's record, and its SHA-256.
-pub const FLOORS: TableDefinition<'static, PrincipalKey, (u64, [u8; 32])> = TableDefinition::new("floors");
+/// The newest version seen of a record, and its SHA-256.
+pub const FLOORS: TableDefinition<'static, RecordKey, (u64, [u8; 32])> = TableDefinition::new("floors");
 pub const FOUNDED: TableDefinition<'static, [u8; 16], ()> = TableDefinition::new("founded");
 /// Ended tokens, until they expire (milliseconds).
 pub const REVOKED: TableDefinition<'static, [u8; 16], i64> = TableDefinition::new("revoked");
@@ -52,11 +52,18 @@ pub fn create(db: &Database) -> Result<Option<u64>, redb::Error> {
     Ok(None)
 }
 
-pub fn principal(id: PrincipalId) -> PrincipalKey {
-    let (kind, uuid) = match &id {
-        PrincipalId::User(id) => (0, id.as_bytes()),
-        PrincipalId::Agent(id) => (1, id.as_bytes()),
-    };
+pub fn principal(id: PrincipalId) -> RecordKey {
+    match &id {
+        PrincipalId::User(id) => record(0, id.as_bytes()),
+        PrincipalId::Agent(id) => record(1, id.as_bytes()),
+    }
+}
+
+pub fn api_key(id: ApiKeyId) -> RecordKey {
+    record(2, id.as_bytes())
+}
+
+fn record(kind: u8, uuid: &[u8; 16]) -> RecordKey {
     let mut key = [kind; 17];
     key[1..].copy_from_slice(uuid);
     key

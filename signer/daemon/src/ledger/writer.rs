@@ -9,7 +9,7 @@ use signer_protocol::Refusal;
 use tokio::sync::mpsc;
 
 use super::spending::Held;
-use super::tables::{FLOORS, HOLDS, PrincipalKey, REVOKED, SPENDS, spend_parts};
+use super::tables::{FLOORS, HOLDS, REVOKED, RecordKey, SPENDS, spend_parts};
 use super::window::Window;
 use super::{Journal, broken, rolled_back};
 use crate::refuse::Result;
@@ -78,7 +78,7 @@ impl<'tx> Book<'tx> {
     }
 
     /// Takes a version as the newest. The same one again is fine; another record of the same version is not.
-    pub fn raise(&mut self, key: &PrincipalKey, version: u64, digest: [u8; 32]) -> Result<(), Stop> {
+    pub fn raise(&mut self, key: &RecordKey, version: u64, digest: [u8; 32]) -> Result<(), Stop> {
         let floor = self.table(FLOORS)?.get(key)?.map(|floor| floor.value());
         match floor {
             Some(floor) if floor == (version, digest) => Ok(()),

@@ -4,7 +4,7 @@ use alloy_consensus::transaction::SignerRecoverable as _;
 use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_eips::eip2718::Decodable2718 as _;
 use alloy_primitives::{Address, Bytes};
-use domain::{IntentId, PathGlob, SecretPath, SecretType, VaultId};
+use domain::{AccessList, Accessed, IntentId, PathGlob, SecretPath, SecretType, VaultId};
 use signer_protocol::attested::Attested;
 use signer_protocol::intent::{Fees, Intent, KeyAt, Release, Sign, SignedTransaction, Submit, Transfer};
 use signer_protocol::key::SigningKey;
@@ -39,6 +39,7 @@ pub fn pay(value: &str) -> Transfer {
         gas_limit: 21_000,
         fees: fees(30 * GWEI, 2 * GWEI),
         replaces: None,
+        access_list: Default::default(),
     }
 }
 
@@ -206,10 +207,18 @@ async fn a_hundred_submissions_against_a_limit_of_fourteen_give_fourteen() {
 #[tokio::test]
 async fn an_edited_or_borrowed_intent_is_refused() {
     let d = Desk::new(daily("100")).await;
-    let intent = d.submit(pay("1")).await.unwrap();
+    let account = Accessed { address: Address::repeat_byte(0x77), storage_keys: Vec::new() };
+    let access_list = AccessList::new(vec![account]).unwrap();
+    let intent = d.submit(Transfer { access_list, gas_limit: 30_000, ..pay("1") }).await.unwrap();
     let friend = FRIEND.to_string().to_lowercase();
     let thief = Address::repeat_byte(0x66).to_string();
-    for (from, to) in [(friend.as_str(), thief.as_str()), ("1000000000000000000", "9000000000000000000")] {
+    let listed = Address::repeat_byte(0x77).to_string();
+    let edits = [
+        (friend.as_str(), thief.as_str()),
+        ("1000000000000000000", "9000000000000000000"),
+        (listed.as_str(), thief.as_str()),
+    ];
+    for (from, to) in edits {
         let forged = edited(&intent, from, to);
         assert_eq!(reason(d.sign(&forged, 0).await), Reason::Tampered);
     }

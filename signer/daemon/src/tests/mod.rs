@@ -19,12 +19,14 @@ use crate::authority::{Authority, Limits};
 use crate::ledger::{self, Ledger};
 use crate::refuse::Result;
 
+mod api_keys;
 mod dependencies;
 mod identities;
 mod intents;
 mod keystore;
 mod ledgers;
 mod principals;
+mod remote;
 mod replacements;
 mod sealing;
 mod socket;

@@ -1,6 +1,7 @@
 //! The whole way: client, socket, rules.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::{OrgId, UserId, VaultId};
@@ -13,13 +14,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use super::{World, password, reason};
-use crate::config::{Config, KeystoreConfig};
 use crate::listen;
 use crate::service::Service;
 
 struct Served {
     w: World,
-    config: Config,
+    socket: PathBuf,
     end: Option<tokio::sync::oneshot::Sender<()>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -27,23 +27,22 @@ struct Served {
 async fn serve() -> Served {
     let w = World::new();
     let socket = w.folder.path().join("run/signer.sock");
-    let config = Config::new(socket, w.folder.path().into(), KeystoreConfig::Software { passphrase: None });
-    let listener = listen::bind(&config).unwrap();
+    let listener = listen::bind(&socket, None).unwrap();
     let (end, ended) = tokio::sync::oneshot::channel();
     let service = Service(w.signer.clone());
     let task = tokio::spawn(async move {
-        let ending = async {
-            let _ = ended.await;
-        };
-        listen::serve(listener, service, None, ending).await;
+        tokio::select! {
+            () = listen::serve(listener, service, None) => {}
+            _ = ended => {}
+        }
     });
-    Served { w, config, end: Some(end), task }
+    Served { w, socket, end: Some(end), task }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_works_through_the_socket() {
     let served = serve().await;
-    let client = Client::new(&served.config.socket);
+    let client = Client::new(&served.socket);
     let info = client.ask(async |signer, cx| signer.info(cx).await).await.unwrap();
     assert_eq!((info.keystore.as_str(), info.token_public_key.0.len()), ("memory", 32));
     assert_eq!(client.ask(async |signer, cx| signer.health(cx).await).await.unwrap(), Health::Ok);
@@ -75,10 +74,10 @@ async fn a_gateway_works_through_the_socket() {
 async fn the_socket_is_the_owners_alone() {
     let served = serve().await;
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&served.config.socket), 0o600);
-    assert_eq!(mode(served.config.socket.parent().unwrap()), 0o700);
+    assert_eq!(mode(&served.socket), 0o600);
+    assert_eq!(mode(served.socket.parent().unwrap()), 0o700);
     // While it is in use, nobody else listens there.
-    assert!(listen::bind(&served.config).unwrap_err().to_string().contains("another signer"));
+    assert!(listen::bind(&served.socket, None).unwrap_err().to_string().contains("another signer"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,25 +85,27 @@ async fn a_socket_left_behind_is_taken_over_and_a_file_is_not() {
     let mut served = serve().await;
     drop(served.end.take());
     served.task.await.unwrap();
-    assert!(served.config.socket.exists());
-    drop(listen::bind(&served.config).unwrap());
+    assert!(served.socket.exists());
+    drop(listen::bind(&served.socket, None).unwrap());
 
-    std::fs::remove_file(&served.config.socket).unwrap();
-    std::fs::write(&served.config.socket, "a letter").unwrap();
-    assert!(listen::bind(&served.config).unwrap_err().to_string().contains("is no socket"));
-    assert_eq!(std::fs::read_to_string(&served.config.socket).unwrap(), "a letter");
+    std::fs::remove_file(&served.socket).unwrap();
+    std::fs::write(&served.socket, "a letter").unwrap();
+    assert!(listen::bind(&served.socket, None).unwrap_err().to_string().contains("is no socket"));
+    assert_eq!(std::fs::read_to_string(&served.socket).unwrap(), "a letter");
 
-    let folder = served.config.socket.parent().unwrap();
+    let folder = served.socket.parent().unwrap();
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).unwrap();
-    assert!(listen::bind(&served.config).unwrap_err().to_string().contains("written to by other users"));
+    assert!(
+        listen::bind(&served.socket, None).unwrap_err().to_string().contains("written to by other users")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rubbish_ends_its_own_connection_alone() {
     let served = serve().await;
-    let client = Client::new(&served.config.socket);
+    let client = Client::new(&served.socket);
     for rubbish in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 64], &[0, 0, 0, 1, 0xc1], &[0, 0, 0, 0]] {
-        let mut stream = UnixStream::connect(&served.config.socket).await.unwrap();
+        let mut stream = UnixStream::connect(&served.socket).await.unwrap();
         stream.write_all(rubbish).await.unwrap();
         let mut answer = Vec::new();
         let closed =
@@ -117,17 +118,17 @@ async fn rubbish_ends_its_own_connection_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_comes_back_with_its_signer() {
     let mut served = serve().await;
-    let client = Client::new(&served.config.socket);
+    let client = Client::new(&served.socket);
     client.ask(async |signer, cx| signer.health(cx).await).await.unwrap();
     drop(served.end.take());
     served.task.await.unwrap();
-    std::fs::remove_file(&served.config.socket).unwrap();
-    let other = Client::new(&served.config.socket);
+    std::fs::remove_file(&served.socket).unwrap();
+    let other = Client::new(&served.socket);
     let away = other.ask(async |signer, cx| signer.health(cx).await).await;
     assert_eq!(reason(away), Reason::Unavailable);
 
-    let listener = listen::bind(&served.config).unwrap();
+    let listener = listen::bind(&served.socket, None).unwrap();
     let service = Service(Arc::clone(&served.w.signer));
-    tokio::spawn(listen::serve(listener, service, None, std::future::pending()));
+    tokio::spawn(listen::serve(listener, service, None));
     assert_eq!(other.ask(async |signer, cx| signer.health(cx).await).await.unwrap(), Health::Ok);
 }

@@ -1,7 +1,6 @@
 //! An agent's key, exchanged for a token.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use domain::audit::Event;
 use domain::{AgentId, Error, EventId, Kind, PrincipalId, Result, SecretText};
@@ -14,12 +13,11 @@ use signer_protocol::token::{IssueToken, IssuedToken};
 use signer_protocol::wire::Secret;
 use store::agents::{self, Agent};
 
-use super::{TokenResponse, text};
+use super::TokenResponse;
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
 use crate::gateway::Gateway;
-use crate::known::digest;
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
 
@@ -64,18 +62,7 @@ impl Operation for AgentToken {
     }
 }
 
-/// The token that stands for a key presented directly, kept for half a minute at most.
-pub async fn exchanged(
-    gateway: &Gateway,
-    key: &SecretText,
-    address: Option<IpAddr>,
-) -> Result<Arc<SecretText>> {
-    let exchange = async { Ok::<_, Error>(Arc::new(text(&exchange(gateway, None, key, address).await?)?)) };
-    let token = gateway.known.exchanged.try_get_with(digest(key), exchange).await;
-    token.map_err(Arc::unwrap_or_clone)
-}
-
-async fn exchange(
+pub async fn exchange(
     gateway: &Gateway,
     id: Option<AgentId>,
     key: &SecretText,

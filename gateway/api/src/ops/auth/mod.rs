@@ -1,6 +1,8 @@
 //! Signing up, logging in, tokens.
 
 pub mod agent_token;
+pub mod api_key_token;
+mod api_keys;
 mod jwks;
 mod login;
 mod me;
@@ -14,9 +16,11 @@ use serde::Serialize;
 use signer_protocol::token::IssuedToken;
 
 pub use agent_token::AgentToken;
+pub use api_key_token::ApiKeyToken;
+pub use api_keys::{CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use jwks::Jwks;
 pub use login::Login;
-pub use me::Me;
+pub use me::{Me, UpdateMe};
 pub use resource::ProtectedResource;
 pub use revoke::RevokeToken;
 pub use signup::{Signup, insert_user, sign_up, signup_event};

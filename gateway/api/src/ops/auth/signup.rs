@@ -1,7 +1,8 @@
 //! A person, a new organisation, and the person as its owner.
 
 use domain::audit::Event;
-use domain::{EventId, OrgId, PrincipalId, Result, SecretText, UserId, password};
+use domain::setting::OPEN_SIGNUP;
+use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId, password};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,11 @@ impl Operation for Signup {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(new): Self::Params) -> Result<Reply<SignupResponse>> {
+        if !cx.gateway.installation.is_on(cx.store(), &OPEN_SIGNUP).await? {
+            return Err(Error::forbidden(
+                "Nobody may sign up here; the installation's operators have closed it.",
+            ));
+        }
         let email = email(&new.email)?;
         let display_name = new.display_name.map(|n| super::super::name("display_name", &n)).transpose()?;
         let (user, issued) = sign_up(&cx.gateway, cx.now(), email, &new.password, display_name).await?;
@@ -83,7 +89,7 @@ pub async fn sign_up(
 ) -> Result<(User, IssuedToken)> {
     password::check(password)?;
     if users::facts_by_email(&gateway.store, &email).await?.is_some() {
-        return Err(domain::Error::conflict("This email has an account already; log in, or use another."));
+        return Err(Error::conflict("This email has an account already; log in, or use another."));
     }
     let salt = random::<SALT>()?;
     let stretched = gateway.hasher.stretch(password, &salt).await?;

@@ -1,7 +1,7 @@
 //! What an agent asks to have signed, read and checked.
 
-use alloy_primitives::{Address, Bytes};
-use domain::{Error, Result, SecretPath, Wei};
+use alloy_primitives::{Address, B256, Bytes};
+use domain::{AccessList, Accessed, Error, Result, SecretPath, Wei};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -40,10 +40,35 @@ pub struct SubmitTransactionRequest {
     max_fee_per_gas: Option<Amount>,
     #[serde(default)]
     max_priority_fee_per_gas: Option<Amount>,
+    /// Accounts and storage slots that the transaction will touch (EIP-2930): at most 256 addresses and storage keys
+    /// together. With gas_price it makes a transaction of type 1; with EIP-1559 fees, one of type 2 carries it.
+    #[serde(default)]
+    access_list: Option<Vec<AccessListEntry>>,
     #[serde(default)]
     simulate_first: Option<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
+}
+
+/// An account that a transaction will touch, as eth_sendTransaction has it.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessListEntry {
+    /// 20-byte address; in mixed case with its EIP-55 checksum.
+    address: String,
+    /// 32 bytes each, in hex with 0x in front.
+    #[serde(rename = "storageKeys")]
+    storage_keys: Vec<String>,
+}
+
+impl AccessListEntry {
+    pub fn of(list: &AccessList) -> Vec<Self> {
+        let entry = |account: &Accessed| Self {
+            address: account.address.to_checksum(None),
+            storage_keys: account.storage_keys.iter().map(B256::to_string).collect(),
+        };
+        list.accounts().iter().map(entry).collect()
+    }
 }
 
 /// A name, or a chain id as a number or as text.
@@ -80,6 +105,7 @@ pub struct Wanted {
     pub nonce: Option<u64>,
     pub gas_limit: Option<u64>,
     pub fees: WantedFees,
+    pub access_list: AccessList,
     pub simulate_first: bool,
     /// SHA-256 over the request in a canonical form: the same for the same request, however it is written.
     pub digest: [u8; 32],
@@ -91,10 +117,8 @@ impl SubmitTransactionRequest {
             ChainName::Name(name) => name,
             ChainName::Id(id) => id.to_string(),
         };
-        let chain =
-            cx.gateway.chains.find(cx.store(), &name).await?.filter(|c| c.is_enabled).ok_or_else(|| {
-                Error::invalid("chain", "must be the name or id of a chain that GET /v1/chains lists")
-            })?;
+        let chain = cx.gateway.chains.find(cx.store(), &name).await?.filter(|c| c.is_enabled);
+        let chain = chain.ok_or_else(unknown_chain)?;
         let to = self.to.filter(|to| !to.is_empty()).ok_or_else(|| {
             Error::invalid("to", "must be a 20-byte address; creating contracts is not allowed")
         })?;
@@ -104,12 +128,14 @@ impl SubmitTransactionRequest {
         let path = self.signing_key_path.unwrap_or_else(|| format!("keys/{}-signer", chain.name));
         let key_path =
             SecretPath::parse(&path).map_err(|e| Error::invalid("signing_key_path", e.detail()))?;
-        if self.gas_limit.is_some_and(|gas| gas < 21_000) {
-            return Err(Error::invalid("gas_limit", "must be at least 21000"));
+        let access_list = access_list(self.access_list.unwrap_or_default())?;
+        let least = access_list.gas() + 21_000;
+        if self.gas_limit.is_some_and(|gas| gas < least) {
+            return Err(Error::invalid("gas_limit", format!("must be at least {least}")));
         }
         let fees = fees(self.gas_price, self.max_fee_per_gas, self.max_priority_fee_per_gas)?;
         let simulate_first = self.simulate_first.unwrap_or(false);
-        let canonical = serde_json::json!([
+        let mut canonical = serde_json::json!([
             chain.chain_id,
             to,
             value,
@@ -120,10 +146,50 @@ impl SubmitTransactionRequest {
             fees,
             simulate_first
         ]);
+        // Without a list the digest is what it was before there were any.
+        if let Some(parts) = canonical.as_array_mut().filter(|_| !access_list.is_empty()) {
+            parts.push(serde_json::json!(access_list));
+        }
         let digest = Sha256::digest(canonical.to_string().as_bytes()).into();
         let (nonce, gas_limit) = (self.nonce, self.gas_limit);
-        Ok(Wanted { chain, to, value, data, key_path, nonce, gas_limit, fees, simulate_first, digest })
+        Ok(Wanted {
+            chain,
+            to,
+            value,
+            data,
+            key_path,
+            nonce,
+            gas_limit,
+            fees,
+            access_list,
+            simulate_first,
+            digest,
+        })
     }
+}
+
+/// A chain that is not known, or was disabled.
+pub fn unknown_chain() -> Error {
+    Error::invalid(
+        "chain",
+        "must be the name or id of a chain that GET /v1/chains lists; an operator may have disabled it",
+    )
+}
+
+fn access_list(entries: Vec<AccessListEntry>) -> Result<AccessList> {
+    let account = |(at, entry): (usize, AccessListEntry)| {
+        let key = |(n, text): (usize, &String)| {
+            let field = || format!("access_list[{at}].storageKeys[{n}]");
+            let bad = || Error::invalid(&field(), "must be 32 bytes in hex with 0x in front");
+            let digits = text.strip_prefix("0x").filter(|digits| digits.len() == 64);
+            digits.and_then(|digits| digits.parse().ok()).ok_or_else(bad)
+        };
+        Ok(Accessed {
+            address: address(&format!("access_list[{at}].address"), &entry.address)?,
+            storage_keys: entry.storage_keys.iter().enumerate().map(key).collect::<Result<_>>()?,
+        })
+    };
+    AccessList::new(entries.into_iter().enumerate().map(account).collect::<Result<_>>()?)
 }
 
 fn calldata(text: Option<&str>) -> Result<Bytes> {

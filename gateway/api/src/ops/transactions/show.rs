@@ -8,7 +8,7 @@ use serde::Serialize;
 use signer_protocol::intent::Fees;
 use store::transactions::Transaction;
 
-use super::request::Wanted;
+use super::request::{AccessListEntry, Wanted};
 
 #[derive(Serialize, JsonSchema)]
 pub struct TransactionResponse {
@@ -32,6 +32,9 @@ pub struct TransactionResponse {
     max_fee_per_gas: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_priority_fee_per_gas: Option<String>,
+    /// Left out where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    access_list: Vec<AccessListEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_tx: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +74,7 @@ impl TransactionResponse {
             gas_price: gas_price.map(|f| f.to_string()),
             max_fee_per_gas: max_fee.map(|f| f.to_string()),
             max_priority_fee_per_gas: priority.map(|f| f.to_string()),
+            access_list: AccessListEntry::of(&tx.access_list),
             signed_tx: signed.map(|raw| format!("0x{}", hex::encode(&raw.0))),
             tx_hash: tx.hash.map(|h| h.to_string()),
             block_number: tx.block_number,
@@ -102,6 +106,7 @@ impl TransactionResponse {
             gas_price: None,
             max_fee_per_gas: None,
             max_priority_fee_per_gas: None,
+            access_list: AccessListEntry::of(&wanted.access_list),
             signed_tx: None,
             tx_hash: None,
             block_number: None,

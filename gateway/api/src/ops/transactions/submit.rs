@@ -1,7 +1,8 @@
 //! Submitting a transaction: checked here and in the signer, stored, then carried as far as it goes at once.
 
-use chains::{Call, Node, NodeError, Quote};
+use ::chains::{Call, Node, NodeError, Quote};
 use domain::access::{self, Permit, ReadSecret};
+use domain::setting::REQUIRE_SIMULATION;
 use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
@@ -11,10 +12,10 @@ use signer_protocol::key::SigningKey;
 use signer_protocol::record::Principal;
 use store::nonces::{self, Account};
 use store::transactions::{Accepted, LEASE, Transaction};
-use store::{idempotency, transactions, vaults};
+use store::{chains, idempotency, transactions, vaults};
 
 use super::TransactionResponse;
-use super::request::{SubmitTransactionRequest, Wanted, WantedFees};
+use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
 use crate::access::OnAgent;
 use crate::cx::Cx;
 use crate::decode;
@@ -142,10 +143,16 @@ async fn submit(
     let from = signing_key.peek().map_err(Error::internal)?.address;
     let node = cx.gateway.chains.node(&wanted.chain).await?;
     let account = Account { chain_id: wanted.chain.chain_id, address: from };
-    let call = Call { from, to: wanted.to, value: wanted.value, data: wanted.data.clone() };
-    if wanted.simulate_first
-        && let Some(reason) = simulate(&node, &call).await?
-    {
+    let call = Call {
+        from,
+        to: wanted.to,
+        value: wanted.value,
+        data: wanted.data.clone(),
+        access_list: wanted.access_list.clone(),
+    };
+    let simulated =
+        wanted.simulate_first || cx.gateway.installation.is_on(cx.store(), &REQUIRE_SIMULATION).await?;
+    if simulated && let Some(reason) = simulate(&node, &call).await? {
         let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), reason);
         return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
     }
@@ -162,6 +169,7 @@ async fn submit(
         gas_limit,
         fees,
         replaces,
+        access_list: wanted.access_list.clone(),
     };
     let request =
         Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), at, transfer };
@@ -182,6 +190,7 @@ async fn submit(
         value: wanted.value,
         gas_limit,
         fees,
+        access_list: wanted.access_list.clone(),
         nonce: None,
         status: Status::Pending,
         error_message: None,
@@ -251,6 +260,9 @@ async fn store(
     nonce: NonceWanted,
 ) -> Result<Option<u64>> {
     let mut act = cx.begin().await?;
+    if !chains::hold_enabled(&mut act, tx.chain_id).await? {
+        return Err(unknown_chain());
+    }
     transactions::insert(&mut act, may, tx, accepted).await?;
     if let Some(key) = key
         && !idempotency::claim(&mut act, may, key, &wanted.digest, tx.id, cx.now()).await?

@@ -1,0 +1,135 @@
+//! A personal API key, exchanged for a token.
+
+use std::net::IpAddr;
+
+use domain::audit::Event;
+use domain::{Error, EventId, Kind, PrincipalId, Result, SecretText, UserId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Map;
+use signer_protocol::Attested;
+use signer_protocol::api_key::IssueKeyToken;
+use signer_protocol::record::{Credential, CredentialKind};
+use signer_protocol::token::IssuedToken;
+use signer_protocol::wire::Secret;
+use store::api_keys::{self, ApiKey};
+use store::users;
+
+use super::TokenResponse;
+use super::agent_token::PREFIX;
+use crate::access::Public;
+use crate::cx::Cx;
+use crate::decode;
+use crate::gateway::Gateway;
+use crate::key_use::COARSE;
+use crate::operation::{Operation, Reply, Route};
+use crate::refusal;
+
+/// What a personal API key begins with.
+pub const KEY: &str = "1ck_";
+/// With 32 bytes in base64, no padding.
+const LENGTH: usize = KEY.len() + 43;
+const WRONG: &str =
+    "Wrong API key, or it was revoked or has expired. Make a new one at POST /v1/auth/api-keys.";
+
+#[derive(Deserialize, JsonSchema)]
+pub struct UserApiKeyTokenRequest {
+    /// `1ck_…`
+    api_key: SecretText,
+}
+
+/// Exchanges a personal API key for a token.
+pub struct ApiKeyToken;
+
+impl Operation for ApiKeyToken {
+    const ROUTE: Route = Route::new(
+        "apiKeyToken",
+        Method::POST,
+        "/v1/auth/api-key-token",
+        200,
+        "Exchanges a personal API key for a token of 900 seconds, less where the key ends sooner.",
+    );
+    type Path = ();
+    type Params = decode::From<UserApiKeyTokenRequest>;
+    type Output = TokenResponse;
+    type Access = Public;
+
+    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
+        let issued = exchange(&cx.gateway, &given.api_key, cx.address).await?;
+        Ok(Reply::of(TokenResponse::new(&issued)?))
+    }
+}
+
+/// # Errors
+/// `Unauthenticated`, alike for a key that nobody has and for one that is wrong, revoked or expired.
+pub async fn exchange(gateway: &Gateway, key: &SecretText, address: Option<IpAddr>) -> Result<IssuedToken> {
+    let text = key.expose();
+    let prefix = match text.get(..PREFIX) {
+        Some(prefix) if text.len() == LENGTH && text.starts_with(KEY) => prefix,
+        _ => return Err(Error::unauthenticated(WRONG).because("no API key by its looks")),
+    };
+    let candidates = api_keys::facts_by_prefix(&gateway.store, prefix).await?;
+    if candidates.is_empty() {
+        // The same work as for a key that is there, and the same answer.
+        let _refused = issue(gateway, UserId::new(), rubbish(), key).await?;
+    }
+    for found in candidates {
+        match issue(gateway, found.user, found.record.clone(), key).await? {
+            Ok(issued) => {
+                succeeded(gateway, &found, address).await?;
+                return Ok(issued);
+            }
+            Err(refused) => match refusal::error(refused) {
+                error if error.kind() == Kind::Unauthenticated => {
+                    gateway.key_use.failed(event(gateway, &found, "auth.failure", address));
+                }
+                error => return Err(error),
+            },
+        }
+    }
+    Err(Error::unauthenticated(WRONG))
+}
+
+type Issued = Result<IssuedToken, signer_protocol::Refusal>;
+
+async fn issue(
+    gateway: &Gateway,
+    user: UserId,
+    key: Attested<signer_protocol::api_key::ApiKey>,
+    secret: &SecretText,
+) -> Result<Issued> {
+    let user = users::facts(&gateway.store, user).await?;
+    let record = user.map_or_else(rubbish, |user| user.record);
+    let proof = Credential { kind: CredentialKind::ApiKey, secret: Secret::from(secret) };
+    let request = IssueKeyToken { record, key, proof };
+    Ok(gateway.signer.call(async |signer, cx| signer.issue_key_token(cx, request).await).await)
+}
+
+/// A statement that the signer did not make.
+fn rubbish<T: signer_protocol::attested::Statement>() -> Attested<T> {
+    Attested::from_parts([0; 32], b"{}")
+}
+
+async fn succeeded(gateway: &Gateway, key: &ApiKey, address: Option<IpAddr>) -> Result<()> {
+    let mut tx = gateway.store.begin().await?;
+    api_keys::used(&mut tx, key.id, gateway.clock.now(), COARSE).await?;
+    tx.record(event(gateway, key, "auth.success", address));
+    tx.commit().await
+}
+
+fn event(gateway: &Gateway, key: &ApiKey, action: &'static str, address: Option<IpAddr>) -> Event {
+    Event {
+        id: EventId::new(),
+        org: key.org,
+        action,
+        actor: Some(PrincipalId::User(key.user)),
+        resource: ("user", key.user.to_string()),
+        details: Map::from_iter([
+            ("method".to_owned(), "api_key".into()),
+            ("api_key_id".to_owned(), key.id.to_string().into()),
+        ]),
+        address: address.map(|a| a.to_string()),
+        at: gateway.clock.now(),
+    }
+}
