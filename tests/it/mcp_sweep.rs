@@ -1,6 +1,7 @@
 //! Each tool is its operation: the same JSON, the same refusals.
 
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 use harness::{ADDRESSES, Agent, Value, both, json};
 use reqwest::Method;
@@ -43,7 +44,15 @@ impl Case {
                 (&json!(false), None)
             );
         } else {
-            assert_eq!(alike(tool.expect("")), alike(rest.body), "{}", self.tool);
+            let content = tool.expect("");
+            for field in shown(self.tool)["outputSchema"]["required"].as_array().into_iter().flatten() {
+                assert!(
+                    content.get(field.as_str().unwrap()).is_some(),
+                    "{}: no {field} in {content}",
+                    self.tool
+                );
+            }
+            assert_eq!(alike(content), alike(rest.body), "{}", self.tool);
         }
         self.tool
     }
@@ -69,12 +78,23 @@ async fn own_vault(agent: &Agent<'_>, name: &str) -> String {
     made["id"].as_str().unwrap().to_owned()
 }
 
+/// The tools as `talon tools` prints them.
+fn document() -> &'static Vec<Value> {
+    static TOOLS: OnceLock<Vec<Value>> = OnceLock::new();
+    TOOLS.get_or_init(|| {
+        let output = harness::talon().arg("tools").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["tools"].as_array().unwrap().clone()
+    })
+}
+
+fn shown(tool: &str) -> &'static Value {
+    document().iter().find(|shown| shown["name"] == tool).unwrap()
+}
+
 fn all_tools() -> BTreeSet<String> {
-    let output = harness::talon().arg("tools").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let tools = document["tools"].as_array().unwrap().iter();
-    tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    document().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
 }
 
 both! {

@@ -33,7 +33,7 @@ pub struct TransactionResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_priority_fee_per_gas: Option<String>,
     /// Left out where there is none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     access_list: Vec<AccessListEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_tx: Option<String>,
