@@ -12,7 +12,7 @@ mod wire;
 
 use std::time::Duration;
 
-use harness::{Database, KEYS, World, json};
+use harness::{Database, KEYS, PASSWORD, World, json};
 use wire::{Measured, Request, measure};
 
 const DURATION: Duration = Duration::from_secs(8);
@@ -29,6 +29,7 @@ async fn main() {
     }
     println!("{:<44} {:>5} {:>10} {:>9} {:>9} {:>9}", "", "conns", "a second", "p50", "p99", "p99.9");
     reading().await;
+    doors().await;
     signing().await;
 }
 
@@ -71,6 +72,31 @@ async fn reading() {
                 measure(w.address(), connections, DURATION, |_| Request::get(&path, &bot.token)).await;
             print(&format!("read a secret of 1 KiB, {database:?}"), connections, &measured);
             println!("{:>49} {:>8.1} % of the bare route", "", 100.0 * measured.rate() / rates[n]);
+        }
+    }
+}
+
+/// The same call over REST and over MCP; and the two ways in.
+async fn doors() {
+    let w = World::on(Database::Sqlite).with("TALON_LOG", "warn").start().await;
+    let ada = w.owner("ada").await;
+    let vault = ada.vault("main").await;
+    vault.put("api/token", "generic", &"x".repeat(1024)).await;
+    let bot = ada.agent("bot").reads(&vault, "api/**").make().await;
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "get_secret", "arguments": {"path": "api/token"}}});
+    let login = json!({"email": ada.email, "password": PASSWORD});
+    let exchange = json!({"agent_id": bot.id, "api_key": bot.key});
+    let path = vault.path("api/token");
+    for connections in CONNECTIONS {
+        for (what, request) in [
+            ("get_secret over REST", Request::get(&path, &bot.token)),
+            ("get_secret over MCP", Request::post("/mcp", &bot.token, &message)),
+            ("agent token", Request::post("/v1/auth/agent-token", "", &exchange)),
+            ("login (Argon2id)", Request::post("/v1/auth/token", "", &login)),
+        ] {
+            let measured = measure(w.address(), connections, DURATION, |_| request.clone()).await;
+            print(what, connections, &measured);
         }
     }
 }

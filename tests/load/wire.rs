@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 /// Before the measurement: caches fill, code warms up.
 const WARM_UP: Duration = Duration::from_secs(1);
 
+#[derive(Clone)]
 pub struct Request(Vec<u8>);
 
 impl Request {
@@ -24,7 +25,7 @@ impl Request {
         let body = body.to_string();
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+             accept: application/json, text/event-stream\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         Self((head + &body).into_bytes())

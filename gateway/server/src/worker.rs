@@ -155,7 +155,10 @@ async fn keystore(signer: &Client) -> Result<String, StartError> {
 
 /// Tells the operator where everything is, and the supervisor that it is there.
 fn announce(mut line: UnixStream, url: &str, data: &Path, keystore: &str, operator_link: Option<&str>) {
-    let mut text = format!("Talon listens on {url}\nData folder: {}\nKeystore: {keystore}\n", data.display());
+    let mut text = format!(
+        "Talon listens on {url}\nAgents connect over MCP to {url}/mcp\nData folder: {}\nKeystore: {keystore}\n",
+        data.display()
+    );
     if let Some(link) = operator_link {
         text.push_str(&format!("Make the operator's account here (once, within 24 hours): {link}\n"));
     }
