@@ -22,6 +22,6 @@ pub use address::checked as checked_address;
 pub use broadcast::Broadcast;
 pub use error::NodeError;
 pub use fees::Quote;
-pub use node::{Call, Node};
+pub use node::{Call, Gas, Node};
 pub use pool::Nodes;
 pub use receipt::Receipt;

@@ -37,6 +37,15 @@ pub struct Node {
     chain_id: Cache<(), u64>,
 }
 
+/// What a call takes now, in gas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gas {
+    /// As the node says.
+    pub needed: u64,
+    /// With a margin, since the chain moves on until the call is in a block.
+    pub limit: u64,
+}
+
 /// A transaction before it has nonce, gas and fees.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call {
@@ -119,12 +128,12 @@ impl Node {
     ///
     /// # Errors
     /// `Answered` with `revert` if the transaction would fail.
-    pub async fn estimate_gas(&self, call: &Call) -> Result<u64> {
+    pub async fn estimate_gas(&self, call: &Call) -> Result<Gas> {
         let Call { from, to, value: Wei(value), data, access_list } = call.clone();
         let request = CallRequest { from, to, value, data, access_list };
         let Quantity(gas) =
             self.rpc.ask("eth_estimateGas", (request,)).await.map_err(NodeError::about_a_transaction)?;
-        with_margin(gas)
+        Ok(Gas { needed: gas, limit: with_margin(gas)? })
     }
 
     /// What the chain asks for now, a second old at most. Concurrent callers share one request.

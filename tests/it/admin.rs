@@ -39,7 +39,7 @@ both! {
         bot.submit(&transfer("1")).expect(400, "chain: must be").await;
         let made = own_chain(&w, &root).await;
         assert_eq!((&made["native_currency"], &made["is_enabled"], &made["is_testnet"]), (&json!("ETH"), &json!(true), &json!(true)));
-        let sent = bot.submit(&transfer("1")).expect(201, "signed_tx").await;
+        let sent = bot.submit(&transfer("1")).header("idempotency-key", "first").expect(201, "signed_tx").await;
         let id = sent["id"].as_str().unwrap();
         bot.until(id, "confirmed").await;
         assert_eq!(w.anvil().await.balance(ADDRESSES[1]).await, 10_001 * 1_000_000_000_000_000_000);
@@ -47,6 +47,8 @@ both! {
         let path = format!("/v1/admin/chains/{}", made["id"].as_str().unwrap());
         root.put(&path, &json!({"is_enabled": false})).expect(200, "\"is_enabled\":false").await;
         bot.submit(&transfer("1")).expect(400, "an operator may have disabled it").await;
+        // What came before is still found by its key.
+        bot.submit(&transfer("1")).header("idempotency-key", "first").expect(200, id).await;
         assert!(!is_listed(&w, "own-chain").await);
         root.get("/v1/admin/chains").expect(200, "own-chain").await;
         root.put(&path, &json!({"is_enabled": true})).expect(200, "\"is_enabled\":true").await;

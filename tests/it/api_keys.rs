@@ -251,6 +251,43 @@ both! {
 }
 
 both! {
+    async fn who_is_held_to_scopes_sees_the_policies_within_them(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = furnished(&ada).await;
+        let bot = ada.agent("bot").make().await;
+        for pattern in ["**", "root/**", "*/a", "api/**", "api/a"] {
+            vault.allow(&bot.id, pattern, &["read"]).await;
+        }
+        let policies = format!("/v1/vaults/{}/policies", vault.id);
+        let seen = async |who: &Person<'_>| {
+            let list = who.get(&policies).expect(200, "").await;
+            let patterns = list["policies"].as_array().unwrap().iter();
+            let mut patterns: Vec<_> =
+                patterns.map(|p| p["secret_path_pattern"].as_str().unwrap().to_owned()).collect();
+            patterns.sort();
+            patterns
+        };
+        let (_, key) = ada.api_key(&json!({"name": "k", "scopes": ["api/**"]})).await;
+        for bearer in [&key, &exchange(&w, &key).await] {
+            assert_eq!(seen(&ada.through(bearer)).await, ["api/**", "api/a"]);
+        }
+        let (_, free) = ada.api_key(&json!({"name": "free"})).await;
+        assert_eq!(seen(&ada.through(&free)).await.len(), 5);
+        // An agent that made the vault, with scopes of its own.
+        let maker = ada.agent("maker").set("scopes", json!(["api/**"])).make().await;
+        let made = maker.post("/v1/vaults", &json!({"name": "its"})).expect(201, "id").await;
+        let policies = format!("/v1/vaults/{}/policies", made["id"].as_str().unwrap());
+        for pattern in ["**", "api/*"] {
+            let policy = json!({"secret_path_pattern": pattern, "principal_type": "agent", "principal_id": bot.id,
+                "permissions": ["read"]});
+            ada.post(&policies, &policy).expect(201, "id").await;
+        }
+        let list = maker.get(&policies).expect(200, "api/*").await;
+        assert_eq!(list["policies"].as_array().unwrap().len(), 1, "{list}");
+    }
+}
+
+both! {
     async fn a_key_ends_with_its_time(w: World) {
         let ada = w.owner("ada").await;
         let soon = domain::Clock::default().now().plus(Duration::from_millis(2500));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use domain::audit::{GENESIS, Hash, Row};
 use futures::future::join_all;
-use harness::{KEYS, World, both, json};
+use harness::{KEYS, Value, World, both, json};
 use sqlx::Row as _;
 use sqlx::any::AnyRow;
 
@@ -97,6 +97,60 @@ both! { with chain,
         for secret in ["hunter2", harness::PASSWORD, "Wrong-Horse", &KEYS[0][2..], &bot.key, &bot.token, new_key, &ada.token] {
             assert!(!all.contains(secret), "the trail holds a secret");
             assert!(!w.said().contains(secret), "the log holds a secret: {secret}");
+        }
+    }
+}
+
+/// The details of the only event of an action.
+fn details(events: &[AnyRow], action: &str) -> Value {
+    let mut found = events.iter().filter(|event| event.get::<String, _>("action") == action);
+    let details = found.next().unwrap().get::<String, _>("details");
+    assert!(found.next().is_none(), "{action} more than once");
+    serde_json::from_str(&details).unwrap()
+}
+
+both! {
+    async fn what_was_changed_about_an_agent_is_on_the_trail(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        let to = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8";
+        let bot = ada.agent("bot").set("tx_max_value_eth", "0.50").set("tx_to_allowlist", json!([to.to_lowercase()]))
+            .set("tx_allowed_chains", json!(["31337"])).set("scopes", json!(["keys/**"])).make().await;
+        let path = format!("/v1/agents/{}", bot.id);
+        ada.patch(&path, &json!({"name": "bob", "description": "pays", "tx_max_value_eth": null, "tx_daily_limit_eth": "2.0",
+            "tx_max_fee_eth": "0.01", "tx_to_allowlist": [], "tx_allowed_chains": ["local", "base"], "scopes": [],
+            "vault_ids": [vault.id], "intents_api_enabled": true, "token_ttl_seconds": 600,
+            "expires_at": "9999-12-31T23:59:59Z"})).expect(200, "bob").await;
+        let rotated = ada.post(&format!("{path}/rotate-key"), &json!({})).expect(200, "ocv_").await;
+        ada.delete(&path).expect(204, "").await;
+
+        let events = chain(&w, &org_of(&w, &ada.email).await).await;
+        let begun = details(&events, "agent.register");
+        assert_eq!((&begun["name"], &begun["tx_max_value_eth"]), (&json!("bot"), &json!("0.5")));
+        assert_eq!((&begun["tx_to_allowlist"], &begun["tx_allowed_chains"]), (&json!([to]), &json!(["local"])));
+        assert_eq!((&begun["scopes"], &begun["tx_daily_limit_eth"]), (&json!(["keys/**"]), &json!(null)));
+        let from_to = |from: Value, to: Value| json!({"from": from, "to": to});
+        assert_eq!(details(&events, "agent.update")["changed"], json!({
+            "name": from_to(json!("bot"), json!("bob")),
+            "description": from_to(json!(null), json!("pays")),
+            "tx_max_value_eth": from_to(json!("0.5"), json!(null)),
+            "tx_daily_limit_eth": from_to(json!(null), json!("2")),
+            "tx_max_fee_eth": from_to(json!(null), json!("0.01")),
+            "tx_to_allowlist": from_to(json!([to]), json!([])),
+            "tx_allowed_chains": from_to(json!(["local"]), json!(["local", "base"])),
+            "scopes": from_to(json!(["keys/**"]), json!([])),
+            "vault_ids": from_to(json!([]), json!([vault.id])),
+            "intents_api_enabled": from_to(json!(false), json!(true)),
+            "token_ttl_seconds": from_to(json!(3600), json!(600)),
+            "expires_at": from_to(json!(null), json!("9999-12-30T22:00:00.999Z")),
+        }));
+        let new_key = rotated["api_key"].as_str().unwrap();
+        let prefixes = from_to(json!(&bot.key[..12]), json!(&new_key[..12]));
+        assert_eq!(details(&events, "agent.rotate_key")["changed"], json!({"key_prefix": prefixes}));
+        let ended = details(&events, "agent.deactivate");
+        assert_eq!(ended["changed"], json!({"is_active": from_to(json!(true), json!(false))}));
+        for key in [&bot.key, new_key] {
+            assert!(events.iter().all(|event| !event.get::<String, _>("details").contains(&key[12..])));
         }
     }
 }

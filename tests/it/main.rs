@@ -20,6 +20,7 @@ mod process;
 mod remote_signer;
 mod secrets;
 mod shell;
+mod signing_keys;
 mod sweeps;
 mod tampering;
 mod tokens;

@@ -33,7 +33,11 @@ impl Bridge {
     }
 
     async fn send(&mut self, line: &str) {
-        self.input.as_mut().unwrap().write_all(format!("{line}\n").as_bytes()).await.unwrap();
+        self.send_bytes(format!("{line}\n").as_bytes()).await;
+    }
+
+    async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.input.as_mut().unwrap().write_all(bytes).await.unwrap();
     }
 
     /// The next line, which must be one message.
@@ -83,6 +87,11 @@ async fn a_message_a_line_and_nothing_else_on_standard_output() {
     bridge.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
     bridge.send("").await;
     assert_eq!(bridge.ask(&json!("hunter2")).await["error"]["code"], -32700);
+    bridge.send_bytes(b"\xff\xfe\n").await;
+    assert_eq!(bridge.next().await["error"]["code"], -32700);
+    bridge.send(&"x".repeat(1536 * 1024 + 1)).await;
+    let refused = bridge.next().await;
+    assert!(refused["error"]["message"].as_str().unwrap().contains("longer than 1.5 MiB"), "{refused}");
     let read = bridge.ask(&call(2, "get_secret", json!({"path": "a"}))).await;
     assert_eq!(
         (&read["id"], &read["result"]["structuredContent"]["value"]),
@@ -185,15 +194,20 @@ async fn mcp(
     (StatusCode::OK, Json(json!({"jsonrpc": "2.0", "id": message["id"], "result": {}})))
 }
 
+/// Serves on a port of its own; the address.
+async fn serve(app: Router) -> String {
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    base
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_renewed_before_they_end_and_when_they_are_refused() {
     let gateway = Forgetful::default();
     gateway.0.lock().unwrap().lifetime = 62;
     let app = Router::new().route("/v1/auth/agent-token", post(token)).route("/mcp", post(mcp));
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let serving = app.with_state(gateway.clone());
-    tokio::spawn(async move { axum::serve(listener, serving).await });
+    let base = serve(app.with_state(gateway.clone())).await;
     let mut bridge = Bridge::start(&[("ONECLAW_BASE_URL", &base), ("ONECLAW_AGENT_API_KEY", "ocv_k")]);
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
     bridge.ask(&ping).await;
@@ -212,4 +226,49 @@ async fn tokens_are_renewed_before_they_end_and_when_they_are_refused() {
     let refused = bridge.ask(&ping).await;
     assert!(refused["error"]["message"].as_str().unwrap().contains("revoked"), "{refused}");
     assert_eq!(gateway.0.lock().unwrap().issued, 4);
+}
+
+/// What answers at the address may be anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endless_answer_and_an_endless_token_harm_nobody() {
+    let gateway = Forgetful::default();
+    gateway.0.lock().unwrap().lifetime = u64::MAX;
+    let endless = || async { "a".repeat(17 * 1024 * 1024) };
+    let app = Router::new().route("/v1/auth/agent-token", post(token)).route("/mcp", post(endless));
+    let base = serve(app.with_state(gateway.clone())).await;
+    let mut bridge = Bridge::start(&[("ONECLAW_BASE_URL", &base), ("ONECLAW_AGENT_API_KEY", "ocv_k")]);
+    for _ in 0..2 {
+        let refused = bridge.ask(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await;
+        assert!(refused["error"]["message"].as_str().unwrap().contains("more than 16 MiB"), "{refused}");
+    }
+    assert_eq!(gateway.0.lock().unwrap().issued, 1);
+    assert!(bridge.end().await.0);
+    let app = Router::new().route("/v1/auth/agent-token", post(endless));
+    let base = serve(app).await;
+    let mut bridge = Bridge::start(&[("ONECLAW_BASE_URL", &base), ("ONECLAW_AGENT_API_KEY", "ocv_k")]);
+    let refused = bridge.ask(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await;
+    assert!(refused["error"]["message"].as_str().unwrap().contains("more than 16 MiB"), "{refused}");
+}
+
+/// Plain HTTP would show a proxy the key.
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_goes_past_the_proxy_of_the_environment() {
+    let gateway = Forgetful::default();
+    gateway.0.lock().unwrap().lifetime = 3600;
+    let app = Router::new().route("/v1/auth/agent-token", post(token)).route("/mcp", post(mcp));
+    let base = serve(app.with_state(gateway.clone())).await;
+    let asked = Arc::new(Mutex::new(0_u32));
+    let counted = asked.clone();
+    let proxy = serve(Router::new().fallback(move || {
+        *counted.lock().unwrap() += 1;
+        async { StatusCode::BAD_GATEWAY }
+    }))
+    .await;
+    let mut environment = vec![("NO_PROXY", ""), ("no_proxy", "")];
+    environment
+        .extend(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"].map(|name| (name, proxy.as_str())));
+    environment.extend([("ONECLAW_BASE_URL", base.as_str()), ("ONECLAW_AGENT_API_KEY", "ocv_k")]);
+    let mut bridge = Bridge::start(&environment);
+    let answer = bridge.ask(&json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await;
+    assert_eq!((&answer["result"], *asked.lock().unwrap()), (&json!({}), 0), "{answer}");
 }

@@ -282,3 +282,20 @@ async fn the_first_start_makes_the_operator_of_the_configuration() {
     assert!(!said.contains("hunter2"), "{said}");
     explains(&refused(folder.path(), &[("TALON_OPERATOR_EMAIL", "root@example.org")]), "go together");
 }
+
+/// Whoever signed up with the operator's email before there was an operator does not become it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_email_with_an_account_is_not_made_the_operator() {
+    let w = World::on(Database::Sqlite).without_operator().start().await;
+    w.owner("ada").await;
+    assert_eq!(w.end(), Some(0));
+    let data = w.data();
+    let operator =
+        [("TALON_OPERATOR_EMAIL", "Ada@example.org"), ("TALON_OPERATOR_PASSWORD", harness::PASSWORD)];
+    let said = refused(data.parent().unwrap(), &operator);
+    explains(&said, "TALON_OPERATOR_EMAIL names an email that has an account already");
+    explains(&said, "set another email");
+    assert!(!said.contains(harness::PASSWORD), "{said}");
+    w.restart().await;
+    assert!(w.said().contains("/setup#"), "{}", w.said());
+}

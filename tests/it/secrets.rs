@@ -149,3 +149,16 @@ both! {
         ada.put(&vault.path("keys/eth"), &no_type).expect(400, "private_key").await;
     }
 }
+
+both! {
+    async fn a_read_without_an_answer_is_no_read(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        let path = vault.path("once");
+        ada.put(&path, &json!({"value": "v", "max_access_count": 1})).expect(201, "").await;
+        let head = ada.call(reqwest::Method::HEAD, &path).reply().await;
+        assert_eq!(head.status, 405);
+        ada.get(&path).expect(200, "\"v\"").await;
+        ada.get(&path).expect(410, "used up").await;
+    }
+}

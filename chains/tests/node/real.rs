@@ -98,12 +98,12 @@ async fn chains_without_a_base_fee_are_quoted_a_gas_price() {
 async fn estimates_suffice() {
     let anvil = Anvil::start(&[]);
     let ada = anvil.account(1).await;
-    assert_eq!(anvil.node.estimate_gas(&call(ada.address(), BOB)).await, Ok(21_000));
+    assert_eq!(anvil.node.estimate_gas(&call(ada.address(), BOB)).await.unwrap().limit, 21_000);
 
     let contract = anvil.contract(&STORES).await;
     let bare = anvil.rpc("eth_estimateGas", json!([{ "from": ada.address(), "to": contract }])).await;
     let bare: u64 = serde_json::from_value::<U64>(bare).unwrap().to();
-    let gas = anvil.node.estimate_gas(&call(ada.address(), contract)).await.unwrap();
+    let gas = anvil.node.estimate_gas(&call(ada.address(), contract)).await.unwrap().limit;
     assert!(bare > 40_000 && gas == bare + bare / 5, "{bare} {gas}");
     let mut tx = transfer(0, contract, 0);
     tx.gas_limit = gas;
@@ -112,12 +112,13 @@ async fn estimates_suffice() {
     assert!(anvil.receipt(hash).await.succeeded);
 
     let data = Call { data: Bytes::from_static(&[1, 2, 3]), ..call(ada.address(), BOB) };
-    assert!(anvil.node.estimate_gas(&data).await.unwrap() > 21_000, "calldata costs");
+    assert!(anvil.node.estimate_gas(&data).await.unwrap().needed > 21_000, "calldata costs");
     // Its account and its two keys (EIP-2930), and a fifth on top.
     let account = Accessed { address: BOB, storage_keys: vec![B256::ZERO, B256::with_last_byte(1)] };
     let access_list = AccessList::new(vec![account]).unwrap();
     let listed = Call { access_list, ..call(ada.address(), BOB) };
-    assert_eq!(anvil.node.estimate_gas(&listed).await, Ok(27_200 + 27_200 / 5));
+    let gas = anvil.node.estimate_gas(&listed).await.unwrap();
+    assert_eq!((gas.needed, gas.limit), (27_200, 27_200 + 27_200 / 5));
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! model should not have to repeat what its credential says.
 
 use domain::access::{self, ListVaults};
+use domain::policy::Policy;
 use domain::{Error, Kind, PrincipalId, Result, VaultId};
 
 use crate::catalog::Entry;
@@ -40,12 +41,31 @@ fn caller(cx: &Cx) -> Result<String> {
     }
 }
 
+/// The vault that the request names beside its path.
+///
+/// # Errors
+/// `Invalid` if it is no id.
+pub fn named_vault(cx: &Cx) -> Result<Option<VaultId>> {
+    let bad = |_| Error::invalid("X-Vault-ID", "must be a vault's UUID");
+    cx.header(VAULT_HEADER)?.map(|named| named.trim().parse().map_err(bad)).transpose()
+}
+
+/// Policies that a person gave, or the caller itself. What another agent gives holds for whoever asks for it by name, and
+/// is chosen for nobody: else one agent could put a vault of its own in another's way.
+pub fn trusted(policies: &[Policy]) -> Vec<Policy> {
+    let trusted = |policy: &&Policy| {
+        matches!(policy.created_by, PrincipalId::User(_)) || policy.created_by == policy.principal
+    };
+    policies.iter().filter(trusted).cloned().collect()
+}
+
 /// The vault that the header names, else the only one that the caller can reach.
 async fn default_vault(cx: &Cx) -> Result<VaultId> {
-    if let Some(named) = cx.header(VAULT_HEADER)? {
-        return named.trim().parse().map_err(|_| Error::invalid("X-Vault-ID", "must be a vault's UUID"));
+    if let Some(named) = named_vault(cx)? {
+        return Ok(named);
     }
-    let mut vaults = reachable(cx, &access::org::<ListVaults>(&cx.subject()?)?).await?;
+    let may = access::org::<ListVaults>(&cx.subject()?)?;
+    let mut vaults = reachable(cx, &may, &trusted(&*cx.policies().await?)).await?;
     // Nearly every agent can reach its identity pair; nobody means that vault without naming it.
     vaults.retain(|vault| !vault.is_reserved());
     match vaults.as_slice() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use domain::{Error, PrincipalId, RequestId, Result};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use ipnet::IpNet;
 use tracing::Instrument as _;
 
 use crate::access::ONLY_AGENTS;
@@ -89,7 +90,7 @@ pub async fn admit(
     headers: &HeaderMap,
     peer: Option<IpAddr>,
 ) -> Result<Visitor, Box<Outbound>> {
-    let address = client_address(gateway, headers, peer);
+    let address = client_address(&gateway.settings.trusted_proxies, headers, peer);
     let admitted = authenticate::caller(gateway, headers, address).await.and_then(|caller| {
         match caller.principal().id {
             PrincipalId::Agent(_) => Ok(Visitor(caller)),
@@ -110,7 +111,7 @@ async fn steps(
     id: RequestId,
 ) -> Result<Outbound> {
     let now = gateway.clock.now();
-    let address = client_address(&gateway, &request.headers, request.peer);
+    let address = client_address(&gateway.settings.trusted_proxies, &request.headers, request.peer);
     let caller = if entry.public {
         None
     } else {
@@ -123,16 +124,17 @@ async fn steps(
 }
 
 /// The socket's address, or the one that a trusted proxy forwards: the right-most that is no trusted proxy.
-fn client_address(gateway: &Gateway, headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
-    let trusted = |ip: &IpAddr| gateway.settings.trusted_proxies.iter().any(|net| net.contains(ip));
+fn client_address(proxies: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
+    let trusted = |ip: &IpAddr| proxies.iter().any(|net| net.contains(ip));
     let peer = peer?.to_canonical();
     if !trusted(&peer) {
         return Some(peer);
     }
-    let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
-    let hops: Vec<&str> = forwarded.flat_map(|v| v.split(',')).map(str::trim).collect();
+    let forwarded = headers.get_all("x-forwarded-for").iter();
+    let hops: Vec<&[u8]> = forwarded.flat_map(|v| v.as_bytes().split(|byte| *byte == b',')).collect();
     for hop in hops.into_iter().rev() {
         // A hop that can't be read is nobody that anything could be allowed to.
+        let hop = std::str::from_utf8(hop).ok()?.trim();
         let ip =
             hop.parse::<IpAddr>().or_else(|_| hop.parse::<SocketAddr>().map(|a| a.ip())).ok()?.to_canonical();
         if !trusted(&ip) {
@@ -147,5 +149,35 @@ fn log(error: &Error, status: StatusCode) {
         tracing::error!(status = status.as_u16(), %error);
     } else {
         tracing::info!(status = status.as_u16(), %error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(forwarded: &[&[u8]]) -> Option<String> {
+        let proxies = ["10.0.0.0/8".parse().unwrap()];
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_bytes(line).unwrap());
+        }
+        client_address(&proxies, &headers, Some([10, 0, 0, 1].into())).map(|ip| ip.to_string())
+    }
+
+    #[test]
+    fn the_client_is_the_last_hop_that_is_no_proxy_of_ours() {
+        assert_eq!(seen(&[]), Some("10.0.0.1".into()));
+        assert_eq!(seen(&[b"203.0.113.9"]), Some("203.0.113.9".into()));
+        assert_eq!(seen(&[b"192.0.2.1", b"203.0.113.9:4711, 10.0.0.2"]), Some("203.0.113.9".into()));
+        assert_eq!(seen(&[b"::ffff:203.0.113.9"]), Some("203.0.113.9".into()));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_no_way_to_be_taken_for_the_proxy() {
+        assert_eq!(seen(&[b"\xff, 203.0.113.9"]), Some("203.0.113.9".into()));
+        assert_eq!(seen(&[b"203.0.113.9, \xff"]), None);
+        assert_eq!(seen(&[b"127.0.0.1, nobody, 10.0.0.2"]), None);
+        assert_eq!(seen(&[b""]), None);
     }
 }

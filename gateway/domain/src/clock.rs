@@ -58,10 +58,20 @@ impl Serialize for Time {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse::<jiff::Timestamp>()
+        read(&text)
             .map(|at| Self(at.as_millisecond()))
-            .map_err(|_| serde::de::Error::custom("must be an RFC 3339 time such as 2030-01-31T12:00:00Z"))
+            .ok_or_else(|| serde::de::Error::custom("must be an RFC 3339 time such as 2030-01-31T12:00:00Z"))
     }
+}
+
+/// RFC 3339 goes on for a day after the last moment that can be represented, and `9999-12-31T23:59:59Z` is what many
+/// send for "never": such a time is taken as that last moment.
+fn read(text: &str) -> Option<jiff::Timestamp> {
+    text.parse().ok().or_else(|| {
+        let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+        let whole = pieces.time().is_some() && pieces.offset().is_some();
+        (whole && pieces.date().year() == 9999).then_some(jiff::Timestamp::MAX)
+    })
 }
 
 impl schemars::JsonSchema for Time {
@@ -103,5 +113,22 @@ mod tests {
         let at: Time = serde_json::from_str("\"2030-01-31T12:00:00.250+02:00\"").unwrap();
         assert_eq!(serde_json::to_string(&at).unwrap(), "\"2030-01-31T10:00:00.250Z\"");
         assert!(serde_json::from_str::<Time>("\"tomorrow\"").is_err());
+    }
+
+    #[test]
+    fn what_is_sent_for_never_is_the_last_moment_of_all() {
+        let read = |text: &str| serde_json::from_value::<Time>(text.into());
+        let last = Time(jiff::Timestamp::MAX.as_millisecond());
+        for never in
+            ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999-12:00", "9999-12-30T23:00:00+00:00"]
+        {
+            assert_eq!(read(never).unwrap(), last, "{never}");
+        }
+        assert_eq!(read(&last.to_string()).unwrap(), last);
+        let before = read("9999-12-30T20:00:00Z").unwrap();
+        assert!(before < last && before.to_string().starts_with("9999-12-30T20"));
+        for bad in ["9999-12-31", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "10000-01-01T00:00:00Z"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

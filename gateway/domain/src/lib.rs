@@ -7,6 +7,7 @@ pub mod chain;
 pub mod clock;
 pub mod error;
 pub mod ether;
+pub mod gas;
 pub mod ids;
 pub mod password;
 pub mod path;

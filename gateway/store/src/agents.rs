@@ -64,28 +64,33 @@ pub async fn insert(tx: &mut Tx, _may: &Permit<CreateAgent, OrgId>, agent: &Agen
 
 /// The facts about an agent, for the pipeline to authenticate and decide with.
 pub async fn facts(store: &Store, id: AgentId) -> Result<Option<Agent>> {
-    let row = sqlx::query(FIND).bind(id.to_string()).fetch_optional(store.pool()).await.map_err(failed)?;
+    let row = sqlx::query(FIND)
+        .bind(id.to_string())
+        .fetch_optional(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     row.map(read).transpose()
 }
 
 /// The facts about the agents that a key may belong to: seldom more than one.
 pub async fn facts_by_key_prefix(store: &Store, prefix: &str) -> Result<Vec<Agent>> {
-    let rows = sqlx::query(FIND_BY_KEY).bind(prefix).fetch_all(store.pool()).await.map_err(failed)?;
+    let rows =
+        sqlx::query(FIND_BY_KEY).bind(prefix).fetch_all(&mut *store.read().await?).await.map_err(failed)?;
     rows.into_iter().map(read).collect()
 }
 
 pub async fn find(store: &Store, may: &Permit<SeeAgent, AgentId>) -> Result<Option<Agent>> {
     let find = sqlx::query(FIND_IN_ORG).bind(may.on().to_string()).bind(may.org().to_string());
-    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()
 }
 
 /// The organisation's agents, oldest first; for an agent, itself.
 pub async fn list(store: &Store, may: &Permit<ListAgents, OrgId>) -> Result<Vec<Agent>> {
     let org = may.org().to_string();
     let rows = match may.by() {
-        PrincipalId::User(_) => sqlx::query(LIST).bind(org).fetch_all(store.pool()).await,
+        PrincipalId::User(_) => sqlx::query(LIST).bind(org).fetch_all(&mut *store.read().await?).await,
         PrincipalId::Agent(id) => {
-            sqlx::query(LIST_ITSELF).bind(org).bind(id.to_string()).fetch_all(store.pool()).await
+            sqlx::query(LIST_ITSELF).bind(org).bind(id.to_string()).fetch_all(&mut *store.read().await?).await
         }
     };
     rows.map_err(failed)?.into_iter().map(read).collect()
@@ -123,7 +128,11 @@ pub async fn seen(tx: &mut Tx, id: AgentId, at: Time) -> Result<()> {
 
 /// Whether such an agent is in the organisation.
 pub async fn is_member(store: &Store, org: OrgId, id: AgentId) -> Result<bool> {
-    let row = sqlx::query(IN_ORG).bind(id.to_string()).bind(org.to_string()).fetch_one(store.pool()).await;
+    let row = sqlx::query(IN_ORG)
+        .bind(id.to_string())
+        .bind(org.to_string())
+        .fetch_one(&mut *store.read().await?)
+        .await;
     row.map_err(failed)?.flag("found")
 }
 

@@ -61,7 +61,7 @@ pub async fn insert(tx: &mut Tx, may: &Permit<CreateApiKey, UserId>, key: &ApiKe
 /// How many keys of the person are neither revoked nor expired, about.
 pub async fn live(store: &Store, may: &Permit<CreateApiKey, UserId>, now: Time) -> Result<u64> {
     let count = sqlx::query(COUNT).bind(may.on().to_string()).bind(now.millis());
-    count.fetch_one(store.pool()).await.map_err(failed)?.count("live")
+    count.fetch_one(&mut *store.read().await?).await.map_err(failed)?.count("live")
 }
 
 /// How many keys of the person are neither revoked nor expired. Until the transaction ends, nobody else counts or adds.
@@ -75,27 +75,35 @@ pub async fn count_live(tx: &mut Tx, may: &Permit<CreateApiKey, UserId>, now: Ti
 
 /// The facts about a key, for the pipeline to authenticate with.
 pub async fn facts(store: &Store, id: ApiKeyId) -> Result<Option<ApiKey>> {
-    let row = sqlx::query(FIND).bind(id.to_string()).fetch_optional(store.pool()).await.map_err(failed)?;
+    let row = sqlx::query(FIND)
+        .bind(id.to_string())
+        .fetch_optional(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     row.map(read).transpose()
 }
 
 /// The facts about the keys that begin like this: seldom more than one.
 pub async fn facts_by_prefix(store: &Store, prefix: &str) -> Result<Vec<ApiKey>> {
-    let rows = sqlx::query(FIND_BY_PREFIX).bind(prefix).fetch_all(store.pool()).await.map_err(failed)?;
+    let rows = sqlx::query(FIND_BY_PREFIX)
+        .bind(prefix)
+        .fetch_all(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     rows.into_iter().map(read).collect()
 }
 
 /// The person's own keys that were not revoked, oldest first.
 pub async fn list(store: &Store, may: &Permit<ListApiKeys, UserId>) -> Result<Vec<ApiKey>> {
     let list = sqlx::query(LIST).bind(may.org().to_string()).bind(may.on().to_string());
-    list.fetch_all(store.pool()).await.map_err(failed)?.into_iter().map(read).collect()
+    list.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 
 /// A key of the person's own that was not revoked.
 pub async fn find(store: &Store, may: &Permit<RevokeApiKey, ApiKeyId>) -> Result<Option<ApiKey>> {
     let find =
         sqlx::query(FIND_OWN).bind(may.on().to_string()).bind(may.org().to_string()).bind(may.by().uuid());
-    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()
 }
 
 /// Stores a key's last record. `false`: somebody else did already.

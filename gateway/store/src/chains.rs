@@ -69,7 +69,7 @@ pub async fn seed(tx: &mut Tx, chain: &Chain) -> Result<()> {
 }
 
 pub async fn list(store: &Store) -> Result<Vec<Chain>> {
-    let rows = sqlx::query(LIST).fetch_all(store.pool()).await.map_err(failed)?;
+    let rows = sqlx::query(LIST).fetch_all(&mut *store.read().await?).await.map_err(failed)?;
     rows.into_iter().map(read).collect()
 }
 

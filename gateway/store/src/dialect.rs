@@ -13,7 +13,7 @@ pub enum Dialect {
 }
 
 /// A writer waits this long for the database before it gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Write-ahead log, an fsync for each commit, and no failure while another process holds the lock.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000; \
@@ -53,18 +53,11 @@ impl Dialect {
         connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|error| self.closed(&error))
     }
 
-    /// Connections to read with; on PostgreSQL, to write with too.
+    /// PostgreSQL's connections. A ping before each use costs a round trip, and a broken one is never handed out.
     pub async fn pool(self, url: &str) -> Result<AnyPool> {
-        let connections = match self {
-            Self::Sqlite => 4,
-            Self::Postgres => 16,
-        };
         AnyPoolOptions::new()
-            .max_connections(connections)
+            .max_connections(16)
             .acquire_timeout(PATIENCE)
-            // A ping before each use would cost a round trip; a broken connection shows itself.
-            .test_before_acquire(self == Self::Postgres)
-            .after_connect(move |connection, _| Box::pin(self.prepare(connection)))
             .connect(&self.address(url))
             .await
             .map_err(|error| self.closed(&error))

@@ -50,6 +50,6 @@ pub async fn find(
     now: Time,
 ) -> Result<Option<Used>> {
     let find = sqlx::query(FIND).bind(may.on().to_string()).bind(key).bind(now.minus(REMEMBERED).millis());
-    let row = find.fetch_optional(store.pool()).await.map_err(failed)?;
+    let row = find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?;
     row.map(|row| Ok(Used { body_hash: row.bytes("body_hash")?, tx: row.parsed("tx_id")? })).transpose()
 }

@@ -3,6 +3,7 @@
 //! few that gather the facts to decide on (`facts`, `for_principal`) say so in their name.
 
 mod dialect;
+mod reading;
 mod row;
 mod turns;
 mod tx;
@@ -24,21 +25,21 @@ pub mod users;
 pub mod vaults;
 
 use domain::{Error, Result};
-use sqlx::AnyPool;
 use sqlx::migrate::MigrateError;
 
 use dialect::Dialect;
 pub use journal::{Journal, Read};
+use reading::{Reader, Readers};
 use turns::Turns;
 pub use tx::Tx;
 use tx::Writer;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
-/// The database: a pool to read from, and where writing transactions begin.
+/// The database: connections to read with, and where writing transactions begin.
 #[derive(Clone)]
 pub struct Store {
-    read: AnyPool,
+    read: Readers,
     write: Writer,
     journal: Journal,
 }
@@ -58,7 +59,7 @@ impl Store {
             Dialect::Sqlite => Writer::Turns(Turns::over(url, first)),
             Dialect::Postgres => Writer::Pool(dialect.pool(url).await?),
         };
-        let read = dialect.pool(url).await?;
+        let read = Readers::open(dialect, url).await?;
         let journal = Journal::start(write.clone());
         Ok(Self { read, write, journal })
     }
@@ -75,11 +76,12 @@ impl Store {
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
-        sqlx::query("SELECT 1").execute(&self.read).await.map_err(failed).map(drop)
+        sqlx::query("SELECT 1").execute(&mut *self.read().await?).await.map_err(failed).map(drop)
     }
 
-    fn pool(&self) -> &AnyPool {
-        &self.read
+    /// A connection to read with; what is being written by others is not seen.
+    async fn read(&self) -> Result<Reader> {
+        self.read.one().await
     }
 }
 

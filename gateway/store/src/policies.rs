@@ -25,7 +25,7 @@ const DELETE: &str = "DELETE FROM policies WHERE vault_id = $1 AND id = $2";
 /// The facts about what a principal was given, over all vaults.
 pub async fn for_principal(store: &Store, principal: PrincipalId) -> Result<Vec<Policy>> {
     let rows = sqlx::query(FOR_PRINCIPAL).bind(principal.uuid()).bind(principal.kind());
-    rows.fetch_all(store.pool()).await.map_err(failed)?.into_iter().map(read).collect()
+    rows.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 
 pub async fn insert(tx: &mut Tx, may: &Permit<ManagePolicies, VaultId>, policy: &Policy) -> Result<()> {
@@ -52,7 +52,11 @@ pub(crate) async fn write(tx: &mut Tx, vault: VaultId, policy: &Policy) -> Resul
 }
 
 pub async fn list(store: &Store, may: &Permit<ManagePolicies, VaultId>) -> Result<Vec<Policy>> {
-    let rows = sqlx::query(LIST).bind(may.on().to_string()).fetch_all(store.pool()).await.map_err(failed)?;
+    let rows = sqlx::query(LIST)
+        .bind(may.on().to_string())
+        .fetch_all(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     rows.into_iter().map(read).collect()
 }
 

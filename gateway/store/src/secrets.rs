@@ -68,18 +68,22 @@ const DELETE: &str = "UPDATE secret_versions SET deleted_at = $3 WHERE deleted_a
 /// The newest version at a path, deleted or not, value and all.
 pub async fn reveal(store: &Store, may: &Permit<ReadSecret, SecretAt>) -> Result<Option<SealedVersion>> {
     let find = sqlx::query(NEWEST).bind(may.on().vault.to_string()).bind(may.on().path.as_str());
-    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read_sealed).transpose()
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read_sealed).transpose()
 }
 
 /// The facts about what is at a path, to decide with; no value.
 pub async fn facts(store: &Store, at: &SecretAt) -> Result<Option<Version>> {
     let find = sqlx::query(NEWEST).bind(at.vault.to_string()).bind(at.path.as_str());
-    find.fetch_optional(store.pool()).await.map_err(failed)?.as_ref().map(read).transpose()
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.as_ref().map(read).transpose()
 }
 
 /// The newest live version of every path of a vault, by path, without values.
 pub async fn list(store: &Store, may: &Permit<ListSecrets, VaultId>) -> Result<Vec<Version>> {
-    let rows = sqlx::query(LIST).bind(may.on().to_string()).fetch_all(store.pool()).await.map_err(failed)?;
+    let rows = sqlx::query(LIST)
+        .bind(may.on().to_string())
+        .fetch_all(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     rows.iter().map(read).collect()
 }
 

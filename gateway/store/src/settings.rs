@@ -29,7 +29,7 @@ pub struct Stored {
 
 /// All that is set.
 pub async fn list(store: &Store) -> Result<Vec<Stored>> {
-    let rows = sqlx::query(LIST).fetch_all(store.pool()).await.map_err(failed)?;
+    let rows = sqlx::query(LIST).fetch_all(&mut *store.read().await?).await.map_err(failed)?;
     let read = |row: sqlx::any::AnyRow| {
         Ok(Stored {
             key: row.text("key")?,
@@ -60,7 +60,7 @@ pub async fn unset(tx: &mut Tx, _: &Permit<ManageSettings, Platform>, setting: &
 }
 
 pub async fn find(store: &Store, key: &str) -> Result<Option<String>> {
-    let row = sqlx::query(FIND).bind(key).fetch_optional(store.pool()).await.map_err(failed)?;
+    let row = sqlx::query(FIND).bind(key).fetch_optional(&mut *store.read().await?).await.map_err(failed)?;
     row.map(|row| row.text("value")).transpose()
 }
 

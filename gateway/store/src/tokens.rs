@@ -16,7 +16,11 @@ pub async fn revoke(tx: &mut Tx, token: TokenId, expires_at: Time) -> Result<()>
 }
 
 pub async fn is_revoked(store: &Store, token: TokenId) -> Result<bool> {
-    let row = sqlx::query(FIND).bind(token.to_string()).fetch_one(store.pool()).await.map_err(failed)?;
+    let row = sqlx::query(FIND)
+        .bind(token.to_string())
+        .fetch_one(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     row.flag("revoked")
 }
 

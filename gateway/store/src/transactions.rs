@@ -125,11 +125,11 @@ pub async fn insert(
         .bind(may.org().to_string())
         .bind(may.on().to_string())
         .bind(&new.chain)
-        .bind(number(new.chain_id)?)
+        .bind(number("chain", new.chain_id)?)
         .bind(new.from.to_checksum(None))
         .bind(new.to.to_checksum(None))
         .bind(new.value.to_string())
-        .bind(number(new.gas_limit)?)
+        .bind(number("gas_limit", new.gas_limit)?)
         .bind(gas_price)
         .bind(max_fee)
         .bind(priority)
@@ -147,7 +147,7 @@ pub async fn insert(
 /// How many transactions on a chain are not at their end yet, over all organisations. Take the chain first: then
 /// it stays so.
 pub async fn open_on(tx: &mut Tx, _: &Permit<ManageChains, Platform>, chain_id: u64) -> Result<u64> {
-    let count = sqlx::query(OPEN_ON).bind(number(chain_id)?);
+    let count = sqlx::query(OPEN_ON).bind(number("chain_id", chain_id)?);
     count.fetch_one(tx.connection()).await.map_err(failed)?.count("open")
 }
 
@@ -157,7 +157,7 @@ pub async fn find(
     id: TxId,
 ) -> Result<Option<Transaction>> {
     let find = sqlx::query(FIND).bind(id.to_string()).bind(may.on().to_string()).bind(may.org().to_string());
-    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()
 }
 
 /// The agent's transactions, newest first.
@@ -170,13 +170,16 @@ pub async fn list(
     let list = if with_signed { LIST_SIGNED } else { LIST };
     let list =
         sqlx::query(list).bind(may.on().to_string()).bind(may.org().to_string()).bind(i64::from(limit));
-    list.fetch_all(store.pool()).await.map_err(failed)?.into_iter().map(read).collect()
+    list.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 
 /// What the signer accepted, for whoever has it signed.
 pub async fn accepted(store: &Store, id: TxId) -> Result<Option<Accepted>> {
-    let row =
-        sqlx::query(ACCEPTED).bind(id.to_string()).fetch_optional(store.pool()).await.map_err(failed)?;
+    let row = sqlx::query(ACCEPTED)
+        .bind(id.to_string())
+        .fetch_optional(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     row.map(|row| {
         let intent = Attested::from_bytes(row.bytes("intent")?);
         Ok(Accepted { intent, signing_key: Attested::from_bytes(row.bytes("signing_key")?) })
@@ -187,17 +190,17 @@ pub async fn accepted(store: &Store, id: TxId) -> Result<Option<Accepted>> {
 /// Whether another transaction at the same nonce is in a block.
 pub async fn another_is_mined(store: &Store, than: &Transaction) -> Result<bool> {
     let find = sqlx::query(ANOTHER_MINED)
-        .bind(number(than.chain_id)?)
+        .bind(number("chain", than.chain_id)?)
         .bind(than.from.to_checksum(None))
-        .bind(than.nonce.map(number).transpose()?)
+        .bind(than.nonce.map(|nonce| number("nonce", nonce)).transpose()?)
         .bind(than.id.to_string());
-    find.fetch_one(store.pool()).await.map_err(failed)?.flag("found")
+    find.fetch_one(&mut *store.read().await?).await.map_err(failed)?.flag("found")
 }
 
 /// A transaction as it is now, for whoever works on it.
 pub async fn by_id(store: &Store, id: TxId) -> Result<Option<Transaction>> {
     let find = sqlx::query(BY_ID).bind(id.to_string());
-    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()
 }
 
 /// The signed transaction that holds a nonce.
@@ -207,9 +210,11 @@ pub async fn at_nonce(
     from: Address,
     nonce: u64,
 ) -> Result<Option<Transaction>> {
-    let find =
-        sqlx::query(AT_NONCE).bind(number(chain_id)?).bind(from.to_checksum(None)).bind(number(nonce)?);
-    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+    let find = sqlx::query(AT_NONCE)
+        .bind(number("chain", chain_id)?)
+        .bind(from.to_checksum(None))
+        .bind(number("nonce", nonce)?);
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()
 }
 
 /// Takes up to [`TAKEN`] transactions in a state, whose worker is gone, and holds them until `until`: those that have
@@ -225,7 +230,8 @@ pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result
 
 /// In which states there are transactions that somebody should look at: asked often, so it only reads.
 pub async fn due(store: &Store, now: Time) -> Result<Vec<Status>> {
-    let rows = sqlx::query(DUE).bind(now.millis()).fetch_all(store.pool()).await.map_err(failed)?;
+    let rows =
+        sqlx::query(DUE).bind(now.millis()).fetch_all(&mut *store.read().await?).await.map_err(failed)?;
     rows.iter().map(|row| row.parsed("status")).collect()
 }
 
@@ -269,7 +275,7 @@ pub async fn advance(tx: &mut Tx, id: TxId, step: &Step) -> Result<bool> {
         .bind(id.to_string())
         .bind(from.as_str())
         .bind(to.as_str())
-        .bind(step.block_number.map(number).transpose()?)
+        .bind(step.block_number.map(|block| number("block_number", block)).transpose()?)
         .bind(step.at.millis())
         .bind(step.again.millis());
     Ok(step.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
@@ -286,8 +292,9 @@ pub async fn release(tx: &mut Tx, id: TxId, at: Time) -> Result<()> {
     release.execute(tx.connection()).await.map_err(failed).map(drop)
 }
 
-fn number(count: u64) -> Result<i64> {
-    i64::try_from(count).map_err(|_| Error::invalid("gas_limit", "is too large"))
+/// The field is named in the error.
+fn number(field: &str, count: u64) -> Result<i64> {
+    i64::try_from(count).map_err(|_| Error::invalid(field, "is too large"))
 }
 
 fn fee_columns(fees: &Fees) -> (Option<String>, Option<String>, Option<String>) {

@@ -70,13 +70,21 @@ pub async fn insert(tx: &mut Tx, user: &User) -> Result<()> {
 
 /// The facts about a person, for the pipeline to authenticate with.
 pub async fn facts(store: &Store, id: UserId) -> Result<Option<User>> {
-    let row = sqlx::query(FIND).bind(id.to_string()).fetch_optional(store.pool()).await.map_err(failed)?;
+    let row = sqlx::query(FIND)
+        .bind(id.to_string())
+        .fetch_optional(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     row.map(read).transpose()
 }
 
 /// The facts about whoever wants to log in.
 pub async fn facts_by_email(store: &Store, email: &str) -> Result<Option<User>> {
-    let row = sqlx::query(FIND_BY_EMAIL).bind(email).fetch_optional(store.pool()).await.map_err(failed)?;
+    let row = sqlx::query(FIND_BY_EMAIL)
+        .bind(email)
+        .fetch_optional(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     row.map(read).transpose()
 }
 
@@ -101,7 +109,11 @@ pub async fn update_profile(tx: &mut Tx, may: &Permit<ChangeProfile, OrgId>, use
 
 /// Whether such a person is in the organisation.
 pub async fn is_member(store: &Store, org: OrgId, id: UserId) -> Result<bool> {
-    let row = sqlx::query(IN_ORG).bind(id.to_string()).bind(org.to_string()).fetch_one(store.pool()).await;
+    let row = sqlx::query(IN_ORG)
+        .bind(id.to_string())
+        .bind(org.to_string())
+        .fetch_one(&mut *store.read().await?)
+        .await;
     row.map_err(failed)?.flag("found")
 }
 

@@ -54,7 +54,7 @@ pub async fn insert(tx: &mut Tx, may: &Permit<CreateVault, OrgId>, vault: &Vault
 /// The vault of agents' identity pairs, once an agent has one.
 pub async fn agent_keys(store: &Store, may: &Permit<CreateAgent, OrgId>) -> Result<Option<Vault>> {
     let find = sqlx::query(FIND_RESERVED).bind(may.org().to_string()).bind(AGENT_KEYS);
-    find.fetch_optional(store.pool()).await.map_err(failed)?.map(read).transpose()
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()
 }
 
 /// `false`: the organisation has a vault for this purpose, made by somebody who was faster.
@@ -74,13 +74,21 @@ pub(crate) async fn write(tx: &mut Tx, org: OrgId, vault: &Vault) -> Result<bool
 
 /// The facts about a vault, to decide with.
 pub async fn facts(store: &Store, id: VaultId) -> Result<Option<Vault>> {
-    let row = sqlx::query(FIND).bind(id.to_string()).fetch_optional(store.pool()).await.map_err(failed)?;
+    let row = sqlx::query(FIND)
+        .bind(id.to_string())
+        .fetch_optional(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     row.map(read).transpose()
 }
 
 /// The organisation's vaults, oldest first, Talon's own last. Which of them the caller may see is decided for each.
 pub async fn list(store: &Store, may: &Permit<ListVaults, OrgId>) -> Result<Vec<Vault>> {
-    let rows = sqlx::query(LIST).bind(may.org().to_string()).fetch_all(store.pool()).await.map_err(failed)?;
+    let rows = sqlx::query(LIST)
+        .bind(may.org().to_string())
+        .fetch_all(&mut *store.read().await?)
+        .await
+        .map_err(failed)?;
     rows.into_iter().map(read).collect()
 }
 

@@ -6,8 +6,13 @@ use reqwest::{Client, Url};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use crate::answer::{self, unreachable};
+
 /// A token is renewed that long before it ends.
 const MARGIN: Duration = Duration::from_secs(60);
+/// The longest life that is believed, in seconds: no token of the gateway's lives longer, and an absurd number would be
+/// past the end of time.
+const LONGEST: u64 = 24 * 60 * 60;
 
 /// No `Debug`: it would print what must not be printed.
 pub enum Credential {
@@ -67,11 +72,11 @@ async fn exchange(client: &Client, base: &Url, agent: Option<&str>, key: &str) -
     let asked = Instant::now();
     let answer = client.post(url).json(&body).send().await.map_err(|error| unreachable(base, &error))?;
     let status = answer.status();
-    let body: Value = answer.json().await.unwrap_or_default();
+    let body: Value = serde_json::from_slice(&answer::body(base, answer).await?).unwrap_or_default();
     match (body["access_token"].as_str(), body["expires_in"].as_u64()) {
         (Some(text), Some(seconds)) if status.is_success() => {
             // One that lives less than the margin is renewed at half its life.
-            let life = Duration::from_secs(seconds);
+            let life = Duration::from_secs(seconds.min(LONGEST));
             let renew_at = asked + life.checked_sub(MARGIN).unwrap_or(life / 2);
             Ok(Token { text: text.to_owned(), renew_at })
         }
@@ -80,10 +85,4 @@ async fn exchange(client: &Client, base: &Url, agent: Option<&str>, key: &str) -
             body["detail"].as_str().unwrap_or("it did not say why.")
         )),
     }
-}
-
-/// The sentence for a gateway that does not answer. `error` says nothing of headers or bodies.
-pub fn unreachable(base: &Url, error: &reqwest::Error) -> String {
-    let why = if error.is_timeout() { "did not answer in time" } else { "can't be reached" };
-    format!("The gateway at {base} {why}. Check ONECLAW_BASE_URL, and that Talon runs.")
 }

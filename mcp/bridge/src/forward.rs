@@ -6,7 +6,9 @@ use std::time::Duration;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header};
 use serde_json::Value;
 
-use crate::credential::{Credential, unreachable};
+use crate::answer::{self, unreachable};
+use crate::credential::Credential;
+use crate::line::Line;
 use crate::message::{self, Message};
 use crate::options::Options;
 use crate::{BridgeError, say};
@@ -30,7 +32,7 @@ impl Gateway {
         let base = options.base_url()?;
         let mcp = base.join("mcp").map_err(|error| BridgeError::Settings(error.to_string()))?;
         let vault = options.vault_id.clone().map(|id| id.trim().to_owned()).filter(|id| !id.is_empty());
-        let (client, credential) = (client()?, options.credential()?);
+        let (client, credential) = (client(&base)?, options.credential()?);
         Ok(Self { client, mcp, vault, credential, version: OnceLock::new(), base })
     }
 
@@ -39,9 +41,14 @@ impl Gateway {
     }
 
     /// The line to answer with, if the message has an answer.
-    pub async fn forward(&self, line: &str) -> Option<String> {
-        let Some(message) = Message::read(line) else { return Some(message::unreadable()) };
-        match self.ask(&message, line).await {
+    pub async fn forward(&self, line: Line) -> Option<String> {
+        let line = match line {
+            Line::Text(line) => line,
+            Line::NotText => return Some(message::unreadable()),
+            Line::TooLong => return Some(message::too_long()),
+        };
+        let Some(message) = Message::read(&line) else { return Some(message::unreadable()) };
+        match self.ask(&message, &line).await {
             Ok(answer) => answer,
             Err(why) => {
                 say(&why);
@@ -91,11 +98,11 @@ impl Gateway {
 
     async fn read(&self, message: &Message, answer: Response) -> Result<Option<String>, String> {
         let (status, json) = (answer.status(), is_json(&answer));
-        let body = answer.text().await.map_err(|error| unreachable(&self.base, &error))?;
+        let body = answer::body(&self.base, answer).await?;
         if message.id.is_none() && status.is_success() {
             return Ok(None);
         }
-        let answer: Value = serde_json::from_str(&body).unwrap_or_default();
+        let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
         if json && answer["jsonrpc"] == "2.0" {
             if let Some(version) =
                 answer["result"]["protocolVersion"].as_str().filter(|_| message.is("initialize"))
@@ -117,15 +124,17 @@ fn is_json(answer: &Response) -> bool {
     kind.is_some_and(|kind| kind.starts_with("application/json"))
 }
 
-/// No redirects: they would carry the credential elsewhere.
-fn client() -> Result<Client, reqwest::Error> {
+/// No redirects: they would carry the credential elsewhere. Nor does plain HTTP, which is for this machine alone, go
+/// through the proxy of the environment, which would see it in the clear; within TLS it sees nothing.
+fn client(base: &Url) -> Result<Client, reqwest::Error> {
     let _another_may_be_installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let builder = || {
-        Client::builder()
+        let builder = Client::builder()
             .connect_timeout(CONNECT)
             .timeout(WHOLE)
             .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("talon-mcp/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("talon-mcp/", env!("CARGO_PKG_VERSION")));
+        if base.scheme() == "http" { builder.no_proxy() } else { builder }
     };
     // A machine without root certificates: loopback works, and https is refused as untrusted.
     builder().build().or_else(|_| builder().tls_certs_only([]).build())

@@ -1,8 +1,10 @@
 //! MCP over standard input and output, for desktop clients: each line goes to the gateway's own `/mcp`, and the answer
 //! comes back as a line. The bridge knows no tool, so that none can differ from the gateway's.
 
+mod answer;
 mod credential;
 mod forward;
+mod line;
 mod message;
 mod options;
 
@@ -10,7 +12,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -68,17 +70,14 @@ async fn bridge(gateway: Gateway) -> Result<(), BridgeError> {
         Ok::<(), std::io::Error>(())
     });
     let (places, mut requests) = (Arc::new(Semaphore::new(AT_ONCE)), JoinSet::new());
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(line) = lines.next_line().await? {
-        if line.trim().is_empty() {
-            continue;
-        }
+    let mut input = BufReader::new(tokio::io::stdin());
+    while let Some(line) = line::next(&mut input).await? {
         // Never closed.
         let Ok(place) = places.clone().acquire_owned().await else { break };
         let (gateway, answers) = (gateway.clone(), answers.clone());
         requests.spawn(async move {
             let _place = place;
-            if let Some(answer) = gateway.forward(&line).await {
+            if let Some(answer) = gateway.forward(line).await {
                 // Nobody reads any more: the client is gone, and standard input is about to end.
                 let _gone = answers.send(answer).await;
             }

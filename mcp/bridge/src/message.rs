@@ -8,6 +8,7 @@ const VERSION_IN_META: &str = "io.modelcontextprotocol/protocolVersion";
 /// JSON-RPC's code for a failure that is not the client's.
 const INTERNAL_ERROR: i32 = -32603;
 const PARSE_ERROR: i32 = -32700;
+const INVALID_REQUEST: i32 = -32600;
 
 /// A message of the client's, as far as its way to the gateway depends on it.
 pub struct Message {
@@ -50,6 +51,11 @@ impl Message {
 /// The answer to a line that is no message.
 pub fn unreadable() -> String {
     error(Value::Null, PARSE_ERROR, "The line is not a JSON-RPC message.")
+}
+
+/// The answer to a line that was not read to its end, and so has no id.
+pub fn too_long() -> String {
+    error(Value::Null, INVALID_REQUEST, "The line is longer than 1.5 MiB, and the gateway takes no more.")
 }
 
 fn error(id: Value, code: i32, message: &str) -> String {

@@ -28,7 +28,7 @@ pub fn well_formed(transfer: &Transfer) -> Result<()> {
         return Err(invalid("value: is more than any chain's supply."));
     }
     // A node would refuse it, and its nonce would stay taken.
-    let least = transfer.access_list.gas().saturating_add(21_000);
+    let least = domain::gas::least(&transfer.data, &transfer.access_list);
     if transfer.gas_limit < least {
         return Err(invalid(format!("gas_limit: this transaction takes no less than {least}.")));
     }

@@ -43,7 +43,7 @@ impl KeyPool {
         &*self.keystore
     }
 
-    /// Does `work` on one of the keystore's threads.
+    /// Does `work` on one of the keystore's threads, or here and now if it needs none.
     ///
     /// # Errors
     /// `Tampered` for what this keystore did not make, `Unavailable` when it can't be used.
@@ -51,19 +51,27 @@ impl KeyPool {
         &self,
         work: impl FnOnce(&dyn Keystore) -> keys::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (tell, answer) = oneshot::channel();
-        let job: Job = Box::new(move |keystore| {
-            // An asker who has gone away needs no answer.
-            let _ = tell.send(work(keystore));
-        });
-        self.jobs.send(job).await.map_err(|_| broken("its threads have ended"))?;
-        answer.await.map_err(|_| broken("its thread failed"))?.map_err(|error| match error {
+        let done = if self.keystore.waits() { self.elsewhere(work).await? } else { work(&*self.keystore) };
+        done.map_err(|error| match error {
             KeyError::Rejected(cause) => {
                 tracing::warn!(cause, "the keystore rejects what it was given");
                 tampered("This was not made by this signer's keystore, or belongs to something else.")
             }
             KeyError::Unavailable(cause) => broken(&cause),
         })
+    }
+
+    async fn elsewhere<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Keystore) -> keys::Result<T> + Send + 'static,
+    ) -> Result<keys::Result<T>> {
+        let (tell, answer) = oneshot::channel();
+        let job: Job = Box::new(move |keystore| {
+            // An asker who has gone away needs no answer.
+            let _ = tell.send(work(keystore));
+        });
+        self.jobs.send(job).await.map_err(|_| broken("its threads have ended"))?;
+        answer.await.map_err(|_| broken("its thread failed"))
     }
 }
 

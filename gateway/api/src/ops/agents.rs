@@ -5,6 +5,7 @@ mod guardrails;
 mod identity;
 mod record;
 mod show;
+mod trail;
 
 use domain::access::{self, Permit};
 use domain::{AgentId, Error, OrMissing as _, OrgId, Result, Revealed, Time, VaultId};
@@ -22,7 +23,7 @@ use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Effect, Tool};
 pub use guardrails::address;
 use guardrails::{GuardrailFields, GuardrailPatches};
-use record::{NewKey, change, default_settings, register, settings_of, token_ttl};
+use record::{Row, change, default_settings, register, settings_of, token_ttl};
 pub(super) use record::{end, prefix, scopes};
 pub use show::{AgentResponse, AgentSelfResponse};
 
@@ -265,12 +266,12 @@ impl Operation for UpdateAgent {
         path: OfAgent,
         decode::From(patch): Self::Params,
     ) -> Result<Reply<AgentResponse>> {
-        let mut agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
+        let agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
         let mut settings = settings_of(&agent)?;
-        if let Some(new) = patch.name {
-            agent.name = name("name", &new)?;
-        }
-        agent.description = description(patch.description.over(agent.description))?;
+        let texts = Row::Texts {
+            name: patch.name.map_or_else(|| Ok(agent.name.clone()), |new| name("name", &new))?,
+            description: description(patch.description.over(agent.description.clone()))?,
+        };
         settings.active = patch.is_active.unwrap_or(settings.active);
         settings.intents = patch.intents_api_enabled.unwrap_or(settings.intents);
         settings.scopes = match patch.scopes.try_map(|s| record::scopes(&s))? {
@@ -297,7 +298,7 @@ impl Operation for UpdateAgent {
             max_fee: patch.tx_max_fee_eth,
         };
         settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
-        let agent = change(cx, &may, agent, Change::Update(settings), NewKey::Keep).await?;
+        let agent = change(cx, &may, agent, Change::Update(settings), texts).await?;
         Ok(Reply::of(AgentResponse::new(cx, &agent).await?))
     }
 }
@@ -326,7 +327,7 @@ impl Operation for DeleteAgent {
         (): (),
     ) -> Result<Reply<()>> {
         let agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
-        change(cx, &may, agent, Change::Deactivate, NewKey::Keep).await?;
+        change(cx, &may, agent, Change::Deactivate, Row::Keep).await?;
         Ok(Reply::of(()))
     }
 }
@@ -362,7 +363,7 @@ impl Operation for RotateAgentKey {
     ) -> Result<Reply<AgentKeyRotatedResponse>> {
         let agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
         let (key, credential) = record::new_key()?;
-        let new_key = NewKey::Set(record::prefix(&key));
+        let new_key = Row::Key(record::prefix(&key));
         change(cx, &may, agent, Change::RotateKey(credential), new_key).await?;
         Ok(Reply::of(AgentKeyRotatedResponse { api_key: Revealed::new(&key) }))
     }

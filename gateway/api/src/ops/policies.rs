@@ -151,8 +151,10 @@ impl Operation for ListPolicies {
     type Access = OnVault<ManagePolicies>;
 
     async fn run(cx: &Cx, granted: May, _: OfVault, (): ()) -> Result<Reply<PolicyListResponse>> {
-        let all = policies::list(cx.store(), &granted.may).await?;
-        Ok(Reply::of(PolicyListResponse { policies: all.iter().map(PolicyResponse::from).collect() }))
+        let (all, subject) = (policies::list(cx.store(), &granted.may).await?, cx.subject()?);
+        // Who is held to some paths learns nothing of who reaches others.
+        let within = all.iter().filter(|policy| access::pattern(&subject, &policy.pattern).is_ok());
+        Ok(Reply::of(PolicyListResponse { policies: within.map(PolicyResponse::from).collect() }))
     }
 }
 

@@ -5,7 +5,7 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
-use store::settings;
+use store::{settings, users};
 
 use super::auth::{self, TokenResponse};
 use crate::access::Public;
@@ -19,6 +19,9 @@ use crate::password::random;
 /// Hash of the one-time token, and when it ends.
 const INVITATION: &str = "operators.invitation";
 const LIFETIME: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+/// Somebody signed up with the email before there was an operator.
+const TAKEN: &str = "TALON_OPERATOR_EMAIL names an email that has an account already, which can't become the operator's: \
+                     set another email, or unset it and TALON_OPERATOR_PASSWORD to get a link";
 
 /// What the link leads to. The token is in the fragment, which a browser never sends.
 pub const PAGE: &str = include_str!("setup.html");
@@ -32,6 +35,9 @@ pub async fn first_start(gateway: &Gateway) -> Result<Option<String>> {
     match &gateway.settings.operator {
         Some((email, password)) => {
             let email = auth::email(email)?;
+            if users::facts_by_email(&gateway.store, &email).await?.is_some() {
+                return Err(Error::conflict(TAKEN));
+            }
             make_operator(gateway, now, email, password, None).await?;
             Ok(None)
         }

@@ -1,6 +1,7 @@
 //! Vaults: made, listed, deleted.
 
 use domain::access::{self, Permit, SeeVault};
+use domain::policy::Policy;
 use domain::{Error, OrgId, Result, Time, VaultId};
 use http::Method;
 use schemars::JsonSchema;
@@ -153,16 +154,20 @@ impl Operation for ListVaults {
         (): (),
         (): (),
     ) -> Result<Reply<VaultListResponse>> {
-        let seen = reachable(cx, &may).await?;
+        let seen = reachable(cx, &may, &*cx.policies().await?).await?;
         Ok(Reply::of(VaultListResponse { vaults: seen.iter().map(VaultResponse::from).collect() }))
     }
 }
 
-/// The vaults that the caller may use or manage.
-pub async fn reachable(cx: &Cx, may: &Permit<access::ListVaults, OrgId>) -> Result<Vec<Vault>> {
-    let (subject, policies) = (cx.subject()?, cx.policies().await?);
+/// The vaults that the caller may use or manage, by these policies of its own.
+pub async fn reachable(
+    cx: &Cx,
+    may: &Permit<access::ListVaults, OrgId>,
+    policies: &[Policy],
+) -> Result<Vec<Vault>> {
+    let subject = cx.subject()?;
     let mut all = vaults::list(cx.store(), may).await?;
-    all.retain(|v| access::vault::<SeeVault>(&subject, &v.facts(), &policies).is_ok());
+    all.retain(|v| access::vault::<SeeVault>(&subject, &v.facts(), policies).is_ok());
     Ok(all)
 }
 

@@ -34,6 +34,12 @@ pub trait Keystore: Send + Sync + 'static {
     /// `software` or `pkcs11`.
     fn kind(&self) -> &'static str;
 
+    /// Whether its calls may wait for something outside of this process. Those that only compute take less time than to
+    /// hand them to another thread.
+    fn waits(&self) -> bool {
+        true
+    }
+
     /// Asks the keystore itself, by using the MAC key.
     ///
     /// # Errors

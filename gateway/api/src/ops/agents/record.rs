@@ -9,6 +9,7 @@ use signer_protocol::wire::Secret;
 use signer_protocol::{Attested, Reason, Refusal};
 use store::agents::{self, Agent};
 
+use super::trail::{changed, seen};
 use super::{identity, principal};
 use crate::cx::Cx;
 use crate::ops::auth::agent_token::PREFIX;
@@ -56,10 +57,15 @@ pub fn prefix(key: &SecretText) -> String {
     key.expose().chars().take(PREFIX).collect()
 }
 
-/// What happens to the key's stored prefix.
-pub enum NewKey {
+/// What changes in the agent's row beside its record.
+pub enum Row {
     Keep,
-    Set(String),
+    /// The prefix of a new key.
+    Key(String),
+    Texts {
+        name: String,
+        description: Option<String>,
+    },
 }
 
 pub async fn register(
@@ -108,13 +114,15 @@ async fn try_register(
         created_at: cx.now(),
         last_active_at: None,
     };
+    let begins_with = seen(cx, &agent).await?;
     let mut act = cx.begin().await?;
     if !born.store(cx, &mut act, may, id, !settings.intents).await? {
         return Ok(None);
     }
     agents::insert(&mut act, may, &agent).await?;
-    act.note("name", agent.name.as_str());
-    act.note("intents_api_enabled", settings.intents);
+    for (field, value) in begins_with {
+        act.note(&field, value);
+    }
     act.commit(id).await?;
     confirm(cx, &agent.record).await?;
     Ok(Some((agent, key)))
@@ -127,14 +135,17 @@ pub async fn change(
     may: &Permit<access::ChangeAgent, AgentId>,
     mut agent: Agent,
     change: Change,
-    key: NewKey,
+    row: Row,
 ) -> Result<Agent> {
-    let from_version = agent.version;
+    let (from_version, before) = (agent.version, seen(cx, &agent).await?);
     agent.record = propose(cx, Some(agent.record), change).await?;
     agent.version = principal_version(&agent.record)?;
-    if let NewKey::Set(prefix) = key {
-        agent.key_prefix = Some(prefix);
+    match row {
+        Row::Keep => {}
+        Row::Key(prefix) => agent.key_prefix = Some(prefix),
+        Row::Texts { name, description } => (agent.name, agent.description) = (name, description),
     }
+    let changed = changed(&before, seen(cx, &agent).await?);
     let mut act = cx.begin().await?;
     let write = agents::Change {
         from_version,
@@ -145,6 +156,7 @@ pub async fn change(
     };
     agents::change(&mut act, may, write).await?;
     act.note("version", agent.version);
+    act.note("changed", changed);
     act.commit(agent.id).await?;
     // Whatever becomes of the confirmation: what is stored counts here from now on.
     cx.gateway.known.forget_principal(PrincipalId::Agent(agent.id)).await;

@@ -97,6 +97,7 @@ pub enum WantedFees {
 
 /// A checked request.
 pub struct Wanted {
+    /// Enabled or not: a request that came before it was disabled is still found by its key.
     pub chain: Chain,
     pub to: Address,
     pub value: Wei,
@@ -117,8 +118,7 @@ impl SubmitTransactionRequest {
             ChainName::Name(name) => name,
             ChainName::Id(id) => id.to_string(),
         };
-        let chain = cx.gateway.chains.find(cx.store(), &name).await?.filter(|c| c.is_enabled);
-        let chain = chain.ok_or_else(unknown_chain)?;
+        let chain = cx.gateway.chains.find(cx.store(), &name).await?.ok_or_else(unknown_chain)?;
         let to = self.to.filter(|to| !to.is_empty()).ok_or_else(|| {
             Error::invalid("to", "must be a 20-byte address; creating contracts is not allowed")
         })?;
@@ -129,7 +129,7 @@ impl SubmitTransactionRequest {
         let key_path =
             SecretPath::parse(&path).map_err(|e| Error::invalid("signing_key_path", e.detail()))?;
         let access_list = access_list(self.access_list.unwrap_or_default())?;
-        let least = access_list.gas() + 21_000;
+        let least = domain::gas::least(&data, &access_list);
         if self.gas_limit.is_some_and(|gas| gas < least) {
             return Err(Error::invalid("gas_limit", format!("must be at least {least}")));
         }

@@ -1,21 +1,20 @@
 //! Submitting a transaction: checked here and in the signer, stored, then carried as far as it goes at once.
 
 use ::chains::{Call, Node, NodeError, Quote};
-use domain::access::{self, Permit, ReadSecret};
+use domain::access::{self, Permit};
 use domain::setting::REQUIRE_SIMULATION;
 use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
 use signer_protocol::Attested;
-use signer_protocol::intent::{Fees, Intent, KeyAt, Release, Submit, Transfer};
-use signer_protocol::key::SigningKey;
+use signer_protocol::intent::{Fees, Intent, Release, Submit, Transfer};
 use signer_protocol::record::Principal;
 use store::nonces::{self, Account};
 use store::transactions::{Accepted, LEASE, Transaction};
-use store::{chains, idempotency, transactions, vaults};
+use store::{chains, idempotency, transactions};
 
-use super::TransactionResponse;
 use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
+use super::{TransactionResponse, key};
 use crate::access::OnAgent;
 use crate::cx::Cx;
 use crate::decode;
@@ -94,6 +93,9 @@ impl Operation for SubmitTransaction {
         {
             return Ok(known);
         }
+        if !wanted.chain.is_enabled {
+            return Err(unknown_chain());
+        }
         submit(cx, &may, &wanted, key.as_deref()).await
     }
 }
@@ -139,7 +141,7 @@ async fn submit(
     wanted: &Wanted,
     key: Option<&str>,
 ) -> Result<Reply<TransactionResponse>> {
-    let (signing_key, at) = find_key(cx, wanted).await?;
+    let (signing_key, at) = key::find(cx, wanted).await?;
     let from = signing_key.peek().map_err(Error::internal)?.address;
     let node = cx.gateway.chains.node(&wanted.chain).await?;
     let account = Account { chain_id: wanted.chain.chain_id, address: from };
@@ -152,14 +154,17 @@ async fn submit(
     };
     let simulated =
         wanted.simulate_first || cx.gateway.installation.is_on(cx.store(), &REQUIRE_SIMULATION).await?;
-    if simulated && let Some(reason) = simulate(&node, &call).await? {
-        let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), reason);
-        return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
-    }
-    let (gas_limit, fees, on_chain) =
-        tokio::try_join!(gas_limit(&node, &call, wanted), fees(&node, wanted), async {
+    let (estimate, fees, on_chain) =
+        tokio::try_join!(estimated(&node, &call, wanted, simulated), fees(&node, wanted), async {
             node.next_nonce(from).await.map_err(Error::from)
         },)?;
+    let gas_limit = match estimate {
+        Estimate::Gas(limit) => limit,
+        Estimate::Fails(reason) => {
+            let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), reason);
+            return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
+        }
+    };
     let replaces = replaced(cx, wanted, account, &fees).await?;
     let transfer = Transfer {
         chain_id: wanted.chain.chain_id,
@@ -294,85 +299,71 @@ async fn release(cx: &Cx, intent: Attested<Intent>) {
     }
 }
 
-/// The key at the path, in the first vault that the agent may use which has one.
-async fn find_key(cx: &Cx, wanted: &Wanted) -> Result<(Attested<SigningKey>, KeyAt)> {
-    let (subject, policies) = (cx.subject()?, cx.policies().await?);
-    let list = access::org::<access::ListVaults>(&subject)?;
-    let mut permitted = false;
-    for vault in vaults::list(cx.store(), &list).await? {
-        // An identity is no key to pay with.
-        if vault.is_reserved() {
-            continue;
-        }
-        let path = wanted.key_path.clone();
-        let Ok(may) = access::secret::<ReadSecret>(&subject, &vault.facts(), &policies, path) else {
-            continue;
-        };
-        permitted = true;
-        let Some(found) = store::secrets::reveal(cx.store(), &may).await? else { continue };
-        let gone =
-            found.version.deleted_at.is_some() || found.version.expires_at.is_some_and(|end| cx.now() >= end);
-        if gone {
-            continue;
-        }
-        let key = found.signing_key.ok_or_else(|| {
-            Error::invalid(
-                "signing_key_path",
-                "the secret there is not a private_key that can sign (32 bytes of hex)",
-            )
-        })?;
-        let at = KeyAt { vault: vault.id, path: wanted.key_path.clone(), version: found.version.version };
-        return Ok((key, at));
-    }
-    if permitted {
-        Err(Error::missing(&format!("signing key at {} in the vaults that you may use", wanted.key_path)))
-    } else {
-        Err(Error::forbidden(format!(
-            "No read permission on {} in any vault. Ask an owner or admin for a policy that gives it.",
-            wanted.key_path
-        )))
-    }
+/// What the chain says of a call.
+enum Estimate {
+    /// The gas limit to sign with.
+    Gas(u64),
+    /// It would fail now, and why.
+    Fails(String),
 }
 
-async fn gas_limit(node: &Node, call: &Call, wanted: &Wanted) -> Result<u64> {
-    match wanted.gas_limit {
-        Some(limit) => Ok(limit),
-        None => Ok(node.estimate_gas(call).await?),
+/// The agent's gas limit, else the node's estimate. `simulated`: the node is asked whether it would work in any case.
+async fn estimated(node: &Node, call: &Call, wanted: &Wanted, simulated: bool) -> Result<Estimate> {
+    if let Some(limit) = wanted.gas_limit.filter(|_| !simulated) {
+        return Ok(Estimate::Gas(limit));
     }
-}
-
-/// Why the chain says that the call would fail now; `None`: it would not.
-async fn simulate(node: &Node, call: &Call) -> Result<Option<String>> {
-    match node.estimate_gas(call).await {
-        Ok(_) => Ok(None),
-        Err(NodeError::Answered { revert: Some(reason), .. }) => Ok(Some(reason)),
-        Err(error) => Err(error.into()),
+    match (node.estimate_gas(call).await, wanted.gas_limit) {
+        (Ok(gas), Some(limit)) if limit < gas.needed => {
+            Ok(Estimate::Fails(format!("out of gas: it takes {}, and gas_limit is {limit}", gas.needed)))
+        }
+        (Ok(gas), given) => Ok(Estimate::Gas(given.unwrap_or(gas.limit))),
+        (Err(NodeError::Answered { revert: Some(reason), .. }), _) if simulated => {
+            Ok(Estimate::Fails(reason))
+        }
+        (Err(error), _) => Err(error.into()),
     }
 }
 
 async fn fees(node: &Node, wanted: &Wanted) -> Result<Fees> {
+    let quote = node.quote().await;
     match wanted.fees {
-        WantedFees::Legacy { gas_price } => Ok(Fees::Legacy { gas_price }),
+        WantedFees::Legacy { gas_price } => {
+            mined_now("gas_price", gas_price, quote.ok())?;
+            Ok(Fees::Legacy { gas_price })
+        }
         WantedFees::Eip1559 { max_fee_per_gas: Some(fee), max_priority_fee_per_gas: Some(tip) } => {
+            mined_now("max_fee_per_gas", fee, quote.ok())?;
             Ok(Fees::Eip1559 { max_fee_per_gas: fee, max_priority_fee_per_gas: tip })
         }
-        WantedFees::Any => Ok(match node.quote().await? {
+        WantedFees::Any => Ok(match quote? {
             Quote::Legacy { gas_price } => Fees::Legacy { gas_price },
             Quote::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas, .. } => {
                 Fees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas }
             }
         }),
-        WantedFees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => match node.quote().await? {
+        WantedFees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => match quote? {
             Quote::Legacy { .. } => Err(Error::invalid(
                 "max_fee_per_gas",
                 format!("must be left out: {} has no EIP-1559 fees; use gas_price", wanted.chain.name),
             )),
-            Quote::Eip1559 { base_fee, max_priority_fee_per_gas: tip, .. } => {
+            quote @ Quote::Eip1559 { base_fee, max_priority_fee_per_gas: tip, .. } => {
                 let priority = max_priority_fee_per_gas.unwrap_or(tip);
                 let cap = max_fee_per_gas.unwrap_or(base_fee.saturating_mul(2).saturating_add(priority));
+                mined_now("max_fee_per_gas", cap, Some(quote))?;
                 Ok(Fees::Eip1559 { max_fee_per_gas: cap, max_priority_fee_per_gas: priority.min(cap) })
             }
         },
+    }
+}
+
+/// Signed at less than the base fee, it would be in no block, and its nonce would be held against everyone who shares the
+/// key.
+fn mined_now(field: &str, cap: u128, quote: Option<Quote>) -> Result<()> {
+    match quote {
+        Some(Quote::Eip1559 { base_fee, .. }) if cap < base_fee => {
+            Err(Error::invalid(field, format!("must be at least {base_fee} wei, the chain's base fee now")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -93,6 +93,10 @@ impl Keystore for Software {
         "software"
     }
 
+    fn waits(&self) -> bool {
+        false
+    }
+
     fn mac(&self, message: &[u8]) -> Result<[u8; 32]> {
         Ok(self.roots.mac.clone().chain_update(message).finalize().into_bytes().into())
     }
