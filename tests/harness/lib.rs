@@ -17,7 +17,7 @@ pub use parts::{
     HSM_PIN, anvil, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
     python, softhsm, softhsm_token, talon,
 };
-pub use process::Process;
+pub use process::{Process, signal};
 pub use remote::RemoteSigner;
 pub use replies::{Call, Reply};
 pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};

@@ -1,22 +1,31 @@
 //! `talon demo`: what a newcomer sees first.
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 use harness::Anvil;
 
 /// Runs the demo with this on the path, in a folder of its own. Nothing that it started may be left.
-fn demo(arguments: &[&str], path: &std::path::Path) -> Output {
+fn demo(arguments: &[&str], path: &Path) -> Output {
     let temporary = tempfile::tempdir().unwrap();
     let mut command: Command = harness::talon();
     command.arg("demo").args(arguments).env("PATH", path).env("HOME", temporary.path());
     let output = command.env("TMPDIR", temporary.path()).output().unwrap();
-    let left: Vec<_> = std::fs::read_dir(temporary.path()).unwrap().collect();
-    assert!(left.is_empty(), "it left {left:?}");
-    let processes = Command::new("/usr/bin/env").args(["ps", "-eo", "pid,args"]).output().unwrap();
-    let processes = String::from_utf8_lossy(&processes.stdout).into_owned();
-    let folder = temporary.path().display().to_string();
-    assert!(!processes.contains(&folder), "it left a process:\n{processes}");
+    nothing_left(temporary.path());
     output
+}
+
+/// No file, and no process that works there.
+fn nothing_left(folder: &Path) {
+    let left: Vec<_> = std::fs::read_dir(folder).unwrap().collect();
+    assert!(left.is_empty(), "it left {left:?}");
+    let name = folder.display().to_string();
+    for process in std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path()) {
+        // Its settings name the folder, whatever the process was started as.
+        let told = std::fs::read(process.join("environ")).unwrap_or_default();
+        assert!(!String::from_utf8_lossy(&told).contains(&name), "{} is left", process.display());
+    }
 }
 
 fn told(output: &Output) -> String {
@@ -69,5 +78,22 @@ fn says_in_one_line_what_is_missing() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.starts_with("talon: ") && said.contains(named) && said.lines().count() == 1, "{said}");
+    }
+}
+
+#[test]
+fn interrupted_it_leaves_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    for signal in ["TERM", "HUP", "INT"] {
+        let mut command = harness::talon();
+        command.arg("demo").env("PATH", harness::anvil().parent().unwrap()).env("TMPDIR", temporary.path());
+        let mut demo = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("stores a key")));
+        harness::signal(demo.id(), signal);
+        let output = demo.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains("interrupted"), "{signal}: {said}");
+        nothing_left(temporary.path());
     }
 }

@@ -8,6 +8,7 @@ mod audit;
 mod bad_input;
 mod chaos;
 mod clients;
+mod demo;
 mod front;
 mod health;
 mod identities;

@@ -86,16 +86,18 @@ impl Visitor {
 /// # Errors
 /// The answer, ready to be sent: 401 without a live credential, 403 for people.
 pub async fn admit(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     headers: &HeaderMap,
     peer: Option<IpAddr>,
 ) -> Result<Visitor, Box<Outbound>> {
     let address = client_address(&gateway.settings.trusted_proxies, headers, peer);
-    let admitted = authenticate::caller(gateway, headers, address).await.and_then(|caller| {
-        match caller.principal().id {
-            PrincipalId::Agent(_) => Ok(Visitor(caller)),
-            PrincipalId::User(_) => Err(Error::forbidden(ONLY_AGENTS)),
-        }
+    // As with a request: it may exchange a key, which writes, and is not to be left half-done by who hangs up.
+    let (gateway, headers) = (gateway.clone(), headers.clone());
+    let work = async move { authenticate::caller(&gateway, &headers, address).await };
+    let caller = tokio::spawn(work.in_current_span()).await.map_err(Error::internal).flatten();
+    let admitted = caller.and_then(|caller| match caller.principal().id {
+        PrincipalId::Agent(_) => Ok(Visitor(caller)),
+        PrincipalId::User(_) => Err(Error::forbidden(ONLY_AGENTS)),
     });
     admitted.map_err(|error| {
         let out = problem(&error);

@@ -137,9 +137,12 @@ impl Line {
     async fn control(&mut self, statement: &'static str) -> Result<()> {
         self.unsure = true;
         let done = sqlx::query(statement).execute(&mut self.connection).await;
-        match done {
+        match &done {
             Ok(_) => self.unsure = false,
-            Err(_) => self.tell(Err(not_written())),
+            Err(error) => {
+                tracing::error!(%error, statement, "the database could not be written to");
+                self.tell(Err(not_written().because(error)));
+            }
         }
         done.map(drop).map_err(failed)
     }

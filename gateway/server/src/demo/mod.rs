@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use domain::{SecretText, Wei};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use calls::{Agent, Person};
 use stage::Stage;
@@ -43,9 +44,14 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
+        let mut told_to_end = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+            .into_iter()
+            .map(signal)
+            .collect::<std::io::Result<Vec<_>>>()?;
+        let any = futures::future::select_all(told_to_end.iter_mut().map(|signal| Box::pin(signal.recv())));
         tokio::select! {
             told = tell(options) => told,
-            _ = tokio::signal::ctrl_c() => bail!("interrupted; everything that it started has been ended"),
+            _ = any => bail!("interrupted; everything that it started has been ended"),
         }
     })?;
     Ok(ExitCode::SUCCESS)
