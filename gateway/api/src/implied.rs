@@ -65,7 +65,7 @@ async fn default_vault(cx: &Cx) -> Result<VaultId> {
         return Ok(named);
     }
     let may = access::org::<ListVaults>(&cx.subject()?)?;
-    let mut vaults = reachable(cx, &may, &trusted(&*cx.policies().await?)).await?;
+    let mut vaults = reachable(cx, &may, &trusted(&cx.policies().await?)).await?;
     // Nearly every agent can reach its identity pair; nobody means that vault without naming it.
     vaults.retain(|vault| !vault.is_reserved());
     match vaults.as_slice() {

@@ -38,8 +38,18 @@ impl Time {
 
     /// The moment as jiff's timestamp, for time zones and formatting. Out of range: clamped.
     pub fn timestamp(self) -> jiff::Timestamp {
-        let (min, max) = (jiff::Timestamp::MIN.as_millisecond(), jiff::Timestamp::MAX.as_millisecond());
-        jiff::Timestamp::from_millisecond(self.0.clamp(min, max)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+        let told = self.clamp(Self::first(), Self::last());
+        jiff::Timestamp::from_millisecond(told.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    /// The first moment that can be told.
+    fn first() -> Self {
+        Self::from_seconds(jiff::Timestamp::MIN.as_second())
+    }
+
+    /// The last moment that can be told: a whole second, since jiff takes no milliseconds within its last one.
+    fn last() -> Self {
+        Self::from_seconds(jiff::Timestamp::MAX.as_second())
     }
 }
 
@@ -59,19 +69,19 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
         read(&text)
-            .map(|at| Self(at.as_millisecond()))
             .ok_or_else(|| serde::de::Error::custom("must be an RFC 3339 time such as 2030-01-31T12:00:00Z"))
     }
 }
 
-/// RFC 3339 goes on for a day after the last moment that can be represented, and `9999-12-31T23:59:59Z` is what many
-/// send for "never": such a time is taken as that last moment.
-fn read(text: &str) -> Option<jiff::Timestamp> {
-    text.parse().ok().or_else(|| {
-        let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
-        let whole = pieces.time().is_some() && pieces.offset().is_some();
-        (whole && pieces.date().year() == 9999).then_some(jiff::Timestamp::MAX)
-    })
+/// RFC 3339 goes on for a day after the last moment that can be told, and `9999-12-31T23:59:59Z` is what many send for
+/// "never": such a time is taken as that last moment.
+fn read(text: &str) -> Option<Time> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Some(Time(at.as_millisecond()).min(Time::last()));
+    }
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    let whole = pieces.time().is_some() && pieces.offset().is_some();
+    (whole && pieces.date().year() == 9999).then_some(Time::last())
 }
 
 impl schemars::JsonSchema for Time {
@@ -118,9 +128,11 @@ mod tests {
     #[test]
     fn what_is_sent_for_never_is_the_last_moment_of_all() {
         let read = |text: &str| serde_json::from_value::<Time>(text.into());
-        let last = Time(jiff::Timestamp::MAX.as_millisecond());
-        for never in
-            ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999-12:00", "9999-12-30T23:00:00+00:00"]
+        let last = Time::last();
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00.000Z");
+        assert_eq!(Time(i64::MAX).to_string(), last.to_string());
+        assert!(Time(i64::MIN).to_string().starts_with("-009999-01-02"));
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999-12:00", "9999-12-30T22:00:00.9Z"]
         {
             assert_eq!(read(never).unwrap(), last, "{never}");
         }

@@ -154,7 +154,7 @@ impl Operation for ListVaults {
         (): (),
         (): (),
     ) -> Result<Reply<VaultListResponse>> {
-        let seen = reachable(cx, &may, &*cx.policies().await?).await?;
+        let seen = reachable(cx, &may, &cx.policies().await?).await?;
         Ok(Reply::of(VaultListResponse { vaults: seen.iter().map(VaultResponse::from).collect() }))
     }
 }
