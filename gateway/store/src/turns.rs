@@ -171,8 +171,13 @@ impl Turn {
         if group.members > 1 {
             self.line.control(DONE).await?;
         }
-        self.turns.at_the_end(Some(outcome.clone()));
+        let turns = self.turns.clone();
         drop(self);
+        // Free at once: nobody waits, so there is nobody to wait for.
+        match turns.line.try_lock() {
+            Ok(mut line) => line.finish(Some(&outcome)).await,
+            Err(_) => turns.at_the_end(Some(outcome.clone())),
+        }
         let known = outcome.wait_for(Option::is_some).await.map_err(|_| not_written())?;
         known.clone().unwrap_or_else(|| Err(not_written()))
     }
