@@ -16,7 +16,7 @@ use crate::authority::Authority;
 use crate::callers::Checked;
 use crate::keys::{Key, KeyError, Keystore};
 use crate::refuse::{Result, conflict, forbidden, invalid};
-use crate::sealing::{random, seal};
+use crate::sealing::{mark, random, seal};
 
 /// Of 32 bytes in base64.
 const BASE64: usize = 44;
@@ -33,7 +33,7 @@ impl Authority {
         }
         let vault_key = match vault_key {
             Some(key) => key,
-            None => self.statements.attest(&self.new_vault_key(&by, vault, Holds::Identities).await?).await?,
+            None => self.new_vault_key(&by, vault, Holds::Identities).await?,
         };
         let key = self.statements.verify(&vault_key).await?;
         by.reaches_vault(key.org, key.vault)?;
@@ -41,6 +41,7 @@ impl Authority {
             return Err(forbidden("Identities are kept in the organisation's own vault for them."));
         }
         self.not_destroyed(key.org, key.vault)?;
+        self.ledger.vault_key(mark(&key, &vault_key)).await?;
         let labels = [
             label(&key, agent, "ssh", SecretType::SshKey)?,
             label(&key, agent, "ecdh", SecretType::PrivateKey)?,

@@ -13,7 +13,7 @@ use crate::callers::Usable as _;
 use crate::ethereum::{Unsigned, fit};
 use crate::guardrails;
 use crate::keys::KeyError;
-use crate::ledger::{Hold, RecordMark, Signing, StoredSignature};
+use crate::ledger::{Hold, RecordMark, Signing, StoredSignature, expired};
 use crate::refuse::{Result, conflict, forbidden, guardrail, invalid, tampered};
 use crate::statements::digest;
 
@@ -63,6 +63,10 @@ impl Authority {
             } else {
                 Err(conflict("The intent was signed with another nonce."))
             };
+        }
+        // Before the agent's record: one that was rolled back must not keep the intent waiting for ever.
+        if self.clock.now() >= intent.expires_at {
+            return Err(expired());
         }
         let record = self.newest(&request.agent).await?;
         self.may_still(&intent, &record)?;

@@ -8,14 +8,15 @@ use domain::{OrgId, Role, VaultId};
 use signer_protocol::attested::Attested;
 use signer_protocol::sealing::{DestroyVaultKey, Holds, Label, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::wire::{Blob, Secret};
-use signer_protocol::{Reason, Refusal};
 
 use crate::authority::Authority;
 use crate::callers::Checked;
 use crate::encoding::length_prefixed;
 use crate::identities::opens_its_own_alone;
 use crate::keys::{Key, KeyError, Keystore};
+use crate::ledger::{KeyMark, gone};
 use crate::refuse::{Result, forbidden, invalid, tampered};
+use crate::statements::digest;
 
 /// First byte of a sealed value, and part of what it is bound to.
 const FORMAT: u8 = 1;
@@ -32,15 +33,23 @@ impl Authority {
     /// A key for a new vault of the caller's organisation.
     pub async fn make_vault_key(&self, request: MakeVaultKey) -> Result<Attested<VaultKey>> {
         let by = self.caller(&request.by).await?;
-        let key = self.new_vault_key(&by, request.vault, Holds::Values).await?;
-        self.statements.attest(&key).await
+        self.new_vault_key(&by, request.vault, Holds::Values).await
     }
 
-    pub(crate) async fn new_vault_key(&self, by: &Checked, vault: VaultId, holds: Holds) -> Result<VaultKey> {
+    /// The vault's one key: no other is ever taken for it.
+    pub(crate) async fn new_vault_key(
+        &self,
+        by: &Checked,
+        vault: VaultId,
+        holds: Holds,
+    ) -> Result<Attested<VaultKey>> {
         by.reaches_vault(by.org(), vault)?;
         self.not_destroyed(by.org(), vault)?;
         let wrapped = Blob(self.pool.on_keys(|keys| keys.new_vault_key()).await?);
-        Ok(VaultKey { org: by.org(), vault, creator: by.record().id, holds, wrapped })
+        let key = VaultKey { org: by.org(), vault, creator: by.record().id, holds, wrapped };
+        let attested = self.statements.attest(&key).await?;
+        self.ledger.make_vault_key(mark(&key, &attested)).await?;
+        Ok(attested)
     }
 
     /// Refuses a vault's key from now on.
@@ -58,19 +67,20 @@ impl Authority {
                 "Only owners, admins and the vault's creator destroy it; an agent with intents never.",
             ));
         }
-        self.ledger.destroy(key.org, key.vault).await
+        self.ledger.destroy(mark(&key, &request.key), manages).await
     }
 
     /// Seals a value; of a private key it makes the signing key too.
     pub async fn seal(&self, request: Seal) -> Result<Sealed> {
-        let Seal { by, vault_key, label, value, signing_only } = request;
-        let vault_key = self.may_touch(&self.caller(&by).await?, &vault_key, &label).await?;
+        let Seal { by, vault_key: attested, label, value, signing_only } = request;
+        let vault_key = self.may_touch(&self.caller(&by).await?, &attested, &label).await?;
         if vault_key.holds != Holds::Values {
             return Err(forbidden("Agents' identities are made by the signer; nobody stores one."));
         }
         if value.expose().len() > MAX_VALUE {
             return Err(invalid("value: must have at most 1 MiB."));
         }
+        self.ledger.vault_key(mark(&vault_key, &attested)).await?;
         let signing_key = self.import(&label, &value).await?;
         if signing_only {
             return match signing_key {
@@ -87,15 +97,16 @@ impl Authority {
 
     /// Opens a value for a caller who may have it.
     pub async fn open(&self, request: Open) -> Result<Secret> {
-        let Open { by, vault_key, label, sealed } = request;
+        let Open { by, vault_key: attested, label, sealed } = request;
         let by = self.caller(&by).await?;
-        let vault_key = self.may_touch(&by, &vault_key, &label).await?;
+        let vault_key = self.may_touch(&by, &attested, &label).await?;
         opens_its_own_alone(&by, &vault_key, &label.path)?;
+        self.ledger.vault_key(mark(&vault_key, &attested)).await?;
         self.pool.on_keys(move |keys| open(keys, &vault_key.wrapped.0, &label, &sealed.0)).await
     }
 
     /// What reading and writing have in common: organisation, vault, path, type, and that the vault lives.
-    /// Answers with the vault's key.
+    /// Answers with the key; whether it is the vault's own, the ledger says.
     async fn may_touch(
         &self,
         by: &Checked,
@@ -120,13 +131,15 @@ impl Authority {
 
     pub(crate) fn not_destroyed(&self, org: OrgId, vault: VaultId) -> Result<()> {
         if self.ledger.destroyed(org, vault)? {
-            return Err(Refusal::new(
-                Reason::Destroyed,
-                "The vault's key was destroyed: its values are gone.",
-            ));
+            return Err(gone());
         }
         Ok(())
     }
+}
+
+/// What the ledger knows a vault's key by.
+pub(crate) fn mark(key: &VaultKey, attested: &Attested<VaultKey>) -> KeyMark {
+    KeyMark { org: key.org, vault: key.vault, digest: digest(attested) }
 }
 
 /// All that a value is bound to.

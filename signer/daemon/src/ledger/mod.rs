@@ -1,5 +1,5 @@
 //! What the signer must never forget, in a store of its own: the newest version of each record, ended tokens,
-//! destroyed vaults, what was spent, which nonces were used. Whoever writes to the gateway's database, or rolls it
+//! vaults' keys and which are destroyed, what was spent, which nonces were used. Whoever writes to the gateway's database, or rolls it
 //! back, can't reach it.
 //!
 //! One file, one writer thread: it answers a request only when the change is on the disk, and puts all requests
@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use domain::{Clock, OrgId, PrincipalId, Time, TokenId, VaultId};
+use domain::{Clock, OrgId, PrincipalId, Time, TokenId};
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend};
 use signer_protocol::{Reason, Refusal};
@@ -23,11 +23,13 @@ mod failing;
 mod records;
 mod spending;
 mod tables;
+mod vaults;
 mod window;
 mod writer;
 
-pub use spending::{Hold, RecordMark, Signing, StoredSignature};
-use tables::{DESTROYED, FLOORS, FORMAT, FOUNDED, META, REVOKED};
+pub use spending::{Hold, RecordMark, Signing, StoredSignature, expired};
+use tables::{FLOORS, FORMAT, FOUNDED, META, REVOKED};
+pub use vaults::{KeyMark, gone};
 use writer::{Book, Job, Stop};
 
 /// The file's name in the data folder.
@@ -92,7 +94,7 @@ impl Ledger {
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(storage)
             .map_err(|error| unopened(error, name))?;
-        if let Some(found) = tables::create(&db).map_err(|error| damaged(error.to_string()))?
+        if let Some(found) = tables::create(&db, clock.now()).map_err(|error| damaged(error.to_string()))?
             && found > FORMAT
         {
             return Err(OpenError::Newer { file: name.to_owned(), found });
@@ -145,19 +147,6 @@ impl Ledger {
     pub async fn revoke(&self, token: TokenId, expires_at: Time) -> Result<()> {
         self.write(move |book| {
             book.change(REVOKED)?.insert(token.as_bytes(), expires_at.millis())?;
-            Ok(())
-        })
-        .await
-    }
-
-    pub fn destroyed(&self, org: OrgId, vault: VaultId) -> Result<bool> {
-        self.read(|tx| Ok(tx.open_table(DESTROYED)?.get(&tables::vault(org, vault))?.is_some()))
-    }
-
-    /// Remembers for ever that a vault's key is gone.
-    pub async fn destroy(&self, org: OrgId, vault: VaultId) -> Result<()> {
-        self.write(move |book| {
-            book.change(DESTROYED)?.insert(&tables::vault(org, vault), ())?;
             Ok(())
         })
         .await

@@ -205,7 +205,7 @@ impl Book<'_> {
         self.still_newest(hold)?;
         let held = self.held(&id)?.filter(|held| held.digest == hold.digest && self.now < held.expires_at);
         let Some(held) = held else {
-            return Err(conflict("The intent has expired or was given up: submit it anew.").into());
+            return Err(expired().into());
         };
         let key = tables::nonce(hold.from, hold.chain_id, nonce);
         let used = self.used(&key)?;
@@ -234,6 +234,10 @@ impl Book<'_> {
         self.change(SIGNED)?.insert(&id, written(&signed)?.as_slice())?;
         Ok(stored)
     }
+}
+
+pub fn expired() -> Refusal {
+    conflict("The intent has expired or was given up: submit it anew.")
 }
 
 /// What a transfer adds to its agent's window: at a nonce that it replaces, only what exceeds the value counted

@@ -1,11 +1,11 @@
 //! The ledger's tables and their keys. All integers in keys are big-endian, so that they sort.
 
 use alloy_primitives::Address;
-use domain::{ApiKeyId, OrgId, PrincipalId, VaultId};
+use domain::{ApiKeyId, OrgId, PrincipalId, Time, VaultId};
 use redb::{Database, ReadableTable as _, TableDefinition};
 
-/// The newest format that this signer knows.
-pub const FORMAT: u64 = 1;
+/// The newest format that this signer knows. 1 had no keys of vaults.
+pub const FORMAT: u64 = 2;
 
 /// Kind of record (a person's, an agent's, an API key's), then its UUID.
 pub type RecordKey = [u8; 17];
@@ -22,6 +22,10 @@ pub const FOUNDED: TableDefinition<'static, [u8; 16], ()> = TableDefinition::new
 pub const REVOKED: TableDefinition<'static, [u8; 16], i64> = TableDefinition::new("revoked");
 /// Organisation and vault: two organisations can't touch each other's ids.
 pub const DESTROYED: TableDefinition<'static, [u8; 32], ()> = TableDefinition::new("destroyed");
+/// Organisation and vault, and the SHA-256 of the statement of the vault's one key.
+pub const VAULT_KEYS: TableDefinition<'static, [u8; 32], [u8; 32]> = TableDefinition::new("vault_keys");
+/// In `META`, of a ledger that was of format 1: since when it keeps vaults' keys, in milliseconds.
+pub const KEYS_SINCE: &str = "vault_keys_since";
 /// Accepted transfers that wait for their signature (JSON).
 pub const HOLDS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("holds");
 /// Signed intents (JSON).
@@ -31,25 +35,29 @@ pub const NONCES: TableDefinition<'static, NonceKey, &[u8]> = TableDefinition::n
 /// What was spent in the last 24 hours: wei, big-endian.
 pub const SPENDS: TableDefinition<'static, SpendKey, [u8; 32]> = TableDefinition::new("spends");
 
-/// Makes the tables where there are none, and answers with the format that was there before.
-pub fn create(db: &Database) -> Result<Option<u64>, redb::Error> {
+/// Makes the tables that are missing, and answers with the format that was there before. A newer one is left alone.
+pub fn create(db: &Database, now: Time) -> Result<Option<u64>, redb::Error> {
     let tx = db.begin_write()?;
     let found = tx.open_table(META)?.get("format")?.map(|format| format.value());
-    if found.is_some() {
+    if found.is_some_and(|found| found >= FORMAT) {
         tx.abort()?;
         return Ok(found);
     }
     tx.open_table(META)?.insert("format", FORMAT)?;
+    if found.is_some() {
+        tx.open_table(META)?.insert(KEYS_SINCE, u64::try_from(now.millis()).unwrap_or_default())?;
+    }
     tx.open_table(FLOORS)?;
     tx.open_table(FOUNDED)?;
     tx.open_table(REVOKED)?;
     tx.open_table(DESTROYED)?;
+    tx.open_table(VAULT_KEYS)?;
     tx.open_table(HOLDS)?;
     tx.open_table(SIGNED)?;
     tx.open_table(NONCES)?;
     tx.open_table(SPENDS)?;
     tx.commit()?;
-    Ok(None)
+    Ok(found)
 }
 
 pub fn principal(id: PrincipalId) -> RecordKey {

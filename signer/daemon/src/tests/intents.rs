@@ -317,6 +317,20 @@ async fn an_expired_intent_is_not_signed() {
     d.submit(pay("1")).await.unwrap();
 }
 
+/// Its agent's row, put back to an older one, keeps it from being signed, and not from being given up.
+#[tokio::test]
+async fn an_expired_intent_has_expired_whatever_record_comes_with_it() {
+    let mut d = Desk::new(daily("1")).await;
+    let intent = d.submit(pay("1")).await.unwrap();
+    let rolled_back = d.signing(&intent, 0);
+    d.change(Change::Update(with(daily("1")))).await;
+    d.w.wait(299);
+    assert_eq!(reason(d.w.signer.sign(rolled_back.clone()).await), Reason::RolledBack);
+    d.w.wait(1);
+    assert_eq!(reason(d.w.signer.sign(rolled_back).await), Reason::Conflict);
+    d.w.signer.release(Release { intent }).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_stopped_agents_intent_is_not_signed() {
     let mut d = Desk::new(Guardrails::default()).await;

@@ -32,6 +32,7 @@ mod sealing;
 mod socket;
 mod starting;
 mod tokens;
+mod vault_keys;
 
 use keystore::MemoryKeystore;
 
