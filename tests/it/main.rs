@@ -9,6 +9,7 @@ mod bad_input;
 mod chaos;
 mod clients;
 mod demo;
+mod following;
 mod front;
 mod health;
 mod identities;

@@ -17,8 +17,6 @@ use crate::{Store, Tx, failed};
 
 /// How long a worker may hold a transaction before others take it up.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// Transactions that a worker takes up at once, at most.
-pub const TAKEN: usize = 64;
 
 #[derive(Clone)]
 pub struct Transaction {
@@ -43,6 +41,8 @@ pub struct Transaction {
     pub lease_until: Time,
     pub created_at: Time,
     pub signed_at: Option<Time>,
+    /// When the chain was first seen past the nonce without this transaction.
+    pub passed_at: Option<Time>,
 }
 
 /// What the signer has accepted: what it signs, and with which key.
@@ -60,7 +60,7 @@ macro_rules! columns {
     () => {
         "id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, gas_price, \
          max_fee_per_gas, max_priority_fee_per_gas, access_list, nonce, status, error_message, tx_hash, \
-         block_number, lease_until, created_at, signed_at"
+         block_number, lease_until, created_at, signed_at, passed_at"
     };
 }
 
@@ -91,11 +91,12 @@ const ANOTHER_MINED: &str = "SELECT COUNT(*) AS found FROM transactions WHERE ch
 /// Takes what nobody works on; the subselect is run again for the row that is updated.
 const TAKE: &str = concat!(
     "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
-     (SELECT id FROM transactions WHERE status = $1 AND lease_until < $2 ORDER BY lease_until, id LIMIT $4) \
+     (SELECT id FROM transactions WHERE status = $1 AND chain_id = $5 AND lease_until < $2 \
+     ORDER BY lease_until, id LIMIT $4) \
      RETURNING signed_tx, ",
     columns!()
 );
-const DUE: &str = "SELECT DISTINCT status FROM transactions WHERE lease_until < $1 \
+const DUE: &str = "SELECT DISTINCT chain_id, status FROM transactions WHERE lease_until < $1 \
                    AND status IN ('pending', 'signed', 'broadcast')";
 const SIGNED: &str = "UPDATE transactions SET status = 'signed', signed_tx = $2, tx_hash = $3, signed_at = $4, \
                       updated_at = $4 WHERE id = $1 AND status = 'pending'";
@@ -104,6 +105,8 @@ const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message =
 const MOVE: &str = "UPDATE transactions SET status = $3, block_number = $4, error_message = NULL, updated_at = $5, \
                     lease_until = $6 WHERE id = $1 AND status = $2";
 const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status = 'signed'";
+const PASSED: &str =
+    "UPDATE transactions SET passed_at = $2 WHERE id = $1 AND status IN ('signed', 'broadcast')";
 const RELEASE: &str = "UPDATE transactions SET lease_until = $2 WHERE id = $1";
 const AT_NONCE: &str = concat!(
     "SELECT NULL AS signed_tx, ",
@@ -217,22 +220,35 @@ pub async fn at_nonce(
     find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()
 }
 
-/// Takes up to [`TAKEN`] transactions in a state, whose worker is gone, and holds them until `until`: those that have
+/// Transactions on one chain and in one state: one such group must not hold up another.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    pub chain_id: u64,
+    pub status: Status,
+}
+
+/// Takes up to `most` transactions of a group, whose worker is gone, and holds them until `until`: those that have
 /// waited longest.
-pub async fn take(tx: &mut Tx, status: Status, now: Time, until: Time) -> Result<Vec<Transaction>> {
-    let most = i64::try_from(TAKEN).map_err(Error::internal)?;
-    let take = sqlx::query(TAKE).bind(status.as_str()).bind(now.millis()).bind(until.millis()).bind(most);
+pub async fn take(tx: &mut Tx, of: Group, most: usize, now: Time, until: Time) -> Result<Vec<Transaction>> {
+    let take = sqlx::query(TAKE)
+        .bind(of.status.as_str())
+        .bind(now.millis())
+        .bind(until.millis())
+        .bind(i64::try_from(most).map_err(Error::internal)?)
+        .bind(number("chain", of.chain_id)?);
     let rows = take.fetch_all(tx.connection()).await.map_err(failed)?;
     let mut taken = rows.into_iter().map(read).collect::<Result<Vec<_>>>()?;
     taken.sort_by_key(|tx| tx.id);
     Ok(taken)
 }
 
-/// In which states there are transactions that somebody should look at: asked often, so it only reads.
-pub async fn due(store: &Store, now: Time) -> Result<Vec<Status>> {
+/// In which groups there are transactions that somebody should look at: asked often, so it only reads.
+pub async fn due(store: &Store, now: Time) -> Result<Vec<Group>> {
     let rows =
         sqlx::query(DUE).bind(now.millis()).fetch_all(&mut *store.read().await?).await.map_err(failed)?;
-    rows.iter().map(|row| row.parsed("status")).collect()
+    rows.iter()
+        .map(|row| Ok(Group { chain_id: row.count("chain_id")?, status: row.parsed("status")? }))
+        .collect()
 }
 
 /// `pending → signed`, bytes and all. `false`: it is not pending any more.
@@ -284,6 +300,12 @@ pub async fn advance(tx: &mut Tx, id: TxId, step: &Step) -> Result<bool> {
 /// Says why it is not further yet, for people.
 pub async fn note(tx: &mut Tx, id: TxId, why: &str) -> Result<()> {
     sqlx::query(NOTE).bind(id.to_string()).bind(why).execute(tx.connection()).await.map_err(failed).map(drop)
+}
+
+/// Remembers since when the chain is past the nonce without this transaction; `None`: it is not.
+pub async fn seen_passed(tx: &mut Tx, id: TxId, at: Option<Time>) -> Result<()> {
+    let seen = sqlx::query(PASSED).bind(id.to_string()).bind(at.map(Time::millis));
+    seen.execute(tx.connection()).await.map_err(failed).map(drop)
 }
 
 /// Lets go of a transaction: others may take it up from `at` on.
@@ -346,6 +368,7 @@ fn read(row: AnyRow) -> Result<Transaction> {
         lease_until: row.time("lease_until")?,
         created_at: row.time("created_at")?,
         signed_at: row.maybe_time("signed_at")?,
+        passed_at: row.maybe_time("passed_at")?,
     })
 }
 
@@ -358,5 +381,11 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(OPEN_ON.contains(&format!("'{}'", status.as_str())), status.is_final(), "{status:?}");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_is_named() {
+        assert_eq!(number("nonce", 7).unwrap(), 7);
+        assert_eq!(number("nonce", u64::MAX).unwrap_err().detail(), "nonce: is too large");
     }
 }

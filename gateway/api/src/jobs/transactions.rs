@@ -4,69 +4,24 @@
 //! that it has seen, and each row moves by a statement that names the state it comes from. So it does not matter
 //! who carries a transaction, or how often somebody dies on the way.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::B256;
 use chains::{Broadcast, Node};
 use domain::transaction::Status;
 use domain::{Error, OrMissing as _, PrincipalId, Result, Time};
 use signer_protocol::intent::{Intent, Release, Sign};
 use signer_protocol::{Attested, Reason, Refusal};
 use store::nonces::{self, Account};
-use store::transactions::{self, Accepted, LEASE, Step, Transaction};
+use store::transactions::{self, Accepted, Step, Transaction};
 
 use crate::gateway::Gateway;
 use crate::refusal;
 
-/// How often the open transactions are looked at.
-const TICK: Duration = Duration::from_millis(250);
-/// What the chain must have said for so long before a transaction counts as replaced by one that we did not sign:
-/// behind one address there may be nodes that lag.
-const CERTAIN: Duration = Duration::from_secs(60);
+mod follow;
+mod settle;
 
-/// Looks after open transactions until the gateway stops.
-pub async fn follow(gateway: Arc<Gateway>) {
-    let mut stopping = gateway.stopping();
-    while !*stopping.borrow() {
-        let more = look(&gateway).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "open transactions could not be looked at");
-            false
-        });
-        if more {
-            continue;
-        }
-        tokio::select! {
-            _ = stopping.changed() => {}
-            () = tokio::time::sleep(TICK) => {}
-        }
-    }
-}
-
-/// Whether there is more to do at once.
-async fn look(gateway: &Arc<Gateway>) -> Result<bool> {
-    let due = transactions::due(&gateway.store, gateway.clock.now()).await?;
-    // Each state by itself: a chain whose node hangs must not hold up signatures.
-    let looked = futures::future::join_all(due.into_iter().map(|status| look_at(gateway, status))).await;
-    looked.into_iter().try_fold(false, |more, full| Ok(more | full?))
-}
-
-/// Whether there may be more of that state.
-async fn look_at(gateway: &Arc<Gateway>, status: Status) -> Result<bool> {
-    let now = gateway.clock.now();
-    let mut db = gateway.store.begin().await?;
-    let taken = transactions::take(&mut db, status, now, now.plus(LEASE)).await?;
-    db.commit().await?;
-    let full = taken.len() == transactions::TAKEN;
-    let work = taken.into_iter().map(|tx| async move {
-        let id = tx.id;
-        if let Err(error) = carry(gateway, tx, None).await {
-            tracing::warn!(%error, transaction = %id, "a transaction could not be carried further yet");
-        }
-    });
-    futures::future::join_all(work).await;
-    Ok(full)
-}
+pub use follow::follow;
+use settle::{settle, settle_with};
 
 /// Carries a transaction as far as it goes now, then lets go of it. `accepted` is looked up where it is not known.
 ///
@@ -221,49 +176,6 @@ async fn broadcast(gateway: &Gateway, tx: Transaction) -> Result<Carried> {
 fn bytes(tx: &Transaction) -> Result<&[u8]> {
     let raw = tx.signed_tx.as_ref();
     raw.map(|raw| &*raw.0).ok_or_else(|| Error::internal("a signed transaction without its bytes"))
-}
-
-/// `broadcast → confirmed | reverted | replaced`, once the chain says so.
-async fn settle(gateway: &Gateway, tx: Transaction) -> Result<Carried> {
-    let node = node(gateway, &tx).await?;
-    settle_with(gateway, tx, &node).await
-}
-
-async fn settle_with(gateway: &Gateway, tx: Transaction, node: &Node) -> Result<Carried> {
-    let (Some(hash), Some(nonce)) = (tx.hash, tx.nonce) else {
-        return Err(Error::internal("a signed transaction without hash or nonce"));
-    };
-    // Asked in this order: a block that comes in between shows in the receipt that is asked for last.
-    let mined = node.mined_nonce(tx.from).await?;
-    match node.receipt(hash).await? {
-        Some(receipt) => {
-            let status = if receipt.succeeded { Status::Confirmed } else { Status::Reverted };
-            return advance(gateway, tx, status, Some(receipt.block_number)).await;
-        }
-        None if mined > nonce => {
-            let certain = replaced_for_certain(gateway, &tx, node, hash).await?;
-            return if certain {
-                advance(gateway, tx, Status::Replaced, None).await
-            } else {
-                Ok(Carried::Waits(tx))
-            };
-        }
-        None if tx.status == Status::Broadcast && !node.knows(hash).await? => {
-            tracing::info!(transaction = %tx.id, "the node has lost it; sending it again");
-            node.broadcast(bytes(&tx)?).await?;
-        }
-        None => {}
-    }
-    Ok(Carried::Waits(tx))
-}
-
-/// The chain is past the nonce and has no receipt: another of ours is in a block there, or it has been so for long.
-async fn replaced_for_certain(gateway: &Gateway, tx: &Transaction, node: &Node, hash: B256) -> Result<bool> {
-    if transactions::another_is_mined(&gateway.store, tx).await? {
-        return Ok(true);
-    }
-    let long = tx.signed_at.is_some_and(|at| gateway.clock.now() >= at.plus(CERTAIN));
-    Ok(long && !node.knows(hash).await?)
 }
 
 /// Takes a step, and lets go of the transaction with it.

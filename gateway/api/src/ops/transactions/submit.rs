@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use signer_protocol::Attested;
 use signer_protocol::intent::{Fees, Intent, Release, Submit, Transfer};
 use signer_protocol::record::Principal;
-use store::nonces::{self, Account};
+use store::nonces::{self, Account, OnChain};
 use store::transactions::{Accepted, LEASE, Transaction};
 use store::{chains, idempotency, transactions};
 
@@ -156,7 +156,8 @@ async fn submit(
         wanted.simulate_first || cx.gateway.installation.is_on(cx.store(), &REQUIRE_SIMULATION).await?;
     let (estimate, fees, on_chain) =
         tokio::try_join!(estimated(&node, &call, wanted, simulated), fees(&node, wanted), async {
-            node.next_nonce(from).await.map_err(Error::from)
+            let (mined, pending) = tokio::try_join!(node.mined_nonce(from), node.next_nonce(from))?;
+            Ok::<_, Error>(OnChain { mined, pending })
         },)?;
     let gas_limit = match estimate {
         Estimate::Gas(limit) => limit,
@@ -205,6 +206,7 @@ async fn submit(
         lease_until: cx.now().plus(LEASE),
         created_at: cx.now(),
         signed_at: None,
+        passed_at: None,
     };
     let nonce = NonceWanted { account, on_chain, replaces, explicit: wanted.nonce };
     match store(cx, may, wanted, &tx, &accepted, key, nonce).await {
@@ -248,8 +250,7 @@ async fn twin(
 /// Which nonce a transaction is to have.
 struct NonceWanted {
     account: Account,
-    /// The node's pending count.
-    on_chain: u64,
+    on_chain: OnChain,
     replaces: Option<u64>,
     explicit: Option<u64>,
 }
@@ -280,7 +281,7 @@ async fn store(
         (None, Some(nonce)) => {
             nonces::reserve_exactly(&mut act, account, on_chain, nonce, tx.id).await.map(|()| nonce)?
         }
-        (None, None) => nonces::reserve(&mut act, account, on_chain, tx.id).await?,
+        (None, None) => nonces::reserve(&mut act, account, on_chain.pending, tx.id).await?,
     };
     act.note("agent_id", tx.agent.to_string());
     act.note("chain_id", tx.chain_id);
