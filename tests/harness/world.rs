@@ -161,6 +161,21 @@ impl World {
         })
     }
 
+    /// Does this while a block comes each half second: by itself, anvil now and then misses transactions that arrive all
+    /// at once (foundry-rs/foundry#10122).
+    pub async fn while_blocks_come<T>(&self, work: impl Future<Output = T>) -> T {
+        let blocks = async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                self.anvil().await.ask("evm_mine", json!([])).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            () = blocks => unreachable!("blocks come for ever"),
+        }
+    }
+
     /// A pool of its own on the database, to look into it, and to attack it.
     pub async fn database(&self) -> AnyPool {
         sqlx::any::install_default_drivers();

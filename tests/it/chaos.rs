@@ -51,7 +51,7 @@ async fn nothing_is_lost_or_doubled(database: Database) {
 
     let mut settled: BTreeMap<usize, Vec<Value>> = BTreeMap::new();
     for ((n, agent), ids) in agents.iter().enumerate().zip(&accepted) {
-        settled.insert(n, confirmed(&w, agent, ids).await);
+        settled.insert(n, w.while_blocks_come(confirmed(&w, agent, ids)).await);
     }
     let total: usize = accepted.iter().map(Vec::len).sum();
     let ids: BTreeSet<&String> = accepted.iter().flatten().collect();

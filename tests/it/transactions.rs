@@ -257,9 +257,7 @@ both! {
         let sent = join_all((0..64).map(|_| bot.send(ADDRESSES[1], "0.01").expect(201, "nonce"))).await;
         let nonces: BTreeSet<u64> = sent.iter().map(|t| t["nonce"].as_u64().unwrap()).collect();
         assert_eq!(nonces, (0..64).collect());
-        for tx in &sent {
-            bot.until(tx["id"].as_str().unwrap(), "confirmed").await;
-        }
+        w.while_blocks_come(join_all(sent.iter().map(|tx| bot.until(tx["id"].as_str().unwrap(), "confirmed")))).await;
         let anvil = w.anvil().await;
         for tx in &sent {
             assert_eq!(anvil.receipt(tx["tx_hash"].as_str().unwrap()).await["status"], "0x1");
@@ -290,9 +288,8 @@ both! {
         let count = |status| replies.iter().filter(|r| r.status == status).count();
         assert_eq!((count(201), count(403)), (14, 86));
         assert!(replies.iter().filter(|r| r.status == 403).all(|r| r.text.contains("tx_daily_limit_eth")));
-        for reply in replies.iter().filter(|r| r.status == 201) {
-            bot.until(reply.body["id"].as_str().unwrap(), "confirmed").await;
-        }
+        let sent = replies.iter().filter(|r| r.status == 201);
+        w.while_blocks_come(join_all(sent.map(|tx| bot.until(tx.body["id"].as_str().unwrap(), "confirmed")))).await;
         let anvil = w.anvil().await;
         assert_eq!(anvil.nonce(ADDRESSES[0]).await, 14);
         assert_eq!(anvil.balance(ADDRESSES[1]).await, 10_000 * ONE + 14 * ONE / 10);
