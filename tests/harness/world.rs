@@ -161,12 +161,17 @@ impl World {
         })
     }
 
-    /// Does this while a block comes each half second: by itself, anvil now and then misses transactions that arrive all
-    /// at once (foundry-rs/foundry#10122).
+    /// From now on the chain makes no block by itself: where transactions arrive all at once, in any order, anvil's
+    /// automine now and then forgets some (foundry-rs/foundry#10122). [`World::while_blocks_come`] makes them.
+    pub async fn hold_blocks(&self) {
+        self.anvil().await.ask("evm_setAutomine", json!([false])).await;
+    }
+
+    /// Does this while a block comes each quarter of a second.
     pub async fn while_blocks_come<T>(&self, work: impl Future<Output = T>) -> T {
         let blocks = async {
             loop {
-                tokio::time::sleep(Duration::from_millis(500)).await;
+                tokio::time::sleep(Duration::from_millis(250)).await;
                 self.anvil().await.ask("evm_mine", json!([])).await;
             }
         };

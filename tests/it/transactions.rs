@@ -254,6 +254,7 @@ both! {
         let ada = w.owner("ada").await;
         let vault = funded(&ada).await;
         let bot = ada.agent("bot").intents().reads(&vault, "keys/**").make().await;
+        w.hold_blocks().await;
         let sent = join_all((0..64).map(|_| bot.send(ADDRESSES[1], "0.01").expect(201, "nonce"))).await;
         let nonces: BTreeSet<u64> = sent.iter().map(|t| t["nonce"].as_u64().unwrap()).collect();
         assert_eq!(nonces, (0..64).collect());
@@ -263,6 +264,7 @@ both! {
             assert_eq!(anvil.receipt(tx["tx_hash"].as_str().unwrap()).await["status"], "0x1");
         }
         assert_eq!(anvil.balance(ADDRESSES[1]).await, 10_000 * ONE + 64 * ONE / 100);
+        anvil.ask("evm_setAutomine", json!([true])).await;
         drop(anvil);
         explicit_nonces(&bot).await;
     }
@@ -284,6 +286,7 @@ both! {
         let ada = w.owner("ada").await;
         let vault = funded(&ada).await;
         let bot = ada.agent("bot").intents().set("tx_daily_limit_eth", "1.4").reads(&vault, "keys/**").make().await;
+        w.hold_blocks().await;
         let replies = join_all((0..100).map(|_| bot.send(ADDRESSES[1], "0.1").reply())).await;
         let count = |status| replies.iter().filter(|r| r.status == status).count();
         assert_eq!((count(201), count(403)), (14, 86));
