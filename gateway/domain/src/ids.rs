@@ -67,6 +67,10 @@ ids! {
     /// A personal API key.
     ApiKeyId,
     RequestId,
+    InvitationId,
+    DeviceGrantId,
+    IpRuleId,
+    MailId,
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place where ids are made")]

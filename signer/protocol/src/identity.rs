@@ -4,6 +4,7 @@ use domain::{AgentId, OrgId, VaultId};
 use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
+use crate::record::Principal;
 use crate::sealing::{Label, VaultKey};
 use crate::token::Caller;
 use crate::wire::Blob;
@@ -29,11 +30,19 @@ impl Statement for Identity {
     const DOMAIN: &'static str = "talon/identity/1";
 }
 
+/// On whose word an agent's pairs are made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Maker {
+    /// A person, as for [`crate::record::Change::CreateAgent`].
+    Caller(Caller),
+    /// The person with whom an agent enrols, as for [`crate::people::EnrolAgent`].
+    Enrolment(Attested<Principal>),
+}
+
 /// Makes the two pairs of an agent that is about to be made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MakeIdentity {
-    /// A person, as for [`crate::record::Change::CreateAgent`].
-    pub by: Caller,
+    pub by: Maker,
     /// An id that no agent has had.
     pub agent: AgentId,
     /// The organisation's vault of identities.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
 use crate::identity::{Identity, PublicHalves};
+use crate::people::Login;
 use crate::token::Caller;
-use crate::wire::Secret;
+use crate::wire::{Blob, Secret};
 
 /// A principal as the signer attests it. Stored in the gateway's database; a row that was rolled back or edited
 /// is refused.
@@ -35,6 +36,12 @@ pub struct Principal {
     /// An agent's public halves, for ever the same. `None` for people, and for agents from before there were any.
     #[serde(default)]
     pub identity: Option<PublicHalves>,
+    /// What the gateway vouches for in place of a proof that the signer checks; `None`: no such login.
+    #[serde(default)]
+    pub asserted: Option<Assertion>,
+    /// SHA-256 of the person's [`crate::mfa::Mfa`], as attested; `None`: no second factor.
+    #[serde(default)]
+    pub mfa: Option<Blob>,
     /// Tokens of an earlier epoch are refused. Rises when a key is rotated, a password changed, a principal ended.
     pub epoch: u64,
     /// Rises with every change; the signer's ledger keeps the newest that it has seen.
@@ -43,6 +50,19 @@ pub struct Principal {
 
 impl Statement for Principal {
     const DOMAIN: &'static str = "talon/principal/1";
+}
+
+/// An identity that somebody else proves and the gateway vouches for. The record pins which: whoever writes to the
+/// database can't put another in its place. Tokens that rest on one say `asserted: true`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Assertion {
+    /// OpenID Connect: who has logged in (`iss`, `sub`).
+    Person { issuer: String, subject: String },
+    /// OAuth client credentials: which client (`iss`, `azp` or `client_id`).
+    Client { issuer: String, client_id: String },
+    /// A TLS client certificate: its SHA-256, 32 bytes.
+    Certificate { sha256: Blob },
 }
 
 /// HMAC-SHA-256, under the signer's key, over the credential and whose it is: a stolen database gives nothing
@@ -92,11 +112,12 @@ pub struct Credential {
 pub struct FoundOrganisation {
     pub org: OrgId,
     pub owner: UserId,
-    /// A `Password` credential.
-    pub credential: Credential,
+    pub login: Login,
 }
 
-/// A change to a principal's record, asked for by a person of its organisation.
+/// A change to a principal's record, asked for by a person of its organisation. Of people's records, owners and admins
+/// (owners alone, where an owner is made or touched) change the role and end them, and everybody may end their own; all
+/// that in person.
 ///
 /// The signer answers with the new record, one version up. It takes effect, and its predecessor stops, when the
 /// signer first sees it used or [confirmed](crate::Signer::confirm): so a gateway that dies between the answer
@@ -114,7 +135,7 @@ pub struct ChangePrincipal {
 pub enum Change {
     CreateAgent {
         id: AgentId,
-        credential: Option<Credential>,
+        login: AgentLogin,
         /// What [`crate::identity::MakeIdentity`] answered for this id; `None`: an agent without pairs.
         identity: Option<Attested<Identity>>,
         settings: AgentSettings,
@@ -125,6 +146,17 @@ pub enum Change {
     RotateKey(Credential),
     /// Keys and tokens end at once.
     Deactivate,
+    /// A person's role. Their tokens end: each says the role it was issued for.
+    SetRole(Role),
+}
+
+/// What a new agent will log in with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum AgentLogin {
+    /// An `AgentKey` credential.
+    Key(Credential),
+    /// [`Assertion::Client`] or [`Assertion::Certificate`].
+    Asserted(Assertion),
 }
 
 /// What a person decides about an agent.

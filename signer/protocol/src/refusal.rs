@@ -30,6 +30,8 @@ pub enum Reason {
     Conflict,
     /// Another transaction was signed at this nonce.
     NonceUsed,
+    /// Too many wrong guesses; seconds until another is looked at.
+    Locked(u64),
     /// The keystore or the ledger can't be used now.
     Unavailable,
 }

@@ -4,12 +4,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use crate::attested::Attested;
+use crate::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use crate::identity::{MakeIdentity, NewIdentity};
 use crate::intent::{Intent, Release, Sign, SignedTransaction, Submit};
+use crate::mfa::{DisableMfa, EnableMfa, EnabledMfa, NewMfa, SetUpMfa, VerifyMfa};
+use crate::people::{
+    ArmAgent, ChangePassword, EndOrganisation, EnrolAgent, Invitation, Invite, Join, ResetPassword,
+    SuspendAgents,
+};
 use crate::record::{ChangePrincipal, FoundOrganisation, Principal};
 use crate::refusal::Refusal;
 use crate::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
-use crate::token::{IssueToken, IssuedToken, RevokeToken, RevokedToken};
+use crate::token::{IssueAsserted, IssueToken, IssuedToken, RevokeToken, RevokedToken};
 use crate::wire::{Blob, Secret};
 use domain::{AgentId, Wei};
 
@@ -48,11 +54,29 @@ pub trait Signer {
     async fn vouch(records: Vec<Attested<Principal>>) -> Result<(), Refusal>;
     async fn make_identity(request: MakeIdentity) -> Result<NewIdentity, Refusal>;
 
+    async fn invite(request: Invite) -> Result<Attested<Invitation>, Refusal>;
+    async fn join(request: Join) -> Result<Attested<Principal>, Refusal>;
+    async fn change_password(request: ChangePassword) -> Result<Attested<Principal>, Refusal>;
+    async fn reset_password(request: ResetPassword) -> Result<Attested<Principal>, Refusal>;
+    async fn end_organisation(request: EndOrganisation) -> Result<(), Refusal>;
+    async fn suspend_agents(request: SuspendAgents) -> Result<(), Refusal>;
+    async fn enrol_agent(request: EnrolAgent) -> Result<Attested<Principal>, Refusal>;
+    async fn arm_agent(request: ArmAgent) -> Result<Attested<Principal>, Refusal>;
+
+    async fn set_up_mfa(request: SetUpMfa) -> Result<NewMfa, Refusal>;
+    async fn enable_mfa(request: EnableMfa) -> Result<EnabledMfa, Refusal>;
+    async fn disable_mfa(request: DisableMfa) -> Result<Attested<Principal>, Refusal>;
+    async fn verify_mfa(request: VerifyMfa) -> Result<IssuedToken, Refusal>;
+
+    async fn approve_device(request: ApproveDevice) -> Result<Attested<DeviceGrant>, Refusal>;
+    async fn issue_device_token(request: IssueDeviceToken) -> Result<IssuedToken, Refusal>;
+
     async fn create_api_key(request: CreateApiKey) -> Result<Attested<ApiKey>, Refusal>;
     async fn revoke_api_key(request: RevokeApiKey) -> Result<Attested<ApiKey>, Refusal>;
     async fn issue_key_token(request: IssueKeyToken) -> Result<IssuedToken, Refusal>;
 
     async fn issue_token(request: IssueToken) -> Result<IssuedToken, Refusal>;
+    async fn issue_asserted(request: IssueAsserted) -> Result<IssuedToken, Refusal>;
     async fn revoke_token(request: RevokeToken) -> Result<RevokedToken, Refusal>;
 
     async fn make_vault_key(request: MakeVaultKey) -> Result<Attested<VaultKey>, Refusal>;

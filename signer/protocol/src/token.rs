@@ -4,7 +4,7 @@ use domain::{ApiKeyId, OrgId, PathGlob, PrincipalId, Role, Time, TokenId, VaultI
 use serde::{Deserialize, Serialize};
 
 use crate::attested::Attested;
-use crate::record::{Credential, Principal};
+use crate::record::{Assertion, Credential, Principal};
 use crate::wire::Secret;
 
 /// Who is this token for (`aud`) and from (`iss`).
@@ -35,6 +35,10 @@ pub struct Claims {
     /// The personal API key that the token was issued against. Its scopes are then the token's, and a ceiling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<FromKey>,
+    /// Whether a device's login (RFC 8628) led to it: good for what its person does, but not for what must be done in
+    /// person.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub device: bool,
 }
 
 /// Names a personal API key: the token ends when the key has another version.
@@ -44,15 +48,28 @@ pub struct FromKey {
     pub version: u64,
 }
 
-/// The one kind of token there is so far.
+/// The kind of token that opens the API.
 pub const ACCESS: &str = "access";
+/// The kind that stands for a password that was right where a code is still to come: 300 s, good for
+/// [`crate::mfa::VerifyMfa`] alone.
+pub const MFA: &str = "mfa";
 
-/// Asks for a token against a proof of identity.
+/// Asks for a token against a proof of identity. For a person with a second factor the answer is of the kind [`MFA`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IssueToken {
     pub record: Attested<Principal>,
     pub proof: Credential,
     /// Written into `scopes` when the record has no explicit ones: what the principal's policies come to.
+    pub derived_scopes: Vec<PathGlob>,
+}
+
+/// Asks for a token on the gateway's word. For a person with a second factor the answer is of the kind [`MFA`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct IssueAsserted {
+    pub record: Attested<Principal>,
+    /// Whom the gateway has recognised: what the record pins, or nothing comes of it.
+    pub seen: Assertion,
+    /// As for [`IssueToken`].
     pub derived_scopes: Vec<PathGlob>,
 }
 
