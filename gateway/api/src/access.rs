@@ -4,11 +4,11 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use domain::access::{
-    self, AgentAction, AgentFacts, OperatorAction, OrgAction, Permit, PersonAction, Platform, RevokeApiKey,
-    SecretAction, SecretAt, VaultAction,
+    self, AgentAction, AgentFacts, ManageMember, MemberFacts, OperatorAction, OrgAction, Permit, PersonAction,
+    Platform, RevokeApiKey, SecretAction, SecretAt, VaultAction,
 };
 use domain::{
-    AgentId, ApiKeyId, Error, OrMissing as _, OrgId, PrincipalId, Result, SecretPath, UserId, VaultId,
+    AgentId, ApiKeyId, Error, OrMissing as _, OrgId, PrincipalId, Result, Role, SecretPath, UserId, VaultId,
 };
 use store::vaults::Vault;
 
@@ -132,6 +132,11 @@ pub trait NamesApiKey: Sync {
     fn api_key(&self) -> ApiKeyId;
 }
 
+/// A path that names a member of the organisation.
+pub trait NamesMember: Sync {
+    fn member(&self) -> UserId;
+}
+
 /// A permit, and the vault that it is about.
 pub struct Granted<P> {
     pub may: P,
@@ -175,5 +180,19 @@ impl<P: NamesAgent, A: AgentAction + 'static> Access<P> for OnAgent<A> {
         let known = known.or_missing("agent")?;
         let facts = AgentFacts { id, org: known.principal.org, created_by: known.principal.created_by };
         access::agent(&cx.subject()?, &facts)
+    }
+}
+
+/// A member of the organisation, to be managed.
+pub struct OnMember;
+
+impl<P: NamesMember> Access<P> for OnMember {
+    type Granted = Permit<ManageMember, UserId>;
+    async fn grant(cx: &Cx, path: &P) -> Result<Self::Granted> {
+        let user = store::users::facts(cx.store(), path.member()).await?;
+        // Nobody learns from the answer whether there is such a person elsewhere.
+        let nobody = MemberFacts { id: path.member(), org: OrgId::from_bytes([0; 16]), role: Role::Member };
+        let facts = user.map_or(nobody, |user| MemberFacts { id: user.id, org: user.org, role: user.role });
+        access::member(&cx.subject()?, &facts)
     }
 }

@@ -10,7 +10,7 @@ use crate::access::Access;
 use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
 use crate::operation::{Operation, Route};
-use crate::ops::{admin, agents, auth, chains, health, policies, secrets, setup, transactions, vaults};
+use crate::ops::{admin, agents, auth, chains, health, org, policies, secrets, setup, transactions, vaults};
 use crate::pipeline::{Inbound, Outbound};
 
 /// An operation without its types: what a door needs to mount it.
@@ -89,6 +89,13 @@ pub fn entries() -> Vec<Entry> {
         mount::<transactions::GetTransaction>(),
         mount::<chains::ListChains>(),
         mount::<chains::GetChain>(),
+        mount::<org::ListMembers>(),
+        mount::<org::Invite>(),
+        mount::<org::ListInvitations>(),
+        mount::<org::RevokeInvitation>(),
+        mount::<org::Join>(),
+        mount::<org::ChangeMemberRole>(),
+        mount::<org::RemoveMember>(),
         mount::<admin::AdminListChains>(),
         mount::<admin::CreateChain>(),
         mount::<admin::UpdateChain>(),

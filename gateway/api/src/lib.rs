@@ -17,6 +17,7 @@ mod ops;
 mod password;
 pub mod pipeline;
 mod problem;
+mod record;
 mod refusal;
 mod registry;
 pub mod tool;

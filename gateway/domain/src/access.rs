@@ -7,8 +7,10 @@ use std::net::IpAddr;
 use crate::policy::{Permission, Policy};
 use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
 
+mod member;
 mod own;
 
+pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
@@ -173,6 +175,8 @@ pub enum OrgRule {
     Anyone,
     /// People, never agents; nor through scopes, which would bind no agent that they make.
     People,
+    /// Owners and admins who have logged in, without scopes: it leads to accounts.
+    ManagersInPerson,
 }
 
 pub enum AgentRule {
@@ -199,10 +203,13 @@ actions! {
         ListVaults = Anyone,
         CreateAgent = People,
         ListAgents = Anyone,
-        ChangeProfile = People;
+        ChangeProfile = People,
+        ListMembers = People,
+        InviteMember = ManagersInPerson;
     PersonAction(PersonRule):
         ListApiKeys = Any,
-        CreateApiKey = InPerson;
+        CreateApiKey = InPerson,
+        JoinOrganisation = InPerson;
     AgentAction(AgentRule):
         SeeAgent = Seen,
         ChangeAgent = Managed,
@@ -315,6 +322,7 @@ pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
     let may = match A::RULE {
         OrgRule::Anyone => true,
         OrgRule::People => !subject.is_agent(),
+        OrgRule::ManagersInPerson => member::manages_people(subject).map(|()| true)?,
     };
     if may {
         Ok(Permit::new(subject, subject.org))

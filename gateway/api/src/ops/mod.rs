@@ -5,15 +5,16 @@ pub mod agents;
 pub mod auth;
 pub mod chains;
 pub mod health;
+pub mod org;
 pub mod policies;
 pub mod secrets;
 pub mod setup;
 pub mod transactions;
 pub mod vaults;
 
-use domain::{AgentId, ApiKeyId, PolicyId, SecretPath, TxId, VaultId};
+use domain::{AgentId, ApiKeyId, InvitationId, PolicyId, SecretPath, TxId, UserId, VaultId};
 
-use crate::access::{NamesAgent, NamesApiKey, NamesSecret, NamesVault};
+use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesVault};
 use crate::decode::path_of;
 use store::chains::ChainRef;
 
@@ -30,6 +31,10 @@ path_of! {
     OfTransaction { agent_id: AgentId, tx_id: TxId }
     /// `/v1/auth/api-keys/{key_id}`
     OfApiKey { key_id: ApiKeyId }
+    /// `/v1/org/members/{user_id}`
+    OfMember { user_id: UserId }
+    /// `/v1/org/invitations/{invitation_id}`
+    OfInvitation { invitation_id: InvitationId }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }
     /// `/v1/admin/chains/{chain_id}`
@@ -71,6 +76,12 @@ impl NamesAgent for OfAgent {
 impl NamesApiKey for OfApiKey {
     fn api_key(&self) -> ApiKeyId {
         self.key_id
+    }
+}
+
+impl NamesMember for OfMember {
+    fn member(&self) -> UserId {
+        self.user_id
     }
 }
 

@@ -28,12 +28,21 @@ pub enum PersonRule {
 /// # Errors
 /// `Forbidden`.
 pub fn person<A: PersonAction>(subject: &Subject<'_>) -> Result<Permit<A, UserId>> {
+    match A::RULE {
+        PersonRule::Any => human(subject),
+        PersonRule::InPerson => in_person(subject),
+    }
+    .map(|user| Permit::new(subject, user))
+}
+
+/// A person with a login of their own.
+pub(super) fn in_person(subject: &Subject<'_>) -> Result<UserId> {
     let user = human(subject)?;
-    match (A::RULE, subject.key) {
-        (PersonRule::InPerson, Some(_)) => Err(Error::forbidden(
+    match subject.key {
+        None => Ok(user),
+        Some(_) => Err(Error::forbidden(
             "A token that came from an API key may not do this; log in with your password.",
         )),
-        _ => Ok(Permit::new(subject, user)),
     }
 }
 

@@ -3,10 +3,10 @@
 use domain::access::{self, Permit};
 use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
 use signer_protocol::record::{
-    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, Guardrails, Principal,
+    AgentSettings, Change, Credential, CredentialKind, Guardrails, Principal,
 };
 use signer_protocol::wire::Secret;
-use signer_protocol::{Attested, Reason, Refusal};
+use signer_protocol::Attested;
 use store::agents::{self, Agent};
 
 use super::trail::{changed, seen};
@@ -14,7 +14,7 @@ use super::{identity, principal};
 use crate::cx::Cx;
 use crate::ops::auth::agent_token::PREFIX;
 use crate::password::random;
-use crate::refusal;
+use crate::record::{confirm, propose};
 
 const DEFAULT_TTL: u32 = 3600;
 /// The vault of identities is made once and stays: a second try finds it.
@@ -163,20 +163,6 @@ pub async fn change(
     cx.gateway.known.exchanged.invalidate_all();
     confirm(cx, &agent.record).await?;
     Ok(agent)
-}
-
-async fn propose(cx: &Cx, base: Option<Attested<Principal>>, change: Change) -> Result<Attested<Principal>> {
-    let request = ChangePrincipal { by: cx.for_signer()?, base, change };
-    cx.signer(async |signer, context| signer.change_principal(context, request).await).await
-}
-
-async fn confirm(cx: &Cx, record: &Attested<Principal>) -> Result<()> {
-    let record = record.clone();
-    match cx.gateway.signer.call(async |signer, context| signer.confirm(context, record).await).await {
-        // Somebody has changed the agent once more since: that one is the newest then.
-        Ok(()) | Err(Refusal { reason: Reason::RolledBack, .. }) => Ok(()),
-        Err(refused) => Err(refusal::error(refused)),
-    }
 }
 
 fn principal_version(record: &Attested<Principal>) -> Result<u64> {

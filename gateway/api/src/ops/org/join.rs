@@ -1,0 +1,107 @@
+//! Taking up an invitation: as a new person, at sign-up, or as one who has an account. Nobody is moved into an
+//! organisation without having opened the link that came to their address.
+
+use domain::access::{JoinOrganisation, Permit};
+use domain::ticket::{Purpose, TicketHash};
+use domain::{Error, OrMissing as _, PrincipalId, Result, SecretText, Time, UserId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use signer_protocol::Attested;
+use signer_protocol::people::{self, Login};
+use signer_protocol::record::Principal;
+use store::invitations::{self, Invitation};
+use store::{Tx, members, tickets, users};
+
+use crate::access::Own;
+use crate::cx::Cx;
+use crate::decode;
+use crate::operation::{Operation, Reply, Route};
+use crate::record::confirm;
+
+/// The invitation that a mailed link stands for, if it came to this address and can still be taken up.
+///
+/// # Errors
+/// `Forbidden`.
+pub async fn open(cx: &Cx, ticket: &SecretText, email: &str) -> Result<Invitation> {
+    let ticket = TicketHash::of(ticket);
+    let id = tickets::find(cx.store(), Purpose::Invitation, &ticket, cx.now()).await?.ok_or_else(gone)?;
+    let id = id.parse().map_err(Error::internal)?;
+    let open = invitations::facts(cx.store(), id, cx.now()).await?.ok_or_else(gone)?;
+    if open.email == email {
+        Ok(open)
+    } else {
+        Err(Error::forbidden("This invitation was sent to another address; use that one, or ask for a new invitation."))
+    }
+}
+
+fn gone() -> Error {
+    Error::forbidden("This invitation was taken up or taken back, or has expired. Ask for a new one.")
+}
+
+/// The record of a new person in the organisation that invites.
+pub async fn admit(cx: &Cx, open: &Invitation, login: Login) -> Result<Attested<Principal>> {
+    let request = people::Join { invitation: open.record.clone(), who: people::Newcomer::New(login) };
+    cx.signer(async |signer, context| signer.join(context, request).await).await
+}
+
+/// # Errors
+/// `Forbidden` if somebody took it up in the meantime, or if it was taken back.
+pub async fn take(tx: &mut Tx, open: &Invitation, now: Time) -> Result<()> {
+    if !invitations::take(tx, open.id, now).await? {
+        return Err(gone());
+    }
+    tickets::withdraw(tx, Purpose::Invitation, &open.id.to_string()).await
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct JoinRequest {
+    /// From the link in the mail.
+    invitation: SecretText,
+}
+
+/// Moves the caller into the organisation that invites.
+pub struct Join;
+
+impl Operation for Join {
+    const ROUTE: Route = Route::new(
+        "joinOrganisation",
+        Method::POST,
+        "/v1/org/join",
+        204,
+        "Takes up an invitation that was mailed to you: you leave your organisation for the one that invites, with \
+         nothing but your account. Your tokens and API keys end; log in again.",
+    )
+    .audited("member.join", "user");
+    type Path = ();
+    type Params = decode::From<JoinRequest>;
+    type Output = ();
+    type Access = Own<JoinOrganisation>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<JoinOrganisation, UserId>,
+        (): (),
+        decode::From(JoinRequest { invitation }): Self::Params,
+    ) -> Result<Reply<()>> {
+        let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
+        let open = open(cx, &invitation, &user.email).await?;
+        if open.org == user.org {
+            return Err(Error::conflict("You are in this organisation already."));
+        }
+        let who = people::Newcomer::Existing(cx.for_signer()?);
+        // Asked again by the same person, the signer answers the same: what fails below can be repeated.
+        let request = people::Join { invitation: open.record.clone(), who };
+        let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
+        let mut act = cx.begin().await?;
+        take(&mut act, &open, cx.now()).await?;
+        members::move_to(&mut act, &may, &user, (open.org, open.role), &record).await?;
+        act.also("member.leave", "user", user.id, Default::default())?;
+        act.by(PrincipalId::User(user.id), open.org);
+        act.note("role", open.role.as_str());
+        act.commit(user.id).await?;
+        cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
+        confirm(cx, &record).await?;
+        Ok(Reply::of(()))
+    }
+}

@@ -1,0 +1,9 @@
+//! The organisation: who is in it, and who is asked to come.
+
+mod invitations;
+mod join;
+mod members;
+
+pub use invitations::{Invite, ListInvitations, RevokeInvitation};
+pub use join::{Join, admit, open, take};
+pub use members::{ChangeMemberRole, ListMembers, RemoveMember};
