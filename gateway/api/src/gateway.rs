@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, watch};
 use crate::installation::Installation;
 use crate::key_use::KeyUse;
 use crate::known::Known;
+use crate::outside::mail::Post;
 use crate::password::Hasher;
 use crate::registry::Registry;
 use crate::{authenticate, jobs, ops, refusal};
@@ -23,6 +24,7 @@ pub struct Parts {
     pub store: Store,
     pub signer: Client,
     pub nodes: chains::Nodes,
+    pub post: Post,
     pub clock: Clock,
     pub settings: Settings,
 }
@@ -47,6 +49,7 @@ pub struct Gateway {
     pub(crate) known: Known,
     pub(crate) key_use: KeyUse,
     pub(crate) hasher: Hasher,
+    pub(crate) post: Post,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -61,12 +64,13 @@ impl Gateway {
     /// # Errors
     /// If the database or the signer can't be reached, or the operator's account can't be made.
     pub async fn start(parts: Parts) -> Result<Arc<Self>> {
-        let Parts { store, signer, nodes, clock, settings } = parts;
+        let Parts { store, signer, nodes, post, clock, settings } = parts;
         let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
         let mut gateway = Self {
             known: Known::new(),
             key_use: KeyUse::start(store.clone()),
             hasher: Hasher::new(),
+            post,
             chains,
             installation: Installation::new(),
             signer_info: OnceCell::new(),

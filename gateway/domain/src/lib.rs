@@ -15,6 +15,7 @@ pub mod policy;
 pub mod principal;
 pub mod secret;
 pub mod setting;
+pub mod ticket;
 pub mod transaction;
 
 pub use access_list::{AccessList, Accessed};

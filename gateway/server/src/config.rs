@@ -21,6 +21,10 @@ pub struct Config {
     pub signer: SignerAt,
     pub operator: Option<(String, SecretText)>,
     pub trusted_proxies: Vec<IpNet>,
+    /// The mail server. `None`: mail goes to the data folder's `outbox/`.
+    pub smtp: Option<SecretText>,
+    /// Whom mail is from.
+    pub mail_from: String,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
@@ -48,6 +52,9 @@ impl std::fmt::Display for SignerAt {
         }
     }
 }
+
+/// Whom mail in the outbox is from, where nothing else is said.
+const NOBODY: &str = "Talon <talon@localhost>";
 
 /// A variable for a child's environment.
 pub type Variable = (String, SecretText);
@@ -95,6 +102,13 @@ impl Config {
             given.parsed("operator_email", owned)?,
             password,
         )?;
+        let smtp = given.parsed("smtp_url", |text| {
+            api::mail::is_smtp_url(text).then(|| SecretText::from(text.to_owned()))
+        })?;
+        let mail_from = given.parsed("mail_from", |text| api::mail::sender(text).map(|_| text.to_owned()))?;
+        if smtp.is_some() && mail_from.is_none() {
+            return Err(wrong("smtp_url and mail_from go together; mail_from is missing"));
+        }
         Ok(Self {
             listen,
             data: given.parsed("data", path)?.unwrap_or_else(|| "talon-data".into()),
@@ -103,6 +117,8 @@ impl Config {
             signer: signer(&given)?,
             operator,
             trusted_proxies: given.parsed("trusted_proxies", networks)?.unwrap_or_default(),
+            smtp,
+            mail_from: mail_from.unwrap_or_else(|| NOBODY.into()),
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),
@@ -329,6 +345,9 @@ mod tests {
             (&[("TALON_PUBLIC_URL", "https://a/b?hunter2")], "", "public_url"),
             (&[("TALON_TRUSTED_PROXIES", "10.0.0.0/8,hunter2")], "", "trusted_proxies"),
             (&[("TALON_BEHIND_TLS_PROXY", "yes")], "", "true or false"),
+            (&[("TALON_SMTP_URL", "https://hunter2")], "", "smtp_url"),
+            (&[("TALON_SMTP_URL", "smtps://a:hunter2@b")], "", "mail_from is missing"),
+            (&[("TALON_MAIL_FROM", "hunter2")], "", "mail_from (TALON_MAIL_FROM) must be NAME <ADDRESS>"),
             (&[("TALON_KEYSTORE", "hunter2")], "", "software or pkcs11"),
             (
                 &[("TALON_PKCS11_SESSIONS", "65")],

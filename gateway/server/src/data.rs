@@ -98,7 +98,8 @@ fn is_ours(entry: &fs::DirEntry) -> bool {
     ["lock", "version.new"].iter().any(|name| entry.file_name() == *name)
 }
 
-fn private_folder(path: &Path) -> io::Result<()> {
+/// A folder of this user's own, made where it is not there.
+pub fn private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     if fs::metadata(path)?.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "it belongs to another user"));

@@ -54,9 +54,9 @@ pub fn apart(signer: &Path, own: Option<&Path>) -> Result<(), StartError> {
     }
 }
 
-/// Allows the worker its own folder and to read the system's; all else is closed to this thread, and to those that
+/// Allows the worker its own folders and to read the system's; all else is closed to this thread, and to those that
 /// it starts. Call it before any are.
-pub fn lock_in(own: Option<&Path>) {
+pub fn lock_in(own: &[PathBuf]) {
     match fence(own) {
         Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => {
             tracing::debug!("the gateway has locked itself out of the signer's folder");
@@ -69,7 +69,7 @@ pub fn lock_in(own: Option<&Path>) {
     }
 }
 
-fn fence(own: Option<&Path>) -> Result<RulesetStatus, RulesetError> {
+fn fence(own: &[PathBuf]) -> Result<RulesetStatus, RulesetError> {
     let (all, read) = (AccessFs::from_all(LANDLOCK), AccessFs::from_read(LANDLOCK));
     // Where OpenSSL's variables say that the certificates are.
     let certificates =
@@ -106,7 +106,7 @@ mod tests {
         std::fs::write(&secret, "key").unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                let status = fence(Some(own.path())).unwrap();
+                let status = fence(&[own.path().to_owned()]).unwrap();
                 std::fs::write(own.path().join("talon.db"), "row").unwrap();
                 std::fs::read("/proc/self/status").unwrap();
                 let opened = std::fs::read(&secret);

@@ -35,7 +35,7 @@ impl Setting {
     }
 }
 
-pub const SETTINGS: [Setting; 27] = [
+pub const SETTINGS: [Setting; 29] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -69,6 +69,13 @@ pub const SETTINGS: [Setting; 27] = [
         "ADDRESS[/PREFIX],…",
         "Proxies whose X-Forwarded-For is believed [default: none]",
     ),
+    gateway(
+        "smtp_url",
+        "smtp(s)://[USER:PASSWORD@]HOST[:PORT]",
+        "The server that sends mail; STARTTLS is insisted on but on loopback [default: mail goes to outbox/]",
+    )
+    .secret(),
+    gateway("mail_from", "NAME <ADDRESS>", "Whom mail is from; goes with smtp_url"),
     gateway("tls_cert", "FILE", "The TLS certificate and its chain, PEM"),
     gateway("tls_key", "FILE", "The key of the TLS certificate, PEM"),
     gateway("behind_tls_proxy", "true or false", "A proxy in front terminates TLS [default: false]"),

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::mail::Post;
 use api::{Gateway, Parts, Settings};
 use axum_server::Handle;
 use domain::Clock;
@@ -52,11 +53,15 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
     let tls = config.tls.as_ref().map(|(cert, key)| Tls::read(cert, key)).transpose()?;
 
     let folder = config.database_url.as_ref().and_then(|url| database_folder(url.expose()));
-    isolation::lock_in(folder.as_deref());
+    // Made, and allowed, where it is used alone.
+    let outbox = config.smtp.is_none().then(|| outbox(&config.data)).transpose()?;
+    let post = post(&config, outbox.clone())?;
+    let own: Vec<PathBuf> = folder.into_iter().chain(outbox).collect();
+    isolation::lock_in(&own);
     let told = end_with_the_supervisor(line.try_clone().map_err(failed)?).map_err(failed)?;
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
-    runtime.block_on(serve(config, Client::new(signer), listener, tls, (line, told)))?;
+    runtime.block_on(serve(config, Client::new(signer), post, listener, tls, (line, told)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,6 +85,23 @@ fn end_with_the_supervisor(mut line: UnixStream) -> io::Result<oneshot::Receiver
     Ok(told)
 }
 
+/// Where mail goes without a server: one-time links are in it.
+fn outbox(data: &Path) -> Result<PathBuf, StartError> {
+    let folder = data.join("outbox");
+    crate::data::private_folder(&folder).map_err(|error| StartError::DataFolder(folder.clone(), error))?;
+    Ok(folder)
+}
+
+fn post(config: &Config, outbox: Option<PathBuf>) -> Result<Post, StartError> {
+    let from = api::mail::sender(&config.mail_from)
+        .ok_or_else(|| StartError::Config("mail_from (TALON_MAIL_FROM) must be NAME <ADDRESS>".into()))?;
+    match (&config.smtp, outbox) {
+        (Some(url), _) => Ok(Post::smtp(url, from)?),
+        (None, Some(folder)) => Ok(Post::outbox(folder, from)),
+        (None, None) => Err(StartError::Config("smtp_url (TALON_SMTP_URL) is missing".into())),
+    }
+}
+
 /// Where a SQLite database keeps its files. `None` for PostgreSQL.
 pub fn database_folder(url: &str) -> Option<PathBuf> {
     let file = url.strip_prefix("sqlite://")?.split('?').next()?;
@@ -99,6 +121,7 @@ pub fn database_folder(url: &str) -> Option<PathBuf> {
 async fn serve(
     config: Config,
     signer: Client,
+    post: Post,
     listener: TcpListener,
     tls: Option<Tls>,
     (line, told): (UnixStream, oneshot::Receiver<()>),
@@ -120,7 +143,7 @@ async fn serve(
         trusted_proxies: config.trusted_proxies,
         operator: config.operator,
     };
-    let parts = Parts { store, signer, nodes: chains::Nodes::new(), clock: Clock::default(), settings };
+    let parts = Parts { store, signer, nodes: chains::Nodes::new(), post, clock: Clock::default(), settings };
     let gateway = Gateway::start(parts).await?;
     announce(line, &format!("{scheme}://{address}"), &config.data, &keystore, gateway.operator_link());
     // Without a supervisor at the other end this process is about to end.

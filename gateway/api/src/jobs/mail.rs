@@ -1,0 +1,132 @@
+//! Sends the letters that wait. A letter is taken for one attempt, by one gateway; what comes of it is noted, and a
+//! gateway that dies on the way leaves it to the next one's attempt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ticket::{Purpose, Ticket};
+use domain::{Error, Result};
+use store::mail::{self, Mail};
+use store::{tickets, users};
+
+use crate::gateway::Gateway;
+use crate::outside::mail::{Letter, Opens, Outcome, Written, has_an_account, has_no_password, write};
+use crate::password::random;
+
+/// How often the queue is looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// Letters that are sent at once.
+const AT_ONCE: i64 = 8;
+/// What an attempt may take; afterwards another may be made, perhaps by another gateway.
+const LEASE: Duration = Duration::from_secs(5 * 60);
+/// After the first failure, and at most: each time four times as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// Sends mail until the gateway stops.
+pub async fn send(gateway: Arc<Gateway>) {
+    if let Some(folder) = gateway.post.folder() {
+        tracing::warn!(
+            folder = %folder.display(),
+            "no SMTP server is configured (TALON_SMTP_URL): mail is written to the outbox, and reaches nobody"
+        );
+    }
+    let mut stopping = gateway.stopping();
+    while !*stopping.borrow() {
+        let more = round(&gateway).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "mail that waits could not be looked at");
+            false
+        });
+        if more {
+            continue;
+        }
+        tokio::select! {
+            _ = stopping.changed() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// Takes up what is due. Whether there may be more.
+async fn round(gateway: &Gateway) -> Result<bool> {
+    let now = gateway.clock.now();
+    if !mail::is_due(&gateway.store, now).await? {
+        return Ok(false);
+    }
+    let mut tx = gateway.store.begin().await?;
+    let taken = mail::take(&mut tx, now, now.plus(LEASE), AT_ONCE).await?;
+    tx.commit().await?;
+    let attempts = taken.iter().map(async |mail| {
+        if let Err(error) = attempt(gateway, mail).await {
+            tracing::warn!(mail = %mail.id, %error, "a mail could not be seen to; it is tried again");
+        }
+    });
+    futures::future::join_all(attempts).await;
+    Ok(!taken.is_empty())
+}
+
+async fn attempt(gateway: &Gateway, mail: &Mail) -> Result<()> {
+    let letter: Letter = serde_json::from_str(&mail.letter).map_err(Error::internal)?;
+    let (id, name, attempt) = (mail.id, letter.name(), mail.attempts);
+    let outcome = match compose(gateway, mail, &letter).await? {
+        Some(written) => gateway.post.send(id, attempt, &mail.recipient, written).await,
+        None => Outcome::Delivered,
+    };
+    let now = gateway.clock.now();
+    let next = now.plus(pause(attempt));
+    let mut tx = gateway.store.begin().await?;
+    match outcome {
+        Outcome::Delivered => mail::end(&mut tx, mail).await?,
+        Outcome::Later(why) if next < mail.gives_up_at => {
+            tracing::warn!(mail = %id, letter = name, attempt, why, again = %next, "a mail was not sent");
+            mail::defer(&mut tx, mail, next).await?;
+        }
+        Outcome::Later(why) | Outcome::Never(why) => {
+            tracing::error!(mail = %id, letter = name, attempt, why, "a mail is given up");
+            mail::end(&mut tx, mail).await?;
+        }
+    }
+    tx.commit().await
+}
+
+fn pause(attempt: u64) -> Duration {
+    let times = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST_PAUSE.saturating_mul(4_u32.saturating_pow(times)).min(LONGEST_PAUSE)
+}
+
+/// Writes a letter, with its link; `None`: there is nobody to write to. What a stranger must not learn of an address is
+/// looked up here, off any request's path.
+async fn compose(gateway: &Gateway, mail: &Mail, letter: &Letter) -> Result<Option<Written>> {
+    let url = gateway.public_url();
+    let user = match letter {
+        Letter::Verification { .. } | Letter::PasswordReset => {
+            users::facts_by_email(&gateway.store, &mail.recipient).await?
+        }
+        _ => None,
+    };
+    let opens = match (letter, user) {
+        (Letter::Verification { .. }, Some(_)) => return Ok(Some(has_an_account(url))),
+        (Letter::PasswordReset, None) => return Ok(None),
+        (Letter::PasswordReset, Some(user)) if user.auth_method != "password" => {
+            return Ok(Some(has_no_password(url)));
+        }
+        (Letter::PasswordReset, Some(user)) => {
+            Some(Opens { purpose: Purpose::ResetPassword, subject: user.id.to_string() })
+        }
+        (letter, _) => letter.opens(),
+    };
+    let Some(opens) = opens else { return Ok(Some(write(letter, None, url))) };
+    let ticket = Ticket::new(&random::<32>()?);
+    let now = gateway.clock.now();
+    let mut tx = gateway.store.begin().await?;
+    tickets::issue(
+        &mut tx,
+        opens.purpose,
+        &opens.subject,
+        &ticket.hash(),
+        now.plus(opens.purpose.lifetime()),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(Some(write(letter, Some(&ticket.link(url, opens.purpose)), url)))
+}

@@ -1,0 +1,93 @@
+//! The letters that there are.
+
+use std::time::Duration;
+
+use domain::ticket::Purpose;
+use domain::{AgentId, InvitationId, UserId};
+use serde::{Deserialize, Serialize};
+
+/// One letter, as it waits in the queue. A new one is a line here, one in [`Letter::opens`] if it carries a link, and
+/// its text in [`super::write`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "letter", rename_all = "snake_case")]
+pub enum Letter {
+    /// Somebody has an account now.
+    Welcome,
+    /// Somebody signed up with this address: with the link they show that it is theirs. Whoever has an account already
+    /// is told that instead.
+    Verification {
+        signup: UserId,
+    },
+    /// Somebody invites whoever reads this into their organisation.
+    Invitation {
+        invitation: InvitationId,
+        organisation: String,
+        by: String,
+    },
+    /// Somebody has joined an organisation.
+    Joined {
+        organisation: String,
+    },
+    /// An agent has asked to be enrolled with this person: the link shows its key, once.
+    AgentCredentials {
+        agent: AgentId,
+        name: String,
+    },
+    PasswordChanged,
+    /// Somebody asked for a new password for this address. If it has an account, its person gets the link.
+    PasswordReset,
+    ApiKeyCreated {
+        name: String,
+    },
+    /// The second factor was switched on or off.
+    SecondFactor {
+        on: bool,
+    },
+    AccountDeleted,
+}
+
+/// What the link of a letter opens, and for whom or what.
+pub struct Opens {
+    pub purpose: Purpose,
+    pub subject: String,
+}
+
+const HOUR: u64 = 60 * 60;
+
+impl Letter {
+    /// What it is called in logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Welcome => "welcome",
+            Self::Verification { .. } => "verification",
+            Self::Invitation { .. } => "invitation",
+            Self::Joined { .. } => "joined",
+            Self::AgentCredentials { .. } => "agent credentials",
+            Self::PasswordChanged => "password changed",
+            Self::PasswordReset => "password reset",
+            Self::ApiKeyCreated { .. } => "API key created",
+            Self::SecondFactor { .. } => "second factor",
+            Self::AccountDeleted => "account deleted",
+        }
+    }
+
+    /// How long it is tried to send it. Nobody waits for a new password longer than an hour.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(match self {
+            Self::PasswordReset => HOUR,
+            Self::Verification { .. } => 24 * HOUR,
+            _ => 72 * HOUR,
+        })
+    }
+
+    /// What its link opens, where that is known from the letter itself.
+    pub fn opens(&self) -> Option<Opens> {
+        let opens = |purpose, subject| Some(Opens { purpose, subject });
+        match self {
+            Self::Verification { signup } => opens(Purpose::VerifyEmail, signup.to_string()),
+            Self::Invitation { invitation, .. } => opens(Purpose::Invitation, invitation.to_string()),
+            Self::AgentCredentials { agent, .. } => opens(Purpose::AgentKey, agent.to_string()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What lies outside of Talon, and is spoken to.
+
+pub mod mail;

@@ -1,0 +1,59 @@
+-- Letters that wait to be sent; a row ends when its letter is delivered or given up. No link is in it: the ticket of a
+-- letter is made when it is sent.
+CREATE TABLE mails (
+    id TEXT NOT NULL PRIMARY KEY,
+    recipient TEXT NOT NULL,
+    -- Which letter, and what it tells, as JSON.
+    letter TEXT NOT NULL,
+    attempts BIGINT NOT NULL,
+    -- The next try; while one is made, the end of its lease.
+    due_at BIGINT NOT NULL,
+    gives_up_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX mails_due ON mails (due_at);
+
+-- One-time links: one for each purpose and subject, the newest. Redeeming one deletes it.
+CREATE TABLE tickets (
+    purpose TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    -- SHA-256 of the ticket, which is in the mail alone.
+    hash BYTEA NOT NULL UNIQUE,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (purpose, subject)
+);
+
+-- What may be done again only after a while. The key is hashed: addresses of people who have no account are not kept.
+CREATE TABLE cooldowns (
+    purpose TEXT NOT NULL,
+    key_hash BYTEA NOT NULL,
+    ends_at BIGINT NOT NULL,
+    PRIMARY KEY (purpose, key_hash)
+);
+
+-- People who have signed up and not yet shown that the address is theirs. None of them has an account.
+CREATE TABLE signups (
+    -- Of the person that it will be.
+    user_id TEXT NOT NULL PRIMARY KEY,
+    org_id TEXT NOT NULL,
+    email TEXT NOT NULL,
+    display_name TEXT,
+    salt BYTEA NOT NULL,
+    record BYTEA NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+-- Agents that have asked to be enrolled, with whomever the address belongs to. Each is looked at off the request's path,
+-- so that nothing about an address can be told from the answer.
+CREATE TABLE enrolments (
+    agent_id TEXT NOT NULL PRIMARY KEY,
+    email TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT,
+    ip_address TEXT,
+    attempts BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX enrolments_due ON enrolments (due_at);
