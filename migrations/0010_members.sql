@@ -1,7 +1,3 @@
--- A person's role, for lists and for counting owners; what decides is in the record. Until now everybody owned an
--- organisation of their own.
-ALTER TABLE users ADD COLUMN role TEXT NOT NULL DEFAULT 'owner';
-
 -- Open invitations: taken up, revoked or replaced, one is gone.
 CREATE TABLE invitations (
     id TEXT NOT NULL PRIMARY KEY,

@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use domain::access::{
-    self, AgentAction, AgentFacts, ManageMember, MemberFacts, OperatorAction, OrgAction, Permit, PersonAction,
-    Platform, RevokeApiKey, SecretAction, SecretAt, VaultAction,
+    self, AgentAction, AgentFacts, ManageMember, MemberFacts, OperatorAction, OrgAction, Permit,
+    PersonAction, Platform, RevokeApiKey, SecretAction, SecretAt, VaultAction,
 };
 use domain::{
     AgentId, ApiKeyId, Error, OrMissing as _, OrgId, PrincipalId, Result, Role, SecretPath, UserId, VaultId,
@@ -189,10 +189,10 @@ pub struct OnMember;
 impl<P: NamesMember> Access<P> for OnMember {
     type Granted = Permit<ManageMember, UserId>;
     async fn grant(cx: &Cx, path: &P) -> Result<Self::Granted> {
-        let user = store::users::facts(cx.store(), path.member()).await?;
-        // Nobody learns from the answer whether there is such a person elsewhere.
-        let nobody = MemberFacts { id: path.member(), org: OrgId::from_bytes([0; 16]), role: Role::Member };
-        let facts = user.map_or(nobody, |user| MemberFacts { id: user.id, org: user.org, role: user.role });
-        access::member(&cx.subject()?, &facts)
+        let (id, org) = (path.member(), cx.caller()?.principal().org);
+        let known = cx.gateway.known.principal(cx.store(), PrincipalId::User(id), org).await?;
+        // Who may manage nobody learns nothing of who is there.
+        let facts = known.map(|known| MemberFacts { id, role: known.principal.role.unwrap_or(Role::Member) });
+        access::member(&cx.subject()?, facts)
     }
 }

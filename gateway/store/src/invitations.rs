@@ -28,7 +28,8 @@ const PUT: &str = "INSERT INTO invitations (id, org_id, email, role, record, inv
                    record = excluded.record, invited_by = excluded.invited_by, \
                    created_at = excluded.created_at, expires_at = excluded.expires_at";
 const LIST: &str = "SELECT * FROM invitations WHERE org_id = $1 AND expires_at > $2 ORDER BY id";
-const COUNT: &str = "SELECT COUNT(*) AS found FROM invitations WHERE org_id = $1 AND expires_at > $2 AND email <> $3";
+const COUNT: &str =
+    "SELECT COUNT(*) AS found FROM invitations WHERE org_id = $1 AND expires_at > $2 AND email <> $3";
 const FIND: &str = "SELECT * FROM invitations WHERE id = $1 AND expires_at > $2";
 const TAKE: &str = "DELETE FROM invitations WHERE id = $1 AND expires_at > $2";
 const REVOKE: &str = "DELETE FROM invitations WHERE id = $1 AND org_id = $2";
@@ -54,7 +55,12 @@ pub async fn put(tx: &mut Tx, may: &Permit<InviteMember, OrgId>, new: &Invitatio
 }
 
 /// How many are open to other addresses, about.
-pub async fn open_to_others(store: &Store, may: &Permit<InviteMember, OrgId>, email: &str, now: Time) -> Result<u64> {
+pub async fn open_to_others(
+    store: &Store,
+    may: &Permit<InviteMember, OrgId>,
+    email: &str,
+    now: Time,
+) -> Result<u64> {
     let count = sqlx::query(COUNT).bind(may.on().to_string()).bind(now.millis()).bind(email);
     count.fetch_one(&mut *store.read().await?).await.map_err(failed)?.count("found")
 }

@@ -1,7 +1,7 @@
 //! People and their organisations.
 
 use domain::access::{ChangeProfile, Permit};
-use domain::{Error, OrgId, Result, Role, Time, UserId};
+use domain::{Error, OrgId, Result, Time, UserId};
 use signer_protocol::Attested;
 use signer_protocol::record::Principal;
 use sqlx::any::AnyRow;
@@ -20,18 +20,14 @@ pub struct User {
     pub marketing_emails: bool,
     /// Argon2id's salt.
     pub salt: Vec<u8>,
-    pub role: Role,
     pub record: Attested<Principal>,
-    /// The record's version.
-    pub version: u64,
     pub created_at: Time,
 }
 
 const FOUND: &str = "INSERT INTO organisations (id, name, created_at) VALUES ($1, $2, $3)";
 const INSERT: &str = "INSERT INTO users (id, org_id, email, display_name, auth_method, email_verified, \
-                      marketing_emails, salt, record, version, created_at, role) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-const ORGANISATION: &str = "SELECT name FROM organisations WHERE id = $1";
+                      marketing_emails, salt, record, version, created_at) \
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const FIND: &str = "SELECT * FROM users WHERE id = $1";
 const FIND_BY_EMAIL: &str = "SELECT * FROM users WHERE email = $1";
 const IN_ORG: &str = "SELECT COUNT(*) AS found FROM users WHERE id = $1 AND org_id = $2";
@@ -43,13 +39,6 @@ const UPDATE_PROFILE: &str =
 pub async fn found_organisation(tx: &mut Tx, id: OrgId, name: &str, at: Time) -> Result<()> {
     let found = sqlx::query(FOUND).bind(id.to_string()).bind(name).bind(at.millis());
     found.execute(tx.connection()).await.map_err(failed).map(drop)
-}
-
-/// What the organisation is called.
-pub async fn organisation_name(store: &Store, id: OrgId) -> Result<Option<String>> {
-    let find = sqlx::query(ORGANISATION).bind(id.to_string());
-    let row = find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?;
-    row.map(|row| row.text("name")).transpose()
 }
 
 /// # Errors
@@ -65,9 +54,8 @@ pub async fn insert(tx: &mut Tx, user: &User) -> Result<()> {
         .bind(i64::from(user.marketing_emails))
         .bind(&user.salt)
         .bind(user.record.as_bytes())
-        .bind(i64::try_from(user.version).map_err(Error::internal)?)
+        .bind(1_i64)
         .bind(user.created_at.millis())
-        .bind(user.role.as_str())
         .execute(tx.connection())
         .await
         .map_err(|error| {
@@ -129,7 +117,7 @@ pub async fn is_member(store: &Store, org: OrgId, id: UserId) -> Result<bool> {
     row.map_err(failed)?.flag("found")
 }
 
-pub(crate) fn read(row: AnyRow) -> Result<User> {
+fn read(row: AnyRow) -> Result<User> {
     Ok(User {
         id: row.parsed("id")?,
         org: row.parsed("org_id")?,
@@ -139,9 +127,7 @@ pub(crate) fn read(row: AnyRow) -> Result<User> {
         email_verified: row.flag("email_verified")?,
         marketing_emails: row.flag("marketing_emails")?,
         salt: row.bytes("salt")?,
-        role: row.parsed("role")?,
         record: Attested::from_bytes(row.bytes("record")?),
-        version: row.count("version")?,
         created_at: row.time("created_at")?,
     })
 }

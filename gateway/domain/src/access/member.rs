@@ -1,28 +1,25 @@
 //! Members of an organisation: owners and admins manage them, and owners alone make or touch owners.
 
 use super::{Permit, Subject, own};
-use crate::{Error, OrgId, Result, Role, UserId};
+use crate::{Error, OrMissing as _, Result, Role, UserId};
 
 /// What there is to know of a member to decide.
 #[derive(Clone, Copy, Debug)]
 pub struct MemberFacts {
     pub id: UserId,
-    pub org: OrgId,
     pub role: Role,
 }
 
 /// Changing a member's role, or removing the member.
 pub struct ManageMember;
 
-/// Decides on a member.
+/// Decides on a member of the caller's own organisation; `None`: there is no such person in it.
 ///
 /// # Errors
-/// `Missing` for somebody of another organisation, for everybody but agents; else `Forbidden`.
-pub fn member(subject: &Subject<'_>, member: &MemberFacts) -> Result<Permit<ManageMember, UserId>> {
+/// `Forbidden`; to who may manage members, `Missing`.
+pub fn member(subject: &Subject<'_>, member: Option<MemberFacts>) -> Result<Permit<ManageMember, UserId>> {
     manages_people(subject)?;
-    if member.org != subject.org {
-        return Err(Error::missing("member"));
-    }
+    let member = member.or_missing("member")?;
     role(subject, member.role)?;
     Ok(Permit::new(subject, member.id))
 }
@@ -52,7 +49,7 @@ pub(super) fn manages_people(subject: &Subject<'_>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::access::{InviteMember, Through, org};
-    use crate::{AgentId, ApiKeyId, Kind, PrincipalId, Time};
+    use crate::{AgentId, ApiKeyId, Kind, OrgId, PrincipalId, Time};
 
     fn subject(org: OrgId, role: Option<Role>) -> Subject<'static> {
         let id = match role {
@@ -83,8 +80,8 @@ mod tests {
         ] {
             let by = subject(place, by);
             for (of, may) in roles.into_iter().zip(may) {
-                let facts = MemberFacts { id: UserId::new(), org: place, role: of };
-                assert_eq!(member(&by, &facts).is_ok(), may, "{:?} {of:?}", by.role);
+                let facts = MemberFacts { id: UserId::new(), role: of };
+                assert_eq!(member(&by, Some(facts)).is_ok(), may, "{:?} {of:?}", by.role);
                 assert_eq!(org::<InviteMember>(&by).and_then(|_| role(&by, of)).is_ok(), may, "{of:?}");
             }
         }
@@ -94,12 +91,11 @@ mod tests {
     fn strangers_are_missing_and_keys_no_login() {
         let place = OrgId::new();
         let owner = subject(place, Some(Role::Owner));
-        let stranger = MemberFacts { id: UserId::new(), org: OrgId::new(), role: Role::Member };
-        assert_eq!(member(&owner, &stranger).err().map(|e| e.kind()), Some(Kind::Missing));
+        assert_eq!(member(&owner, None).err().map(|e| e.kind()), Some(Kind::Missing));
         let key = Subject { key: Some(Through { id: ApiKeyId::new(), scopes: &[] }), ..owner };
-        let own = MemberFacts { org: place, ..stranger };
-        assert!(member(&owner, &own).is_ok());
-        assert_eq!(member(&key, &own).err().map(|e| e.kind()), Some(Kind::Forbidden));
+        let own = Some(MemberFacts { id: UserId::new(), role: Role::Member });
+        assert!(member(&owner, own).is_ok());
+        assert_eq!(member(&key, own).err().map(|e| e.kind()), Some(Kind::Forbidden));
         assert_eq!(org::<InviteMember>(&key).err().map(|e| e.kind()), Some(Kind::Forbidden));
     }
 }

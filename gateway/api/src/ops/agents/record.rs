@@ -2,11 +2,11 @@
 
 use domain::access::{self, Permit};
 use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
+use signer_protocol::Attested;
 use signer_protocol::record::{
     AgentLogin, AgentSettings, Change, Credential, CredentialKind, Guardrails, Principal,
 };
 use signer_protocol::wire::Secret;
-use signer_protocol::Attested;
 use store::agents::{self, Agent};
 
 use super::trail::{changed, seen};

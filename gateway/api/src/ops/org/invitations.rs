@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use signer_protocol::people;
 use store::invitations::{self, Invitation};
-use store::users;
+use store::{members, users};
 
 use crate::access::InOrg;
 use crate::cx::Cx;
@@ -85,18 +85,15 @@ async fn room(cx: &Cx, may: &Permit<InviteMember, OrgId>, email: &str) -> Result
         return Err(Error::conflict("This person is in your organisation already."));
     }
     if invitations::open_to_others(cx.store(), may, email, cx.now()).await? >= MAX_OPEN {
-        return Err(Error::conflict(format!("{MAX_OPEN} invitations are open; revoke one, or wait until one is taken up.")));
+        return Err(Error::conflict(format!(
+            "{MAX_OPEN} invitations are open; revoke one, or wait until one is taken up."
+        )));
     }
     Ok(())
 }
 
 /// The signer's leave for it: on the word of an owner or admin.
-async fn invite(
-    cx: &Cx,
-    may: &Permit<InviteMember, OrgId>,
-    email: String,
-    role: Role,
-) -> Result<Invitation> {
+async fn invite(cx: &Cx, may: &Permit<InviteMember, OrgId>, email: String, role: Role) -> Result<Invitation> {
     let PrincipalId::User(invited_by) = may.by() else {
         return Err(Error::internal("an agent got leave to invite"));
     };
@@ -107,7 +104,7 @@ async fn invite(
 }
 
 async fn letter(cx: &Cx, may: &Permit<InviteMember, OrgId>, to: &Invitation) -> Result<Letter> {
-    let organisation = users::organisation_name(cx.store(), may.org()).await?.or_missing("organisation")?;
+    let organisation = members::organisation_name(cx.store(), may.org()).await?.or_missing("organisation")?;
     let by = users::facts(cx.store(), to.invited_by).await?.or_missing("user")?;
     let by = by.display_name.unwrap_or(by.email);
     Ok(Letter::Invitation { invitation: to.id, organisation, by })

@@ -11,13 +11,14 @@ use signer_protocol::Attested;
 use signer_protocol::people::{self, Login};
 use signer_protocol::record::Principal;
 use store::invitations::{self, Invitation};
-use store::{Tx, members, tickets, users};
+use store::users::{self, User};
+use store::{Tx, members, tickets};
 
 use crate::access::Own;
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
-use crate::record::confirm;
+use crate::ops::auth::is_owner;
 
 /// The invitation that a mailed link stands for, if it came to this address and can still be taken up.
 ///
@@ -31,7 +32,9 @@ pub async fn open(cx: &Cx, ticket: &SecretText, email: &str) -> Result<Invitatio
     if open.email == email {
         Ok(open)
     } else {
-        Err(Error::forbidden("This invitation was sent to another address; use that one, or ask for a new invitation."))
+        Err(Error::forbidden(
+            "This invitation was sent to another address; use that one, or ask for a new invitation.",
+        ))
     }
 }
 
@@ -95,13 +98,33 @@ impl Operation for Join {
         let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
         let mut act = cx.begin().await?;
         take(&mut act, &open, cx.now()).await?;
-        members::move_to(&mut act, &may, &user, (open.org, open.role), &record).await?;
+        leaves_nothing(&mut act, &user).await?;
+        if !members::move_to(&mut act, &may, open.org, &user.record, &record).await? {
+            return Err(Error::conflict("Your account was changed just now; log in, then repeat."));
+        }
         act.also("member.leave", "user", user.id, Default::default())?;
         act.by(PrincipalId::User(user.id), open.org);
         act.note("role", open.role.as_str());
         act.commit(user.id).await?;
         cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
-        confirm(cx, &record).await?;
+        cx.gateway.confirm(&record).await?;
         Ok(Reply::of(()))
     }
+}
+
+/// A last owner leaves only what nobody needs.
+async fn leaves_nothing(tx: &mut Tx, user: &User) -> Result<()> {
+    let people = users::hold_people(tx, user.org).await?;
+    for person in &people {
+        if person.id != user.id && is_owner(person)? {
+            return Ok(());
+        }
+    }
+    if is_owner(user)? && (people.len() > 1 || members::has_things(tx, user.org).await?) {
+        return Err(Error::conflict(
+            "You are the last owner of an organisation that has vaults, agents or members. Make somebody else its \
+             owner, or delete your account, then take up the invitation.",
+        ));
+    }
+    Ok(())
 }

@@ -1,20 +1,21 @@
 //! Members: listed, promoted, demoted, removed.
 
 use domain::access::{self, ManageMember, Permit};
-use domain::{OrMissing as _, OrgId, PrincipalId, Result, Role, Time, UserId};
+use domain::{Error, OrMissing as _, OrgId, PrincipalId, Result, Role, Time, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use signer_protocol::record::Change;
-use store::members;
-use store::users::User;
+use store::users::{self, User};
+use store::{Tx, members};
 
 use crate::access::{InOrg, OnMember};
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfMember;
-use crate::record::{confirm, propose};
+use crate::ops::auth::{is_owner, tell};
+use crate::record::propose;
 
 #[derive(Serialize, JsonSchema)]
 pub struct OrgMemberResponse {
@@ -28,16 +29,16 @@ pub struct OrgMemberResponse {
     created_at: Time,
 }
 
-impl From<User> for OrgMemberResponse {
-    fn from(user: User) -> Self {
-        Self {
+impl OrgMemberResponse {
+    fn new(user: User) -> Result<Self> {
+        Ok(Self {
+            role: role_of(&user)?.unwrap_or(Role::Member),
             id: user.id,
             email: user.email,
             display_name: user.display_name,
-            role: user.role,
             auth_method: user.auth_method,
             created_at: user.created_at,
-        }
+        })
     }
 }
 
@@ -68,8 +69,8 @@ impl Operation for ListMembers {
         (): (),
         (): (),
     ) -> Result<Reply<OrgMemberListResponse>> {
-        let members = members::list(cx.store(), &may).await?.into_iter().map(OrgMemberResponse::from);
-        Ok(Reply::of(OrgMemberListResponse { members: members.collect() }))
+        let members = members::list(cx.store(), &may).await?.into_iter().map(OrgMemberResponse::new);
+        Ok(Reply::of(OrgMemberListResponse { members: members.collect::<Result<_>>()? }))
     }
 }
 
@@ -103,19 +104,25 @@ impl Operation for ChangeMemberRole {
     ) -> Result<Reply<OrgMemberResponse>> {
         access::role(&cx.subject()?, role)?;
         let mut user = members::find(cx.store(), &may).await?.or_missing("member")?;
-        if user.role == role {
-            return Ok(Reply::of(user.into()));
+        let before = role_of(&user)?;
+        if before == Some(role) {
+            return OrgMemberResponse::new(user).map(Reply::of);
         }
         let record = propose(cx, Some(user.record.clone()), Change::SetRole(role)).await?;
         let mut act = cx.begin().await?;
-        members::change_role(&mut act, &may, &user, role, &record).await?;
-        act.note("from", user.role.as_str());
+        if role != Role::Owner {
+            another_owner(&mut act, may.org(), user.id).await?;
+        }
+        if !members::change(&mut act, &may, &user.record, &record).await? {
+            return Err(changed());
+        }
+        act.note("from", before.map(Role::as_str));
         act.note("to", role.as_str());
         act.commit(user.id).await?;
         cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
-        confirm(cx, &record).await?;
-        user.role = role;
-        Ok(Reply::of(user.into()))
+        cx.gateway.confirm(&record).await?;
+        user.record = record;
+        OrgMemberResponse::new(user).map(Reply::of)
     }
 }
 
@@ -138,32 +145,37 @@ impl Operation for RemoveMember {
     type Access = OnMember;
 
     async fn run(cx: &Cx, may: Permit<ManageMember, UserId>, _: OfMember, (): ()) -> Result<Reply<()>> {
-        let mut user = members::find(cx.store(), &may).await?.or_missing("member")?;
-        // In two steps: should the gateway die between them, the member has ended, and a second call takes the rest
-        // away.
-        if is_active(&user)? {
-            end(cx, &may, &mut user).await?;
-        }
+        let user = members::find(cx.store(), &may).await?.or_missing("member")?;
+        let last = propose(cx, Some(user.record.clone()), Change::Deactivate).await?;
         let mut act = cx.begin().await?;
-        members::remove(&mut act, &may, &user).await?;
-        act.note("role", user.role.as_str());
+        another_owner(&mut act, may.org(), user.id).await?;
+        if !members::remove(&mut act, &may, &last).await? {
+            return Err(changed());
+        }
+        act.note("role", role_of(&user)?.map(Role::as_str));
         act.commit(user.id).await?;
-        cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
+        let id = PrincipalId::User(user.id);
+        cx.gateway.known.forget_principal(id).await;
+        cx.gateway.known.forget_policies(id).await;
+        tell(&cx.gateway, user.id, &last).await?;
         Ok(Reply::of(()))
     }
 }
 
-/// Stores and confirms the member's last record.
-async fn end(cx: &Cx, may: &Permit<ManageMember, UserId>, user: &mut User) -> Result<()> {
-    let record = propose(cx, Some(user.record.clone()), Change::Deactivate).await?;
-    let mut tx = cx.store().begin().await?;
-    members::end(&mut tx, may, user, &record).await?;
-    tx.commit().await?;
-    user.version += 1;
-    cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
-    confirm(cx, &record).await
+/// Whoever this is, the organisation keeps an owner. Until the transaction ends, nobody else asks.
+async fn another_owner(tx: &mut Tx, org: OrgId, than: UserId) -> Result<()> {
+    for person in users::hold_people(tx, org).await? {
+        if person.id != than && is_owner(&person)? {
+            return Ok(());
+        }
+    }
+    Err(Error::conflict("This is the organisation's last owner. Make somebody else an owner first."))
 }
 
-fn is_active(user: &User) -> Result<bool> {
-    user.record.peek().map(|record| record.active).map_err(domain::Error::internal)
+fn role_of(user: &User) -> Result<Option<Role>> {
+    user.record.peek().map(|record| record.role).map_err(Error::internal)
+}
+
+fn changed() -> Error {
+    Error::conflict("Somebody else changed this account just now; look at it again, then repeat.")
 }
