@@ -32,6 +32,19 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// What is done later of a request that has been answered, or that nobody made: without a caller.
+    pub(crate) fn later(gateway: &Arc<Gateway>, route: Route) -> Self {
+        Self {
+            gateway: gateway.clone(),
+            route,
+            request: RequestId::new(),
+            headers: HeaderMap::new(),
+            address: None,
+            now: gateway.clock.now(),
+            caller: None,
+        }
+    }
+
     pub fn store(&self) -> &Store {
         &self.gateway.store
     }
@@ -185,6 +198,11 @@ impl Act {
     /// Names who acts, where the request itself proves it (sign-up, login).
     pub fn by(&mut self, actor: PrincipalId, org: OrgId) {
         self.event.actor = Some(actor);
+        self.event.org = Some(org);
+    }
+
+    /// Names the organisation that it belongs to, where nobody is known to act.
+    pub fn within(&mut self, org: OrgId) {
         self.event.org = Some(org);
     }
 

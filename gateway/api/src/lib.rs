@@ -25,6 +25,8 @@ pub mod tool;
 pub use catalog::Entry;
 pub use cx::Cx;
 pub use gateway::{Gateway, Parts, Settings};
+pub use ops::auth::reset_password::recover;
+pub use ops::pages::{PAGE as LINK_PAGE, PATHS as LINK_PATHS};
 pub use ops::setup::PAGE as SETUP_PAGE;
 pub use outside::mail;
 pub use pipeline::{Inbound, Outbound, Visitor};

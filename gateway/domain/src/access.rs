@@ -7,8 +7,10 @@ use std::net::IpAddr;
 use crate::policy::{Permission, Policy};
 use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
 
+mod enrolment;
 mod own;
 
+pub use enrolment::enrolment;
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
@@ -202,7 +204,9 @@ actions! {
         ChangeProfile = People;
     PersonAction(PersonRule):
         ListApiKeys = Any,
-        CreateApiKey = InPerson;
+        CreateApiKey = InPerson,
+        ChangePassword = InPerson,
+        DeleteAccount = InPerson;
     AgentAction(AgentRule):
         SeeAgent = Seen,
         ChangeAgent = Managed,

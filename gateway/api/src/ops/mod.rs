@@ -5,6 +5,7 @@ pub mod agents;
 pub mod auth;
 pub mod chains;
 pub mod health;
+pub mod pages;
 pub mod policies;
 pub mod secrets;
 pub mod setup;

@@ -2,11 +2,12 @@
 
 use domain::access::{self, Permit};
 use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
+use signer_protocol::Attested;
+use signer_protocol::identity::Maker;
 use signer_protocol::record::{
     AgentLogin, AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, Guardrails, Principal,
 };
 use signer_protocol::wire::Secret;
-use signer_protocol::{Attested, Reason, Refusal};
 use store::agents::{self, Agent};
 
 use super::trail::{changed, seen};
@@ -14,7 +15,6 @@ use super::{identity, principal};
 use crate::cx::Cx;
 use crate::ops::auth::agent_token::PREFIX;
 use crate::password::random;
-use crate::refusal;
 
 const DEFAULT_TTL: u32 = 3600;
 /// The vault of identities is made once and stays: a second try finds it.
@@ -94,7 +94,7 @@ async fn try_register(
 ) -> Result<Option<(Agent, SecretText)>> {
     let (key, credential) = new_key()?;
     let id = AgentId::new();
-    let born = identity::make(cx, may, id).await?;
+    let born = identity::make(cx, may, Maker::Caller(cx.for_signer()?), id).await?;
     let change = Change::CreateAgent {
         id,
         login: AgentLogin::Key(credential),
@@ -124,7 +124,7 @@ async fn try_register(
         act.note(&field, value);
     }
     act.commit(id).await?;
-    confirm(cx, &agent.record).await?;
+    cx.gateway.confirm(&agent.record).await?;
     Ok(Some((agent, key)))
 }
 
@@ -161,7 +161,7 @@ pub async fn change(
     // Whatever becomes of the confirmation: what is stored counts here from now on.
     cx.gateway.known.forget_principal(PrincipalId::Agent(agent.id)).await;
     cx.gateway.known.exchanged.invalidate_all();
-    confirm(cx, &agent.record).await?;
+    cx.gateway.confirm(&agent.record).await?;
     Ok(agent)
 }
 
@@ -170,16 +170,7 @@ async fn propose(cx: &Cx, base: Option<Attested<Principal>>, change: Change) -> 
     cx.signer(async |signer, context| signer.change_principal(context, request).await).await
 }
 
-async fn confirm(cx: &Cx, record: &Attested<Principal>) -> Result<()> {
-    let record = record.clone();
-    match cx.gateway.signer.call(async |signer, context| signer.confirm(context, record).await).await {
-        // Somebody has changed the agent once more since: that one is the newest then.
-        Ok(()) | Err(Refusal { reason: Reason::RolledBack, .. }) => Ok(()),
-        Err(refused) => Err(refusal::error(refused)),
-    }
-}
-
-fn principal_version(record: &Attested<Principal>) -> Result<u64> {
+pub fn principal_version(record: &Attested<Principal>) -> Result<u64> {
     record.peek().map(|p| p.version).map_err(Error::internal)
 }
 

@@ -1,24 +1,24 @@
 //! A person, a new organisation, and the person as its owner.
 
 use domain::audit::Event;
-use domain::setting::OPEN_SIGNUP;
-use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId, password};
+use domain::setting::{EMAIL_VERIFICATION, OPEN_SIGNUP};
+use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use signer_protocol::people::Login;
-use signer_protocol::record::{Credential, CredentialKind, FoundOrganisation};
+use signer_protocol::record::{Credential, FoundOrganisation};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use store::Tx;
 use store::users::{self, User};
 
-use super::{email, text};
+use super::{email, new_password, text, verify_email};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
-use crate::password::{SALT, random};
+use crate::outside::mail::{self, Letter};
 use crate::refusal;
 
 #[derive(Deserialize, JsonSchema)]
@@ -34,10 +34,26 @@ pub struct SignupRequest {
 pub struct SignupResponse {
     message: &'static str,
     email: String,
-    access_token: domain::Revealed,
+    /// Left out while the address is to be verified first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<domain::Revealed>,
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
+}
+
+impl SignupResponse {
+    /// The same whether the address has an account or not.
+    pub fn to_be_verified(email: String) -> Self {
+        Self {
+            message: "Check your mail: it has a link that confirms your address. If none arrives within a few minutes, \
+                      sign up again.",
+            email,
+            access_token: None,
+            token_type: "Bearer",
+            expires_in: 0,
+        }
+    }
 }
 
 /// Makes a person, an organisation and its owner.
@@ -65,15 +81,20 @@ impl Operation for Signup {
         }
         let email = email(&new.email)?;
         let display_name = new.display_name.map(|n| super::super::name("display_name", &n)).transpose()?;
+        if cx.gateway.installation.is_on(cx.store(), &EMAIL_VERIFICATION).await? {
+            verify_email::ask(cx, &email, &new.password, display_name).await?;
+            return Ok(Reply::of(SignupResponse::to_be_verified(email)));
+        }
         let (user, issued) = sign_up(&cx.gateway, cx.now(), email, &new.password, display_name).await?;
         let mut act = cx.begin().await?;
         act.by(PrincipalId::User(user.id), user.org);
         insert_user(&mut act, &user).await?;
+        mail::queue(&mut act, &user.email, &Letter::Welcome, cx.now()).await?;
         act.commit(user.id).await?;
         Ok(Reply::of(SignupResponse {
             message: "Welcome to Talon.",
             email: user.email,
-            access_token: domain::Revealed::new(&text(&issued)?),
+            access_token: Some(domain::Revealed::new(&text(&issued)?)),
             token_type: "Bearer",
             expires_in: issued.claims.exp - issued.claims.iat,
         }))
@@ -88,20 +109,27 @@ pub async fn sign_up(
     password: &SecretText,
     display_name: Option<String>,
 ) -> Result<(User, IssuedToken)> {
-    password::check(password)?;
     if users::facts_by_email(&gateway.store, &email).await?.is_some() {
         return Err(Error::conflict("This email has an account already; log in, or use another."));
     }
-    let salt = random::<SALT>()?;
-    let stretched = gateway.hasher.stretch(password, &salt).await?;
-    let credential = Credential { kind: CredentialKind::Password, secret: stretched };
+    let (user, credential) = found(gateway, now, email, password, display_name).await?;
+    let issued = first_token(gateway, &user, credential).await?;
+    Ok((user, issued))
+}
+
+/// Founds an organisation in the signer, with an owner who has this password.
+pub async fn found(
+    gateway: &Gateway,
+    now: domain::Time,
+    email: String,
+    password: &SecretText,
+    display_name: Option<String>,
+) -> Result<(User, Credential)> {
+    let (credential, salt) = new_password(gateway, password).await?;
     let (org, owner) = (OrgId::new(), UserId::new());
     let request = FoundOrganisation { org, owner, login: Login::Proof(credential.clone()) };
     let founded = gateway.signer.call(async |signer, cx| signer.found_organisation(cx, request).await);
     let record = founded.await.map_err(refusal::error)?;
-    let request = IssueToken { record: record.clone(), proof: credential, derived_scopes: Vec::new() };
-    let issued = gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await);
-    let issued = issued.await.map_err(refusal::error)?;
     let user = User {
         id: owner,
         org,
@@ -114,7 +142,17 @@ pub async fn sign_up(
         record,
         created_at: now,
     };
-    Ok((user, issued))
+    Ok((user, credential))
+}
+
+/// The token of somebody who has just shown their password.
+///
+/// # Errors
+/// `Unauthenticated` if it is not theirs.
+pub async fn first_token(gateway: &Gateway, user: &User, proof: Credential) -> Result<IssuedToken> {
+    let request = IssueToken { record: user.record.clone(), proof, derived_scopes: Vec::new() };
+    let issued = gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await);
+    issued.await.map_err(refusal::error)
 }
 
 /// Stores what [`sign_up`] made.
