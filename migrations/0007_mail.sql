@@ -57,3 +57,16 @@ CREATE TABLE enrolments (
     created_at BIGINT NOT NULL
 );
 CREATE INDEX enrolments_due ON enrolments (due_at);
+
+-- Organisations that are being ended: the signer has been asked, or is about to be. What is left here after a crash is
+-- finished, or forgotten if the signer never heard of it.
+CREATE TABLE organisation_endings (
+    org_id TEXT NOT NULL PRIMARY KEY,
+    begun_at BIGINT NOT NULL
+);
+
+-- Last records of people whose rows are gone, which the signer is yet to be told of: it refuses the earlier ones then.
+CREATE TABLE last_records (
+    user_id TEXT NOT NULL PRIMARY KEY,
+    record BYTEA NOT NULL
+);

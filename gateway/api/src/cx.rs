@@ -10,8 +10,9 @@ use domain::policy::Policy;
 use domain::{Error, EventId, OrgId, PrincipalId, RequestId, Result, Time, VaultId};
 use http::HeaderMap;
 use serde_json::{Map, Value};
-use signer_protocol::SignerClient;
+use signer_protocol::record::{Change, ChangePrincipal, Principal};
 use signer_protocol::token::Caller as SignerCaller;
+use signer_protocol::{Attested, SignerClient};
 use store::vaults::Vault;
 use store::{Store, Tx};
 
@@ -32,6 +33,19 @@ pub struct Cx {
 }
 
 impl Cx {
+    /// What is done later of a request that has been answered, or that nobody made: without a caller.
+    pub(crate) fn later(gateway: &Arc<Gateway>, route: Route) -> Self {
+        Self {
+            gateway: gateway.clone(),
+            route,
+            request: RequestId::new(),
+            headers: HeaderMap::new(),
+            address: None,
+            now: gateway.clock.now(),
+            caller: None,
+        }
+    }
+
     pub fn store(&self) -> &Store {
         &self.gateway.store
     }
@@ -76,6 +90,16 @@ impl Cx {
     /// Leave to do something to the installation itself.
     pub async fn operator<A: OperatorAction>(&self) -> Result<Permit<A, Platform>> {
         access::operator(&self.subject()?, self.gateway.installation.operators(self.store()).await?)
+    }
+
+    /// A principal's record as the change makes it. It counts when it is first seen or [confirmed](Gateway::confirm).
+    pub async fn propose(
+        &self,
+        base: Option<Attested<Principal>>,
+        change: Change,
+    ) -> Result<Attested<Principal>> {
+        let request = ChangePrincipal { by: self.for_signer()?, base, change };
+        self.signer(async |signer, context| signer.change_principal(context, request).await).await
     }
 
     /// Asks the signer; see [`signer_protocol::Client::call`].
@@ -185,6 +209,11 @@ impl Act {
     /// Names who acts, where the request itself proves it (sign-up, login).
     pub fn by(&mut self, actor: PrincipalId, org: OrgId) {
         self.event.actor = Some(actor);
+        self.event.org = Some(org);
+    }
+
+    /// Names the organisation that it belongs to, where nobody is known to act.
+    pub fn within(&mut self, org: OrgId) {
         self.event.org = Some(org);
     }
 

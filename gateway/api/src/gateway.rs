@@ -6,8 +6,9 @@ use std::sync::Arc;
 use domain::{Clock, Result, SecretText};
 use ipnet::IpNet;
 use jsonwebtoken::DecodingKey;
-use signer_protocol::Client;
+use signer_protocol::record::Principal;
 use signer_protocol::service::Info;
+use signer_protocol::{Attested, Client, Reason, Refusal};
 use store::Store;
 use tokio::sync::{OnceCell, watch};
 
@@ -115,6 +116,16 @@ impl Gateway {
 
     pub(crate) async fn token_key(&self) -> Result<&DecodingKey> {
         Ok(&self.signer_info().await?.1)
+    }
+
+    /// Tells the signer that a record is stored: it refuses the earlier ones from then on.
+    pub(crate) async fn confirm(&self, record: &Attested<Principal>) -> Result<()> {
+        let record = record.clone();
+        match self.signer.call(async |signer, cx| signer.confirm(cx, record).await).await {
+            // Somebody has made another change since: that one is the newest then.
+            Ok(()) | Err(Refusal { reason: Reason::RolledBack, .. }) => Ok(()),
+            Err(refused) => Err(refusal::error(refused)),
+        }
     }
 
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {

@@ -128,6 +128,16 @@ impl Known {
         self.policies.invalidate_all();
     }
 
+    /// After an organisation's end.
+    pub fn forget_everything(&self) {
+        self.tokens.invalidate_all();
+        self.exchanged.invalidate_all();
+        self.principals.invalidate_all();
+        self.api_keys.invalidate_all();
+        self.vaults.invalidate_all();
+        self.policies.invalidate_all();
+    }
+
     pub async fn forget_policies(&self, of: PrincipalId) {
         self.policies.invalidate(&of).await;
     }

@@ -7,9 +7,11 @@ use std::net::IpAddr;
 use crate::policy::{Permission, Policy};
 use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
 
+mod enrolment;
 mod member;
 mod own;
 
+pub use enrolment::enrolment;
 pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
 
@@ -209,6 +211,8 @@ actions! {
     PersonAction(PersonRule):
         ListApiKeys = Any,
         CreateApiKey = InPerson,
+        ChangePassword = InPerson,
+        DeleteAccount = InPerson,
         JoinOrganisation = InPerson;
     AgentAction(AgentRule):
         SeeAgent = Seen,

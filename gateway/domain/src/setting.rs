@@ -19,6 +19,12 @@ pub enum Takes {
     Switch,
 }
 
+pub static EMAIL_VERIFICATION: Setting = Setting {
+    key: "auth.email_verification",
+    takes: Takes::Switch,
+    default: "false",
+    what: "Whether whoever signs up gets an account only once they have shown that the address is theirs.",
+};
 pub static OPEN_SIGNUP: Setting = Setting {
     key: "auth.open_signup",
     takes: Takes::Switch,
@@ -34,7 +40,7 @@ pub static REQUIRE_SIMULATION: Setting = Setting {
 };
 
 /// All of them, by key.
-pub static ALL: [&Setting; 2] = [&OPEN_SIGNUP, &REQUIRE_SIMULATION];
+pub static ALL: [&Setting; 3] = [&EMAIL_VERIFICATION, &OPEN_SIGNUP, &REQUIRE_SIMULATION];
 
 impl Setting {
     /// # Errors

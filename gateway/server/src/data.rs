@@ -79,18 +79,23 @@ impl Data {
         self.run.join(SOCKET)
     }
 
-    /// The database that needs no set-up. The path is percent-encoded, as sqlx reads it.
+    /// The database that needs no set-up.
     pub fn database_url(&self) -> String {
-        let mut url = String::from("sqlite://");
-        for &byte in self.root.join("gateway/talon.db").as_os_str().as_bytes() {
-            if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
-                url.push(char::from(byte));
-            } else {
-                url.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        url
+        database_url(&self.root)
     }
+}
+
+/// The database in a data folder. The path is percent-encoded, as sqlx reads it.
+pub fn database_url(root: &Path) -> String {
+    let mut url = String::from("sqlite://");
+    for &byte in root.join("gateway/talon.db").as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            url.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    url
 }
 
 /// What a first start that was cut short leaves.

@@ -8,6 +8,7 @@ mod isolation;
 mod mcp_mount;
 mod migrate;
 mod process;
+mod recover;
 mod rest;
 pub mod settings;
 mod supervise;
@@ -15,6 +16,7 @@ mod worker;
 
 pub use admin::{Admin, admin};
 pub use migrate::migrate;
+pub use recover::{Recover, recover};
 pub use supervise::serve;
 
 /// Why Talon does not start: one sentence for an operator.

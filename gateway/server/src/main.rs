@@ -27,6 +27,8 @@ enum Command {
     },
     /// Bring the database up to date, and end.
     Migrate(Flags),
+    /// Print a link with which somebody who is locked out sets a new password.
+    Recover(gateway::Recover),
     /// Operate a gateway that runs: its chains and settings.
     Admin(gateway::Admin),
     /// Tell the whole story on a real chain, in a temporary folder.
@@ -76,6 +78,10 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Some(Command::Migrate(options)) => {
             gateway::migrate(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Recover(asked)) => {
+            gateway::recover(&asked)?;
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Admin(options)) => Ok(gateway::admin(&options)),

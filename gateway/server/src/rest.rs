@@ -107,7 +107,11 @@ fn limit<A>(server: &mut Server<SocketAddr, A>) {
 
 /// The whole router.
 fn router(gateway: &Arc<Gateway>, door: Door) -> Router {
-    let mut router = Router::new().route("/", get(async || HELLO)).route("/setup", get(setup));
+    let mut router =
+        Router::new().route("/", get(async || HELLO)).route("/setup", get(async || page(api::SETUP_PAGE)));
+    for path in api::LINK_PATHS {
+        router = router.route(path, get(async || page(api::LINK_PAGE)));
+    }
     for entry in api::catalog::entries() {
         router = router.route(&entry.router_path(), mount(gateway, entry));
     }
@@ -170,10 +174,11 @@ async fn wrong_method() -> Response {
     answer(problem(&Error::new(Kind::MethodNotAllowed, "This address does not take this method; see Allow.")))
 }
 
-async fn setup() -> Response {
+/// A page of ours: its script speaks to this gateway alone.
+fn page(html: &'static str) -> Response {
     let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
                   base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(api::SETUP_PAGE))
+    ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(html))
         .into_response()
 }
 

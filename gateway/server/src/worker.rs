@@ -102,8 +102,8 @@ fn post(config: &Config, outbox: Option<PathBuf>) -> Result<Post, StartError> {
     }
 }
 
-/// Where a SQLite database keeps its files. `None` for PostgreSQL.
-pub fn database_folder(url: &str) -> Option<PathBuf> {
+/// A SQLite database's file. `None` for PostgreSQL.
+pub fn database_file(url: &str) -> Option<PathBuf> {
     let file = url.strip_prefix("sqlite://")?.split('?').next()?;
     let mut bytes = Vec::with_capacity(file.len());
     let mut rest = file.as_bytes();
@@ -113,7 +113,12 @@ pub fn database_folder(url: &str) -> Option<PathBuf> {
         rest = if decoded.is_some() { after.get(2..).unwrap_or_default() } else { after };
         bytes.push(decoded.unwrap_or(byte));
     }
-    let file = PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes));
+    Some(PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes)))
+}
+
+/// Where a SQLite database keeps its files. `None` for PostgreSQL.
+pub fn database_folder(url: &str) -> Option<PathBuf> {
+    let file = database_file(url)?;
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     Some(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()))
 }

@@ -42,6 +42,8 @@ const LIST: &str = "SELECT * FROM agents WHERE org_id = $1 ORDER BY id";
 const LIST_ITSELF: &str = "SELECT * FROM agents WHERE org_id = $1 AND id = $2";
 const CHANGE: &str = "UPDATE agents SET name = $4, description = $5, key_prefix = $6, record = $7, version = $8 \
                       WHERE id = $1 AND org_id = $2 AND version = $3";
+const ARM: &str = "UPDATE agents SET record = $3, version = version + 1, key_prefix = $4 \
+                   WHERE id = $1 AND record = $2";
 const SEEN: &str = "UPDATE agents SET last_active_at = $2 WHERE id = $1";
 const IN_ORG: &str = "SELECT COUNT(*) AS found FROM agents WHERE id = $1 AND org_id = $2";
 
@@ -118,6 +120,20 @@ pub async fn change(tx: &mut Tx, may: &Permit<ChangeAgent, AgentId>, change: Cha
             "Somebody else changed this agent just now; read it again, then repeat your change.",
         ))
     }
+}
+
+/// Stores the first key of an agent that was enrolled, on the leave of its ticket. `false`: somebody has changed the agent
+/// since `from` was read.
+pub async fn arm(
+    tx: &mut Tx,
+    id: AgentId,
+    from: &Attested<Principal>,
+    to: &Attested<Principal>,
+    key_prefix: &str,
+) -> Result<bool> {
+    let arm =
+        sqlx::query(ARM).bind(id.to_string()).bind(from.as_bytes()).bind(to.as_bytes()).bind(key_prefix);
+    Ok(arm.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 
 /// Notes that the agent is alive. Exact to the moment of its last token.

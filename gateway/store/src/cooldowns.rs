@@ -2,6 +2,7 @@
 
 use domain::{Result, Time};
 
+use crate::row::Columns as _;
 use crate::{Tx, failed};
 
 /// What the while is for.
@@ -29,12 +30,23 @@ impl Cooldown {
 const BEGIN: &str = "INSERT INTO cooldowns (purpose, key_hash, ends_at) VALUES ($1, $2, $3) \
                      ON CONFLICT (purpose, key_hash) DO UPDATE SET ends_at = excluded.ends_at \
                      WHERE cooldowns.ends_at <= $4";
+const ENDS: &str = "SELECT ends_at FROM cooldowns WHERE purpose = $1 AND key_hash = $2";
 const FORGET: &str = "DELETE FROM cooldowns WHERE ends_at <= $1";
 
-/// Begins one, unless one is under way. `false`: it is too early.
-pub async fn begin(tx: &mut Tx, what: Cooldown, key: &[u8; 32], now: Time, until: Time) -> Result<bool> {
+/// Begins one, unless one is under way: then, when that one ends.
+pub async fn begin(
+    tx: &mut Tx,
+    what: Cooldown,
+    key: &[u8; 32],
+    now: Time,
+    until: Time,
+) -> Result<Option<Time>> {
     let begin = sqlx::query(BEGIN).bind(what.as_str()).bind(&key[..]).bind(until.millis()).bind(now.millis());
-    Ok(begin.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+    if begin.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1 {
+        return Ok(None);
+    }
+    let ends = sqlx::query(ENDS).bind(what.as_str()).bind(&key[..]);
+    ends.fetch_one(tx.connection()).await.map_err(failed)?.time("ends_at").map(Some)
 }
 
 /// Forgets those that have ended.

@@ -51,13 +51,15 @@ pub async fn change(
     Ok(change.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 
-/// Removes a member, as somebody is deleted who deletes their own account: see [`users::delete`].
+/// Removes a member, as somebody is deleted who deletes their own account: see [`users::delete`]. `false`: somebody
+/// else changed the member since `from` was read.
 pub async fn remove(
     tx: &mut Tx,
     may: &Permit<ManageMember, UserId>,
+    from: &Attested<Principal>,
     last: &Attested<Principal>,
 ) -> Result<bool> {
-    users::delete_person(tx, *may.on(), may.org(), last).await
+    users::delete_person(tx, *may.on(), may.org(), from, last).await
 }
 
 /// Whether the organisation has agents, or vaults of its people's.

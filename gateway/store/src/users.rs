@@ -1,6 +1,6 @@
 //! People and their organisations.
 
-use domain::access::{ChangeProfile, Permit};
+use domain::access::{ChangeProfile, DeleteAccount, Permit};
 use domain::{Error, OrgId, Result, Time, UserId};
 use signer_protocol::Attested;
 use signer_protocol::record::Principal;
@@ -35,6 +35,21 @@ const IN_ORG: &str = "SELECT COUNT(*) AS found FROM users WHERE id = $1 AND org_
 const TAKE: &str = "UPDATE users SET id = id WHERE id = $1 AND org_id = $2 RETURNING *";
 const UPDATE_PROFILE: &str =
     "UPDATE users SET display_name = $3, marketing_emails = $4 WHERE id = $1 AND org_id = $2";
+
+const SET_PASSWORD: &str =
+    "UPDATE users SET salt = $3, record = $4, version = version + 1 WHERE id = $1 AND record = $2";
+/// Changes nothing: it holds the organisation until the commit, so that its people are counted one after the other.
+const HOLD_ORGANISATION: &str = "UPDATE organisations SET name = name WHERE id = $1";
+const PEOPLE: &str = "SELECT * FROM users WHERE org_id = $1 ORDER BY id";
+/// What goes with a person, and then the person.
+const DELETE_KEYS: &str = "DELETE FROM api_keys WHERE user_id = $1";
+const DELETE_POLICIES: &str = "DELETE FROM policies WHERE principal_type = 'user' AND principal_id = $1";
+const DELETE_TICKETS: &str = "DELETE FROM tickets WHERE subject = $1";
+const DELETE: &str = "DELETE FROM users WHERE id = $1 AND org_id = $2 AND record = $3";
+const OWE: &str = "INSERT INTO last_records (user_id, record) VALUES ($1, $2) \
+                   ON CONFLICT (user_id) DO UPDATE SET record = excluded.record";
+const OWED: &str = "SELECT user_id, record FROM last_records ORDER BY user_id LIMIT 100";
+const SETTLE: &str = "DELETE FROM last_records WHERE user_id = $1";
 
 pub async fn found_organisation(tx: &mut Tx, id: OrgId, name: &str, at: Time) -> Result<()> {
     let found = sqlx::query(FOUND).bind(id.to_string()).bind(name).bind(at.millis());
@@ -107,6 +122,76 @@ pub async fn update_profile(tx: &mut Tx, may: &Permit<ChangeProfile, OrgId>, use
         .map(drop)
 }
 
+/// Stores a new password: its salt, and the record that the signer made with it. `false`: the person has been changed
+/// since `from` was read.
+pub async fn set_password(
+    tx: &mut Tx,
+    id: UserId,
+    from: &Attested<Principal>,
+    to: &Attested<Principal>,
+    salt: &[u8],
+) -> Result<bool> {
+    let set =
+        sqlx::query(SET_PASSWORD).bind(id.to_string()).bind(from.as_bytes()).bind(salt).bind(to.as_bytes());
+    Ok(set.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Everybody in an organisation. Until the transaction ends, nobody else who asks this way gets an answer: so two last
+/// owners can't leave each other.
+pub async fn hold_people(tx: &mut Tx, org: OrgId) -> Result<Vec<User>> {
+    let org = org.to_string();
+    sqlx::query(HOLD_ORGANISATION).bind(&org).execute(tx.connection()).await.map_err(failed)?;
+    let people = sqlx::query(PEOPLE).bind(&org).fetch_all(tx.connection()).await.map_err(failed)?;
+    people.into_iter().map(read).collect()
+}
+
+/// Deletes a person with their API keys and policies; agents and vaults that they made stay. `last` is the record with
+/// which the signer ends them: it is owed to the signer until [`settle`]. `false`: the person was changed
+/// since `from` was read.
+pub async fn delete(
+    tx: &mut Tx,
+    may: &Permit<DeleteAccount, UserId>,
+    from: &Attested<Principal>,
+    last: &Attested<Principal>,
+) -> Result<bool> {
+    delete_person(tx, *may.on(), may.org(), from, last).await
+}
+
+pub(crate) async fn delete_person(
+    tx: &mut Tx,
+    id: UserId,
+    org: OrgId,
+    from: &Attested<Principal>,
+    last: &Attested<Principal>,
+) -> Result<bool> {
+    forget_rights(tx, id).await?;
+    let id = id.to_string();
+    let owe = sqlx::query(OWE).bind(&id).bind(last.as_bytes());
+    owe.execute(tx.connection()).await.map_err(failed)?;
+    let delete = sqlx::query(DELETE).bind(&id).bind(org.to_string()).bind(from.as_bytes());
+    Ok(delete.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Ends what a person may do in the organisation that they leave: API keys, policies, links.
+pub(crate) async fn forget_rights(tx: &mut Tx, id: UserId) -> Result<()> {
+    for statement in [DELETE_KEYS, DELETE_POLICIES, DELETE_TICKETS] {
+        sqlx::query(statement).bind(id.to_string()).execute(tx.connection()).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Last records that the signer is yet to be told of.
+pub async fn owed(store: &Store) -> Result<Vec<(UserId, Attested<Principal>)>> {
+    let rows = sqlx::query(OWED).fetch_all(&mut *store.read().await?).await.map_err(failed)?;
+    let read = |row: AnyRow| Ok((row.parsed("user_id")?, Attested::from_bytes(row.bytes("record")?)));
+    rows.into_iter().map(read).collect()
+}
+
+/// The signer has been told.
+pub async fn settle(tx: &mut Tx, id: UserId) -> Result<()> {
+    sqlx::query(SETTLE).bind(id.to_string()).execute(tx.connection()).await.map_err(failed).map(drop)
+}
+
 /// Whether such a person is in the organisation.
 pub async fn is_member(store: &Store, org: OrgId, id: UserId) -> Result<bool> {
     let row = sqlx::query(IN_ORG)
@@ -117,7 +202,7 @@ pub async fn is_member(store: &Store, org: OrgId, id: UserId) -> Result<bool> {
     row.map_err(failed)?.flag("found")
 }
 
-fn read(row: AnyRow) -> Result<User> {
+pub(crate) fn read(row: AnyRow) -> Result<User> {
     Ok(User {
         id: row.parsed("id")?,
         org: row.parsed("org_id")?,

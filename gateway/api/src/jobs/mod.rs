@@ -1,5 +1,7 @@
 //! What a gateway does by itself. Every job takes its work from the database, and any gateway may do it.
 
+pub mod enrolments;
+pub mod housekeeping;
 pub mod mail;
 pub mod transactions;
 
@@ -11,4 +13,6 @@ use crate::gateway::Gateway;
 pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(transactions::follow(gateway.clone()));
     tokio::spawn(mail::send(gateway.clone()));
+    tokio::spawn(enrolments::look_after(gateway.clone()));
+    tokio::spawn(housekeeping::keep(gateway.clone()));
 }

@@ -1,6 +1,7 @@
 //! Agents: registered, changed, ended. What decides is in the record that the signer attests; every change of it
 //! is the signer's, on the word of a person's token.
 
+pub mod enrolment;
 mod guardrails;
 mod identity;
 mod record;
@@ -21,6 +22,7 @@ use crate::cx::Cx;
 use crate::decode::{self, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Effect, Tool};
+pub use enrolment::{EnrollAgent, EnrollmentCredentials};
 pub use guardrails::address;
 use guardrails::{GuardrailFields, GuardrailPatches};
 use record::{Row, change, default_settings, register, settings_of, token_ttl};

@@ -6,6 +6,7 @@ pub mod auth;
 pub mod chains;
 pub mod health;
 pub mod org;
+pub mod pages;
 pub mod policies;
 pub mod secrets;
 pub mod setup;

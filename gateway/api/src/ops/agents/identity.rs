@@ -23,12 +23,17 @@ pub struct Born {
     is_first: bool,
 }
 
-/// Has the signer make the pairs.
-pub async fn make(cx: &Cx, may: &Permit<access::CreateAgent, OrgId>, agent: AgentId) -> Result<Born> {
+/// Has the signer make the pairs, on `by`'s word.
+pub async fn make(
+    cx: &Cx,
+    may: &Permit<access::CreateAgent, OrgId>,
+    by: Maker,
+    agent: AgentId,
+) -> Result<Born> {
     let known = vaults::agent_keys(cx.store(), may).await?;
     let is_first = known.is_none();
     let (vault, vault_key) = known.map_or_else(|| (VaultId::new(), None), |v| (v.id, Some(v.key)));
-    let request = MakeIdentity { by: Maker::Caller(cx.for_signer()?), agent, vault, vault_key };
+    let request = MakeIdentity { by, agent, vault, vault_key };
     let made = cx.signer(async |signer, context| signer.make_identity(context, request).await).await?;
     Ok(Born { made, vault, is_first })
 }

@@ -3,6 +3,7 @@
 use domain::access::{self, Permit};
 use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
 use signer_protocol::Attested;
+use signer_protocol::identity::Maker;
 use signer_protocol::record::{
     AgentLogin, AgentSettings, Change, Credential, CredentialKind, Guardrails, Principal,
 };
@@ -14,7 +15,6 @@ use super::{identity, principal};
 use crate::cx::Cx;
 use crate::ops::auth::agent_token::PREFIX;
 use crate::password::random;
-use crate::record::{confirm, propose};
 
 const DEFAULT_TTL: u32 = 3600;
 /// The vault of identities is made once and stays: a second try finds it.
@@ -94,14 +94,14 @@ async fn try_register(
 ) -> Result<Option<(Agent, SecretText)>> {
     let (key, credential) = new_key()?;
     let id = AgentId::new();
-    let born = identity::make(cx, may, id).await?;
+    let born = identity::make(cx, may, Maker::Caller(cx.for_signer()?), id).await?;
     let change = Change::CreateAgent {
         id,
         login: AgentLogin::Key(credential),
         identity: Some(born.made.identity.clone()),
         settings: settings.clone(),
     };
-    let record = propose(cx, None, change).await?;
+    let record = cx.propose(None, change).await?;
     let agent = Agent {
         id,
         org: may.org(),
@@ -124,7 +124,7 @@ async fn try_register(
         act.note(&field, value);
     }
     act.commit(id).await?;
-    confirm(cx, &agent.record).await?;
+    cx.gateway.confirm(&agent.record).await?;
     Ok(Some((agent, key)))
 }
 
@@ -138,7 +138,7 @@ pub async fn change(
     row: Row,
 ) -> Result<Agent> {
     let (from_version, before) = (agent.version, seen(cx, &agent).await?);
-    agent.record = propose(cx, Some(agent.record), change).await?;
+    agent.record = cx.propose(Some(agent.record), change).await?;
     agent.version = principal_version(&agent.record)?;
     match row {
         Row::Keep => {}
@@ -161,11 +161,11 @@ pub async fn change(
     // Whatever becomes of the confirmation: what is stored counts here from now on.
     cx.gateway.known.forget_principal(PrincipalId::Agent(agent.id)).await;
     cx.gateway.known.exchanged.invalidate_all();
-    confirm(cx, &agent.record).await?;
+    cx.gateway.confirm(&agent.record).await?;
     Ok(agent)
 }
 
-fn principal_version(record: &Attested<Principal>) -> Result<u64> {
+pub fn principal_version(record: &Attested<Principal>) -> Result<u64> {
     record.peek().map(|p| p.version).map_err(Error::internal)
 }
 

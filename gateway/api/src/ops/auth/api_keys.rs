@@ -9,6 +9,7 @@ use signer_protocol::api_key;
 use signer_protocol::record::{Credential, CredentialKind};
 use signer_protocol::wire::Secret;
 use store::api_keys::{self, ApiKey};
+use store::users;
 
 use super::api_key_token::KEY;
 use crate::access::{OnApiKey, Own};
@@ -16,6 +17,7 @@ use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfApiKey, agents, name};
+use crate::outside::mail::{self, Letter};
 use crate::password::random;
 
 /// Of one person, neither revoked nor expired.
@@ -136,6 +138,10 @@ impl Operation for CreateApiKey {
         act.note("name", key.name.as_str());
         act.note("scopes", response.scopes.clone());
         act.note("expires_at", expires_at.map(|t| t.to_string()));
+        if let Some(user) = users::facts(cx.store(), *may.on()).await? {
+            let letter = Letter::ApiKeyCreated { name: key.name.clone() };
+            mail::queue(&mut act, &user.email, &letter, cx.now()).await?;
+        }
         act.commit(id).await?;
         Ok(Reply::of(ApiKeyCreatedResponse { key: response, api_key: Revealed::new(&secret) }))
     }

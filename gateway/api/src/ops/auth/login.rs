@@ -8,7 +8,7 @@ use signer_protocol::record::{Credential, CredentialKind};
 use signer_protocol::token::IssueToken;
 use store::users;
 
-use super::{TokenResponse, email};
+use super::{MAX_PASSWORD, TokenResponse, email};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
@@ -24,8 +24,6 @@ pub struct LoginRequest {
 /// Logs a person in.
 pub struct Login;
 
-/// No password that sign-up took is longer: 1,024 characters of four bytes.
-const MAX_PASSWORD: usize = 4096;
 const WRONG: &str = "Wrong email or password.";
 
 impl Operation for Login {

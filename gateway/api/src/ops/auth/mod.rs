@@ -3,27 +3,44 @@
 pub mod agent_token;
 pub mod api_key_token;
 mod api_keys;
+mod change_password;
+pub mod delete_me;
 mod jwks;
 mod login;
 mod me;
+mod refresh;
+pub mod reset_password;
 mod resource;
 mod revoke;
 mod signup;
+mod verify_email;
 
 use domain::{AgentId, Error, PrincipalId, Result, SecretText};
 use schemars::JsonSchema;
 use serde::Serialize;
+use signer_protocol::record::{Credential, CredentialKind};
 use signer_protocol::token::IssuedToken;
+
+use crate::gateway::Gateway;
+use crate::password::{SALT, random};
 
 pub use agent_token::AgentToken;
 pub use api_key_token::ApiKeyToken;
 pub use api_keys::{CreateApiKey, ListApiKeys, RevokeApiKey};
+pub use change_password::ChangePassword;
+pub use delete_me::{DeleteMe, is_owner, tell};
 pub use jwks::Jwks;
 pub use login::Login;
 pub use me::{Me, UpdateMe};
+pub use refresh::Refresh;
+pub use reset_password::{ForgotPassword, ResetPassword};
 pub use resource::ProtectedResource;
 pub use revoke::RevokeToken;
 pub use signup::{Signup, insert_user, sign_up, signup_event};
+pub use verify_email::VerifyEmail;
+
+/// Of a password that may be one, in bytes: sign-up takes none that is longer (1,024 characters of four bytes).
+const MAX_PASSWORD: usize = 4096;
 
 #[derive(Serialize, JsonSchema)]
 pub struct TokenResponse {
@@ -49,6 +66,36 @@ impl TokenResponse {
             },
         })
     }
+
+    /// Where there is none to give: what was asked for is done, and logging in is the next step.
+    fn without_token() -> Self {
+        let none = SecretText::from(String::new());
+        Self {
+            access_token: domain::Revealed::new(&none),
+            token_type: "Bearer",
+            expires_in: 0,
+            agent_id: None,
+        }
+    }
+}
+
+/// A new password, as the signer checks it, and its salt.
+///
+/// # Errors
+/// `Invalid` if it breaks a rule.
+pub(super) async fn new_password(
+    gateway: &Gateway,
+    password: &SecretText,
+) -> Result<(Credential, [u8; SALT])> {
+    domain::password::check(password)?;
+    let salt = random::<SALT>()?;
+    Ok((stretched(gateway, password, &salt).await?, salt))
+}
+
+/// A password as the signer checks it.
+pub(super) async fn stretched(gateway: &Gateway, password: &SecretText, salt: &[u8]) -> Result<Credential> {
+    let secret = gateway.hasher.stretch(password, salt).await?;
+    Ok(Credential { kind: CredentialKind::Password, secret })
 }
 
 /// The token itself.

@@ -1,24 +1,25 @@
 //! A person, a new organisation, and the person as its owner.
 
 use domain::audit::Event;
-use domain::setting::OPEN_SIGNUP;
-use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId, password};
+use domain::setting::{EMAIL_VERIFICATION, OPEN_SIGNUP};
+use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use signer_protocol::people::Login;
-use signer_protocol::record::{Credential, CredentialKind, FoundOrganisation};
+use signer_protocol::people::{Join, Login, Newcomer};
+use signer_protocol::record::{Credential, FoundOrganisation};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use store::Tx;
 use store::users::{self, User};
 
-use super::{email, text};
+use super::{email, new_password, text, verify_email};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
-use crate::password::{SALT, random};
+use crate::ops::{name, org};
+use crate::outside::mail::{self, Letter};
 use crate::refusal;
 
 #[derive(Deserialize, JsonSchema)]
@@ -28,16 +29,45 @@ pub struct SignupRequest {
     password: SecretText,
     #[serde(default)]
     display_name: Option<String>,
+    /// From the link of an invitation: you join the organisation that invites, and found none.
+    #[serde(default)]
+    invitation: Option<SecretText>,
 }
 
 #[derive(Serialize, JsonSchema)]
 pub struct SignupResponse {
     message: &'static str,
     email: String,
-    access_token: domain::Revealed,
+    /// Left out while the address is to be verified first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<domain::Revealed>,
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
+}
+
+impl SignupResponse {
+    fn welcome(user: User, issued: &IssuedToken) -> Result<Self> {
+        Ok(Self {
+            message: "Welcome to Talon.",
+            email: user.email,
+            access_token: Some(domain::Revealed::new(&text(issued)?)),
+            token_type: "Bearer",
+            expires_in: issued.claims.exp - issued.claims.iat,
+        })
+    }
+
+    /// The same whether the address has an account or not.
+    pub fn to_be_verified(email: String) -> Self {
+        Self {
+            message: "Check your mail: it has a link that confirms your address. If none arrives within a few minutes, \
+                      sign up again.",
+            email,
+            access_token: None,
+            token_type: "Bearer",
+            expires_in: 0,
+        }
+    }
 }
 
 /// Makes a person, an organisation and its owner.
@@ -58,26 +88,73 @@ impl Operation for Signup {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(new): Self::Params) -> Result<Reply<SignupResponse>> {
+        if let Some(ticket) = &new.invitation {
+            let email = email(&new.email)?;
+            let display_name = new.display_name.map(|n| name("display_name", &n)).transpose()?;
+            return join(cx, ticket, email, &new.password, display_name).await;
+        }
         if !cx.gateway.installation.is_on(cx.store(), &OPEN_SIGNUP).await? {
             return Err(Error::forbidden(
                 "Nobody may sign up here; the installation's operators have closed it.",
             ));
         }
         let email = email(&new.email)?;
-        let display_name = new.display_name.map(|n| super::super::name("display_name", &n)).transpose()?;
+        let display_name = new.display_name.map(|n| name("display_name", &n)).transpose()?;
+        if cx.gateway.installation.is_on(cx.store(), &EMAIL_VERIFICATION).await? {
+            verify_email::ask(cx, &email, &new.password, display_name).await?;
+            return Ok(Reply::of(SignupResponse::to_be_verified(email)));
+        }
         let (user, issued) = sign_up(&cx.gateway, cx.now(), email, &new.password, display_name).await?;
         let mut act = cx.begin().await?;
         act.by(PrincipalId::User(user.id), user.org);
         insert_user(&mut act, &user).await?;
+        mail::queue(&mut act, &user.email, &Letter::Welcome, cx.now()).await?;
         act.commit(user.id).await?;
-        Ok(Reply::of(SignupResponse {
-            message: "Welcome to Talon.",
-            email: user.email,
-            access_token: domain::Revealed::new(&text(&issued)?),
-            token_type: "Bearer",
-            expires_in: issued.claims.exp - issued.claims.iat,
-        }))
+        SignupResponse::welcome(user, &issued).map(Reply::of)
     }
+}
+
+/// A new person in the organisation that invites. The link has shown that the address is theirs.
+async fn join(
+    cx: &Cx,
+    ticket: &SecretText,
+    email: String,
+    password: &SecretText,
+    display_name: Option<String>,
+) -> Result<Reply<SignupResponse>> {
+    let open = org::open(cx, ticket, &email).await?;
+    if users::facts_by_email(cx.store(), &email).await?.is_some() {
+        return Err(Error::conflict(
+            "This email has an account already; log in, then take the invitation up with POST /v1/org/join.",
+        ));
+    }
+    let (credential, salt) = new_password(&cx.gateway, password).await?;
+    let who = Newcomer::New(Login::Proof(credential.clone()));
+    let request = Join { invitation: open.record.clone(), who };
+    let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
+    let user = User {
+        id: open.record.peek().map_err(Error::internal)?.user,
+        org: open.org,
+        email,
+        display_name,
+        auth_method: "password".to_owned(),
+        email_verified: true,
+        marketing_emails: false,
+        salt: salt.to_vec(),
+        record,
+        created_at: cx.now(),
+    };
+    let mut act = cx.begin().await?;
+    act.by(PrincipalId::User(user.id), user.org);
+    org::take(&mut act, &open, cx.now()).await?;
+    users::insert(&mut act, &user).await?;
+    mail::queue(&mut act, &user.email, &Letter::Welcome, cx.now()).await?;
+    act.note("invitation", open.id.to_string());
+    act.note("role", open.role.as_str());
+    act.commit(user.id).await?;
+    // Should the gateway die before this, the account is there, and a login gives the token.
+    let issued = first_token(&cx.gateway, &user, credential).await?;
+    SignupResponse::welcome(user, &issued).map(Reply::of)
 }
 
 /// Founds an organisation in the signer and gives its owner a first token. Nothing is stored yet.
@@ -88,20 +165,27 @@ pub async fn sign_up(
     password: &SecretText,
     display_name: Option<String>,
 ) -> Result<(User, IssuedToken)> {
-    password::check(password)?;
     if users::facts_by_email(&gateway.store, &email).await?.is_some() {
         return Err(Error::conflict("This email has an account already; log in, or use another."));
     }
-    let salt = random::<SALT>()?;
-    let stretched = gateway.hasher.stretch(password, &salt).await?;
-    let credential = Credential { kind: CredentialKind::Password, secret: stretched };
+    let (user, credential) = found(gateway, now, email, password, display_name).await?;
+    let issued = first_token(gateway, &user, credential).await?;
+    Ok((user, issued))
+}
+
+/// Founds an organisation in the signer, with an owner who has this password.
+pub async fn found(
+    gateway: &Gateway,
+    now: domain::Time,
+    email: String,
+    password: &SecretText,
+    display_name: Option<String>,
+) -> Result<(User, Credential)> {
+    let (credential, salt) = new_password(gateway, password).await?;
     let (org, owner) = (OrgId::new(), UserId::new());
     let request = FoundOrganisation { org, owner, login: Login::Proof(credential.clone()) };
     let founded = gateway.signer.call(async |signer, cx| signer.found_organisation(cx, request).await);
     let record = founded.await.map_err(refusal::error)?;
-    let request = IssueToken { record: record.clone(), proof: credential, derived_scopes: Vec::new() };
-    let issued = gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await);
-    let issued = issued.await.map_err(refusal::error)?;
     let user = User {
         id: owner,
         org,
@@ -114,7 +198,17 @@ pub async fn sign_up(
         record,
         created_at: now,
     };
-    Ok((user, issued))
+    Ok((user, credential))
+}
+
+/// The token of somebody who has just shown their password.
+///
+/// # Errors
+/// `Unauthenticated` if it is not theirs.
+pub async fn first_token(gateway: &Gateway, user: &User, proof: Credential) -> Result<IssuedToken> {
+    let request = IssueToken { record: user.record.clone(), proof, derived_scopes: Vec::new() };
+    let issued = gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await);
+    issued.await.map_err(refusal::error)
 }
 
 /// Stores what [`sign_up`] made.

@@ -7,9 +7,7 @@ use domain::{Error, OrMissing as _, PrincipalId, Result, SecretText, Time, UserI
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use signer_protocol::Attested;
-use signer_protocol::people::{self, Login};
-use signer_protocol::record::Principal;
+use signer_protocol::people;
 use store::invitations::{self, Invitation};
 use store::users::{self, User};
 use store::{Tx, members, tickets};
@@ -40,12 +38,6 @@ pub async fn open(cx: &Cx, ticket: &SecretText, email: &str) -> Result<Invitatio
 
 fn gone() -> Error {
     Error::forbidden("This invitation was taken up or taken back, or has expired. Ask for a new one.")
-}
-
-/// The record of a new person in the organisation that invites.
-pub async fn admit(cx: &Cx, open: &Invitation, login: Login) -> Result<Attested<Principal>> {
-    let request = people::Join { invitation: open.record.clone(), who: people::Newcomer::New(login) };
-    cx.signer(async |signer, context| signer.join(context, request).await).await
 }
 
 /// # Errors

@@ -15,7 +15,6 @@ use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfMember;
 use crate::ops::auth::{is_owner, tell};
-use crate::record::propose;
 
 #[derive(Serialize, JsonSchema)]
 pub struct OrgMemberResponse {
@@ -108,7 +107,7 @@ impl Operation for ChangeMemberRole {
         if before == Some(role) {
             return OrgMemberResponse::new(user).map(Reply::of);
         }
-        let record = propose(cx, Some(user.record.clone()), Change::SetRole(role)).await?;
+        let record = cx.propose(Some(user.record.clone()), Change::SetRole(role)).await?;
         let mut act = cx.begin().await?;
         if role != Role::Owner {
             another_owner(&mut act, may.org(), user.id).await?;
@@ -146,10 +145,10 @@ impl Operation for RemoveMember {
 
     async fn run(cx: &Cx, may: Permit<ManageMember, UserId>, _: OfMember, (): ()) -> Result<Reply<()>> {
         let user = members::find(cx.store(), &may).await?.or_missing("member")?;
-        let last = propose(cx, Some(user.record.clone()), Change::Deactivate).await?;
+        let last = cx.propose(Some(user.record.clone()), Change::Deactivate).await?;
         let mut act = cx.begin().await?;
         another_owner(&mut act, may.org(), user.id).await?;
-        if !members::remove(&mut act, &may, &last).await? {
+        if !members::remove(&mut act, &may, &user.record, &last).await? {
             return Err(changed());
         }
         act.note("role", role_of(&user)?.map(Role::as_str));

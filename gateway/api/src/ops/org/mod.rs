@@ -5,5 +5,5 @@ mod join;
 mod members;
 
 pub use invitations::{Invite, ListInvitations, RevokeInvitation};
-pub use join::{Join, admit, open, take};
+pub use join::{Join, open, take};
 pub use members::{ChangeMemberRole, ListMembers, RemoveMember};

@@ -1,0 +1,83 @@
+//! Looks at agents that have asked to be enrolled: off the request's path, so that nobody can tell from an answer, or from
+//! the time that it takes, whose address is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Kind, Result};
+use store::enrolments::{self, Enrolment};
+use store::users;
+
+use crate::gateway::Gateway;
+use crate::ops::agents::enrolment::enrol;
+
+const TICK: Duration = Duration::from_millis(500);
+const AT_ONCE: i64 = 8;
+/// What an attempt may take.
+const LEASE: Duration = Duration::from_secs(60);
+/// Between two attempts, and how long they are made.
+const PAUSE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub async fn look_after(gateway: Arc<Gateway>) {
+    let mut stopping = gateway.stopping();
+    while !*stopping.borrow() {
+        let more = round(&gateway).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "agents that ask to be enrolled could not be looked at");
+            false
+        });
+        if more {
+            continue;
+        }
+        tokio::select! {
+            _ = stopping.changed() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+    }
+}
+
+/// Takes up what is due. Whether there may be more.
+async fn round(gateway: &Arc<Gateway>) -> Result<bool> {
+    let now = gateway.clock.now();
+    if !enrolments::is_due(&gateway.store, now).await? {
+        return Ok(false);
+    }
+    let mut tx = gateway.store.begin().await?;
+    let taken = enrolments::take(&mut tx, now, now.plus(LEASE), AT_ONCE).await?;
+    tx.commit().await?;
+    for asked in &taken {
+        if let Err(error) = attempt(gateway, asked).await {
+            tracing::warn!(agent = %asked.agent, %error, "an agent that asks to be enrolled could not be seen to");
+        }
+    }
+    Ok(!taken.is_empty())
+}
+
+async fn attempt(gateway: &Arc<Gateway>, asked: &Enrolment) -> Result<()> {
+    let outcome = match users::facts_by_email(&gateway.store, &asked.email).await? {
+        Some(person) => enrol(gateway, asked, &person).await,
+        None => Ok(()),
+    };
+    let now = gateway.clock.now();
+    let mut tx = gateway.store.begin().await?;
+    match outcome {
+        Ok(()) => {
+            // Of somebody who was enrolled, it has ended already.
+            enrolments::end(&mut tx, asked).await?;
+        }
+        Err(error) if passes(&error) && now < asked.created_at.plus(PATIENCE) => {
+            tracing::warn!(agent = %asked.agent, %error, "an agent could not be enrolled yet");
+            enrolments::defer(&mut tx, asked, now.plus(PAUSE)).await?;
+        }
+        Err(error) => {
+            tracing::error!(agent = %asked.agent, %error, "an agent is not enrolled");
+            enrolments::end(&mut tx, asked).await?;
+        }
+    }
+    tx.commit().await
+}
+
+/// Whether another attempt may do better.
+fn passes(error: &domain::Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable | Kind::Internal | Kind::TooManyRequests { .. })
+}

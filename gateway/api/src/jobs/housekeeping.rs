@@ -1,0 +1,50 @@
+//! Finishes what a gateway that died has left, and forgets what has expired.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Result;
+use store::{cooldowns, organisations, signups, tickets, users};
+
+use crate::gateway::Gateway;
+use crate::ops::auth::delete_me;
+
+const TICK: Duration = Duration::from_secs(10);
+/// Whoever began is left alone for so long: a request ends sooner.
+const GRACE: Duration = Duration::from_secs(60);
+/// Between two rounds of forgetting, in ticks.
+const FORGETTING: u32 = 60;
+
+pub async fn keep(gateway: Arc<Gateway>) {
+    let mut stopping = gateway.stopping();
+    for tick in (0..FORGETTING).cycle() {
+        if let Err(error) = round(&gateway, tick == 0).await {
+            tracing::warn!(%error, "what others left could not be finished; it is tried again");
+        }
+        tokio::select! {
+            _ = stopping.changed() => {}
+            () = tokio::time::sleep(TICK) => {}
+        }
+        if *stopping.borrow() {
+            return;
+        }
+    }
+}
+
+async fn round(gateway: &Gateway, forget: bool) -> Result<()> {
+    let now = gateway.clock.now();
+    for (id, last) in users::owed(&gateway.store).await? {
+        delete_me::tell(gateway, id, &last).await?;
+    }
+    for (org, somebody) in organisations::unfinished(&gateway.store, now.minus(GRACE)).await? {
+        delete_me::finish(gateway, org, somebody).await?;
+    }
+    if forget {
+        let mut tx = gateway.store.begin().await?;
+        tickets::forget_expired(&mut tx, now).await?;
+        signups::forget_expired(&mut tx, now).await?;
+        cooldowns::forget_ended(&mut tx, now).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! An agent that enrols itself with a person whose address it knows. Who asks learns nothing about the address: the
+//! request is put down, and looked at later. The key goes to the person alone, by a link in their mail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::ticket::{Purpose, TicketHash};
+use domain::{AgentId, Error, Kind, OrMissing as _, PrincipalId, Result, Revealed, SecretText, access};
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use signer_protocol::identity::Maker;
+use signer_protocol::people::{ArmAgent, EnrolAgent};
+use store::agents::{self, Agent};
+use store::cooldowns::{self, Cooldown};
+use store::enrolments::{self, Enrolment};
+use store::tickets;
+use store::users::User;
+
+use super::{identity, record};
+use crate::access::Public;
+use crate::cx::Cx;
+use crate::decode::{self, NothingElse};
+use crate::gateway::Gateway;
+use crate::operation::{Operation, Reply, Route};
+use crate::ops::{auth, description, name};
+use crate::outside::mail::{self, Letter};
+
+/// Between two agents that name the same address.
+const PAUSE: Duration = Duration::from_secs(10 * 60);
+
+#[derive(Deserialize, JsonSchema)]
+pub struct EnrollAgentRequest {
+    name: String,
+    /// The person who will own the agent. They get its key, by mail.
+    human_email: String,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct EnrollAgentResponse {
+    /// What the agent's id will be, if the person exists.
+    agent_id: AgentId,
+    message: &'static str,
+}
+
+/// Asks to be enrolled.
+pub struct EnrollAgent;
+
+impl Operation for EnrollAgent {
+    const ROUTE: Route = Route::new(
+        "enrollAgent",
+        Method::POST,
+        "/v1/agents/enroll",
+        201,
+        "Enrols an agent with a person, who gets its key by mail. The answer is the same whether the address is known or \
+         not. Once in ten minutes for an address.",
+    )
+    .audited("agent.enroll", "agent");
+    type Path = ();
+    type Params = decode::From<EnrollAgentRequest>;
+    type Output = EnrollAgentResponse;
+    type Access = Public;
+
+    async fn run(
+        cx: &Cx,
+        (): (),
+        (): (),
+        decode::From(new): Self::Params,
+    ) -> Result<Reply<EnrollAgentResponse>> {
+        let email = auth::email(&new.human_email)
+            .map_err(|_| Error::invalid("human_email", "must be an email address such as ada@example.org"))?;
+        let enrolment = Enrolment {
+            agent: AgentId::new(),
+            name: name("name", &new.name)?,
+            description: description(new.description)?,
+            address: cx.address.map(|ip| ip.to_string()),
+            attempts: 0,
+            created_at: cx.now(),
+            email,
+        };
+        let key = Sha256::digest(enrolment.email.as_bytes()).into();
+        let mut tx = cx.store().begin().await?;
+        let until = cx.now().plus(PAUSE);
+        if let Some(end) = cooldowns::begin(&mut tx, Cooldown::Enrolment, &key, cx.now(), until).await? {
+            return Err(too_early(end.seconds() - cx.now().seconds()));
+        }
+        enrolments::queue(&mut tx, &enrolment).await?;
+        tx.commit().await?;
+        Ok(Reply::of(EnrollAgentResponse {
+            agent_id: enrolment.agent,
+            message: "If the address belongs to somebody here, they have been sent the agent's key. Ask them for it.",
+        }))
+    }
+}
+
+fn too_early(seconds: i64) -> Error {
+    let retry_after = u64::try_from(seconds).unwrap_or_default().max(1);
+    Error::new(
+        Kind::TooManyRequests { retry_after },
+        "An agent has asked to be enrolled with this address a moment ago; wait before you ask again.",
+    )
+}
+
+/// Makes the agent, if the address is somebody's, and writes to them.
+pub async fn enrol(gateway: &Arc<Gateway>, asked: &Enrolment, person: &User) -> Result<()> {
+    let mut cx = Cx::later(gateway, EnrollAgent::ROUTE);
+    cx.address = asked.address.as_deref().and_then(|ip| ip.parse().ok());
+    let may = access::enrolment(person.id, person.org);
+    let maker = Maker::Enrolment(person.record.clone());
+    let born = identity::make(&cx, &may, maker, asked.agent).await?;
+    let request = EnrolAgent {
+        person: person.record.clone(),
+        id: asked.agent,
+        identity: Some(born.made.identity.clone()),
+    };
+    let record = cx.signer(async |signer, context| signer.enrol_agent(context, request).await).await?;
+    let agent = Agent {
+        id: asked.agent,
+        org: person.org,
+        name: asked.name.clone(),
+        description: asked.description.clone(),
+        auth_method: "api_key".to_owned(),
+        key_prefix: None,
+        record,
+        version: 1,
+        created_at: asked.created_at,
+        last_active_at: None,
+    };
+    let mut act = cx.begin().await?;
+    act.within(person.org);
+    if !enrolments::end(&mut act, asked).await? {
+        return Ok(());
+    }
+    // Without a policy: not even for its own pair. Whoever it belongs to says what it may read.
+    if !born.store(&cx, &mut act, &may, agent.id, false).await? {
+        return Err(Error::unavailable("The organisation's vault of identities was made just now."));
+    }
+    agents::insert(&mut act, &may, &agent).await?;
+    let letter = Letter::AgentCredentials { agent: agent.id, name: agent.name.clone() };
+    mail::queue(&mut act, &person.email, &letter, cx.now()).await?;
+    act.note("name", agent.name.as_str());
+    act.note("created_by", person.id.to_string());
+    act.commit(agent.id).await?;
+    cx.gateway.confirm(&agent.record).await
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct EnrollmentCredentialsRequest {
+    /// From the mail's link.
+    token: SecretText,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct EnrollmentCredentialsResponse {
+    agent_id: AgentId,
+    /// Shown once.
+    api_key: Revealed,
+}
+
+/// Gives an enrolled agent its key.
+pub struct EnrollmentCredentials;
+
+impl Operation for EnrollmentCredentials {
+    const ROUTE: Route = Route::new(
+        "enrollmentCredentials",
+        Method::POST,
+        "/v1/agents/enroll/credentials",
+        200,
+        "Makes the key of an agent that was enrolled, with the token of the mail's link, and gives it out, once.",
+    )
+    .audited("agent.arm", "agent");
+    type Path = ();
+    type Params = decode::From<EnrollmentCredentialsRequest>;
+    type Output = EnrollmentCredentialsResponse;
+    type Access = Public;
+
+    async fn run(
+        cx: &Cx,
+        (): (),
+        (): (),
+        decode::From(given): Self::Params,
+    ) -> Result<Reply<EnrollmentCredentialsResponse>> {
+        let ticket = TicketHash::of(&given.token);
+        let subject = tickets::find(cx.store(), Purpose::AgentKey, &ticket, cx.now()).await?;
+        let id: AgentId = subject.and_then(|id| id.parse().ok()).ok_or_else(used_up)?;
+        let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
+        let (key, credential) = record::new_key()?;
+        let request = ArmAgent { agent: agent.record.clone(), credential };
+        let armed = cx.signer(async |signer, context| signer.arm_agent(context, request).await).await?;
+        let mut act = cx.begin().await?;
+        act.within(agent.org);
+        tickets::redeem(&mut act, Purpose::AgentKey, &ticket, cx.now()).await?.ok_or_else(used_up)?;
+        let prefix = record::prefix(&key);
+        if !agents::arm(&mut act, id, &agent.record, &armed, &prefix).await? {
+            return Err(Error::conflict("The agent was changed just now; try again."));
+        }
+        act.note("key_prefix", prefix);
+        act.commit(id).await?;
+        cx.gateway.known.forget_principal(PrincipalId::Agent(id)).await;
+        cx.gateway.confirm(&armed).await?;
+        Ok(Reply::of(EnrollmentCredentialsResponse { agent_id: id, api_key: Revealed::new(&key) }))
+    }
+}
+
+fn used_up() -> Error {
+    Error::invalid("token", "is used up or has expired; the agent's owner can give it a new key instead")
+}

@@ -1,0 +1,86 @@
+//! A new password, by whoever knows the old one.
+
+use domain::access::{self, Permit};
+use domain::ticket::Purpose;
+use domain::{Error, Kind, OrMissing as _, PrincipalId, Result, SecretText, UserId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use signer_protocol::people;
+use store::{tickets, users};
+
+use super::{MAX_PASSWORD, new_password, stretched};
+use crate::access::Own;
+use crate::cx::Cx;
+use crate::decode;
+use crate::operation::{Operation, Reply, Route};
+use crate::outside::mail::{self, Letter};
+
+#[derive(Deserialize, JsonSchema)]
+pub struct ChangePasswordRequest {
+    current_password: SecretText,
+    /// At least 12 characters with upper, lower, digit and symbol; not the current one.
+    new_password: SecretText,
+}
+
+/// Changes the caller's password.
+pub struct ChangePassword;
+
+impl Operation for ChangePassword {
+    const ROUTE: Route = Route::new(
+        "changePassword",
+        Method::POST,
+        "/v1/auth/change-password",
+        204,
+        "Changes your password. Every token of yours ends, this one too, and those of your API keys; the keys stay. Needs a \
+         login of your own.",
+    )
+    .audited("auth.change_password", "user");
+    type Path = ();
+    type Params = decode::From<ChangePasswordRequest>;
+    type Output = ();
+    type Access = Own<access::ChangePassword>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ChangePassword, UserId>,
+        (): (),
+        decode::From(given): Self::Params,
+    ) -> Result<Reply<()>> {
+        let wrong = || Error::invalid("current_password", "is not your password");
+        if given.current_password.expose().len() > MAX_PASSWORD {
+            return Err(wrong().because("a password that is too long to be one"));
+        }
+        if given.new_password.expose() == given.current_password.expose() {
+            return Err(Error::invalid("new_password", "must be another one than the current"));
+        }
+        let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
+        let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
+        let current = stretched(&cx.gateway, &given.current_password, &user.salt).await?;
+        let request = people::ChangePassword { by: cx.for_signer()?, current, new };
+        let changed = cx.signer(async |signer, context| signer.change_password(context, request).await).await;
+        let record = match changed {
+            Ok(record) => record,
+            Err(error) if error.kind() == Kind::Unauthenticated => {
+                cx.auth_failure(PrincipalId::User(user.id), user.org, "change_password").await?;
+                return Err(wrong().because(error));
+            }
+            Err(error) => return Err(error),
+        };
+        let mut act = cx.begin().await?;
+        if !users::set_password(&mut act, user.id, &user.record, &record, &salt).await? {
+            return Err(changed_meanwhile());
+        }
+        // Whoever asked for a link before the change doesn't get in by it.
+        tickets::withdraw(&mut act, Purpose::ResetPassword, &user.id.to_string()).await?;
+        mail::queue(&mut act, &user.email, &Letter::PasswordChanged, cx.now()).await?;
+        act.commit(user.id).await?;
+        cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
+        cx.gateway.confirm(&record).await?;
+        Ok(Reply::of(()))
+    }
+}
+
+pub fn changed_meanwhile() -> Error {
+    Error::conflict("Your account was changed just now, by another request; try again.")
+}

@@ -1,0 +1,152 @@
+//! A new password for whoever has lost theirs and reads the mail of their account; or whom an operator gives the link.
+
+use std::time::Duration;
+
+use domain::audit::Event;
+use domain::ticket::{Purpose, Ticket, TicketHash};
+use domain::{Clock, Error, EventId, OrMissing as _, PrincipalId, Result, SecretText, UserId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use signer_protocol::people;
+use store::cooldowns::{self, Cooldown};
+use store::{Store, tickets, users};
+
+use super::change_password::changed_meanwhile;
+use super::{email, new_password};
+use crate::access::Public;
+use crate::cx::Cx;
+use crate::decode;
+use crate::operation::{Operation, Reply, Route};
+use crate::outside::mail::{self, Letter};
+use crate::password::random;
+
+/// Between two mails to one address: a mailbox can't be flooded from here.
+const PAUSE: Duration = Duration::from_secs(60);
+
+#[derive(Deserialize, JsonSchema)]
+pub struct ForgotPasswordRequest {
+    email: String,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct ForgotPasswordResponse {
+    message: &'static str,
+}
+
+/// Mails a link for a new password.
+pub struct ForgotPassword;
+
+impl Operation for ForgotPassword {
+    const ROUTE: Route = Route::new(
+        "forgotPassword",
+        Method::POST,
+        "/v1/auth/forgot-password",
+        202,
+        "Mails a link for a new password, if the address has an account. The answer is the same if it has none.",
+    );
+    type Path = ();
+    type Params = decode::From<ForgotPasswordRequest>;
+    type Output = ForgotPasswordResponse;
+    type Access = Public;
+
+    /// Whether there is such an account is not looked at here: the answer can't tell, nor the time that it takes.
+    async fn run(
+        cx: &Cx,
+        (): (),
+        (): (),
+        decode::From(given): Self::Params,
+    ) -> Result<Reply<ForgotPasswordResponse>> {
+        let (email, now) = (email(&given.email)?, cx.now());
+        let key = Sha256::digest(email.as_bytes()).into();
+        let mut tx = cx.store().begin().await?;
+        if cooldowns::begin(&mut tx, Cooldown::Reset, &key, now, now.plus(PAUSE)).await?.is_none() {
+            mail::queue(&mut tx, &email, &Letter::PasswordReset, now).await?;
+        }
+        tx.commit().await?;
+        Ok(Reply::of(ForgotPasswordResponse {
+            message: "If the address has an account, a mail with a link is on its way. The link is good for 30 minutes.",
+        }))
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct ResetPasswordRequest {
+    /// From the mail's link.
+    token: SecretText,
+    /// At least 12 characters with upper, lower, digit and symbol.
+    new_password: SecretText,
+}
+
+/// Sets the new password.
+pub struct ResetPassword;
+
+impl Operation for ResetPassword {
+    const ROUTE: Route = Route::new(
+        "resetPassword",
+        Method::POST,
+        "/v1/auth/reset-password",
+        204,
+        "Sets a new password with the token of a mail's link, once. Every token of the person ends; a second factor stays.",
+    )
+    .audited("auth.reset_password", "user");
+    type Path = ();
+    type Params = decode::From<ResetPasswordRequest>;
+    type Output = ();
+    type Access = Public;
+
+    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<()>> {
+        let ticket = TicketHash::of(&given.token);
+        let subject = tickets::find(cx.store(), Purpose::ResetPassword, &ticket, cx.now()).await?;
+        let id: UserId = subject.and_then(|id| id.parse().ok()).ok_or_else(used_up)?;
+        let user = users::facts(cx.store(), id).await?.ok_or_else(used_up)?;
+        let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
+        let request = people::ResetPassword { record: user.record.clone(), new };
+        let record = cx.signer(async |signer, context| signer.reset_password(context, request).await).await?;
+        let mut act = cx.begin().await?;
+        act.by(PrincipalId::User(id), user.org);
+        tickets::redeem(&mut act, Purpose::ResetPassword, &ticket, cx.now()).await?.ok_or_else(used_up)?;
+        if !users::set_password(&mut act, id, &user.record, &record, &salt).await? {
+            return Err(changed_meanwhile());
+        }
+        mail::queue(&mut act, &user.email, &Letter::PasswordChanged, cx.now()).await?;
+        act.commit(id).await?;
+        cx.gateway.known.forget_principal(PrincipalId::User(id)).await;
+        cx.gateway.confirm(&record).await?;
+        Ok(Reply::of(()))
+    }
+}
+
+fn used_up() -> Error {
+    Error::invalid("token", "is used up or has expired; ask for a new link")
+}
+
+/// The link for somebody who can't get a mail: made on the gateway's host, by whoever operates it.
+///
+/// # Errors
+/// `Missing` if nobody has the address, `Conflict` if they log in without a password.
+pub async fn recover(store: &Store, public_url: &str, address: &str) -> Result<SecretText> {
+    let user = users::facts_by_email(store, &email(address)?).await?.or_missing("account")?;
+    if user.auth_method != "password" {
+        return Err(Error::conflict(
+            "This account logs in through an identity provider, and has no password.",
+        ));
+    }
+    let (ticket, now) = (Ticket::new(&random::<32>()?), Clock::default().now());
+    let (purpose, subject) = (Purpose::ResetPassword, user.id.to_string());
+    let mut tx = store.begin().await?;
+    tickets::issue(&mut tx, purpose, &subject, &ticket.hash(), now.plus(purpose.lifetime())).await?;
+    tx.record(Event {
+        id: EventId::new(),
+        org: user.org,
+        action: "auth.recover",
+        actor: None,
+        resource: ("user", subject),
+        details: Default::default(),
+        address: None,
+        at: now,
+    });
+    tx.commit().await?;
+    Ok(ticket.link(public_url, purpose))
+}
