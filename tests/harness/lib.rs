@@ -3,6 +3,7 @@
 
 mod actors;
 mod chain;
+mod mailbox;
 mod mcp;
 mod parts;
 mod process;

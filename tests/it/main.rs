@@ -17,6 +17,7 @@ mod mcp;
 mod mcp_bridge;
 mod mcp_clients;
 mod mcp_sweep;
+mod members;
 mod policies;
 mod process;
 mod remote_signer;

@@ -23,7 +23,10 @@ async fn member<'w>(by: &Person<'w>, name: &str, role: &str) -> Person<'w> {
 }
 
 async fn log_in<'w>(w: &'w World, email: &str) -> Person<'w> {
-    let answer = w.post("/v1/auth/token", &json!({"email": email, "password": PASSWORD})).expect(200, "access_token").await;
+    let answer = w
+        .post("/v1/auth/token", &json!({"email": email, "password": PASSWORD}))
+        .expect(200, "access_token")
+        .await;
     Person::new(w, email.to_owned(), answer["access_token"].as_str().unwrap().to_owned())
 }
 

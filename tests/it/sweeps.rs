@@ -21,6 +21,8 @@ impl Operation {
             self.path.replace("{vault_id}", vault).replace("{agent_id}", agent).replace("{path}", "keys/a");
         path.replace("{policy_id}", other)
             .replace("{key_id}", other)
+            .replace("{user_id}", other)
+            .replace("{invitation_id}", other)
             .replace("{tx_id}", other)
             .replace("{chain_id}", other)
             .replace("{identifier}", "base")
@@ -107,6 +109,10 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/agents/{agent_id}/transactions/{tx_id}",
         "GET /v1/chains",
         "GET /v1/chains/{identifier}",
+        "GET /v1/org/members",
+        "POST /v1/org/invite",
+        "PATCH /v1/org/members/{user_id}",
+        "DELETE /v1/org/members/{user_id}",
         "GET /v1/admin/chains",
         "POST /v1/admin/chains",
         "PUT /v1/admin/chains/{chain_id}",
