@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, watch};
 use crate::installation::Installation;
 use crate::key_use::KeyUse;
 use crate::known::Known;
+use crate::limits::{LimitSettings, Limits};
 use crate::password::Hasher;
 use crate::registry::Registry;
 use crate::{authenticate, jobs, ops, refusal};
@@ -35,6 +36,7 @@ pub struct Settings {
     pub rpc: BTreeMap<String, SecretText>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    pub limits: LimitSettings,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
 }
@@ -47,6 +49,7 @@ pub struct Gateway {
     pub(crate) known: Known,
     pub(crate) key_use: KeyUse,
     pub(crate) hasher: Hasher,
+    pub(crate) limits: Limits,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -67,6 +70,7 @@ impl Gateway {
             known: Known::new(),
             key_use: KeyUse::start(store.clone()),
             hasher: Hasher::new(),
+            limits: Limits::new(&settings.limits),
             chains,
             installation: Installation::new(),
             signer_info: OnceCell::new(),
