@@ -14,12 +14,15 @@
 //! ```
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::limit::{Throttle, Window};
-use domain::{AgentId, Kind, Result, Time};
+use domain::{AgentId, Error, Kind, Result};
+use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use store::limits::{self, Guess};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use unicode_normalization::UnicodeNormalization as _;
 
 use crate::gateway::Gateway;
@@ -57,8 +60,7 @@ pub async fn take(gateway: &Gateway, what: &str, of: &[&str], window: Window) ->
     tx.commit().await
 }
 
-/// Does what tells whether a guess is right, unless there were too many wrong ones. Each is counted beforehand, and
-/// what was no wrong guess is given back: so guesses that come at once are no more than those that come one by one.
+/// Does what tells whether a guess is right, unless there were too many wrong ones.
 ///
 /// # Errors
 /// `TooManyRequests` alike for accounts that there are and for others; else whatever the work answers.
@@ -68,7 +70,25 @@ pub async fn guard<T>(
     from: Option<IpAddr>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let attempt = Attempt::begin(gateway, target, from).await?;
+    match target {
+        Target::Account(email) => password(gateway, email, from, work).await,
+        Target::Agent(id) => {
+            let own = key("agent", &[&id.to_string(), &place(from)]);
+            long_key(gateway, Some(own), from, work).await
+        }
+        Target::Anyones => long_key(gateway, None, from, work).await,
+    }
+}
+
+/// Each guess is counted before it is looked at, and what was no wrong guess is given back: so guesses that come at once
+/// are no more than those that come one by one.
+async fn password<T>(
+    gateway: &Gateway,
+    email: &str,
+    from: Option<IpAddr>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let attempt = Attempt::begin(gateway, email, from).await?;
     let answer = work.await;
     match &answer {
         Ok(_) => attempt.was_right(gateway).await?,
@@ -78,46 +98,65 @@ pub async fn guard<T>(
     answer
 }
 
-/// A guess that counts as wrong for the time being.
+/// Nobody guesses 256 bits, however many try at once; so a right key costs no count, and a wrong one is counted after it.
+async fn long_key<T>(
+    gateway: &Gateway,
+    own: Option<String>,
+    from: Option<IpAddr>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let address = (key("address", &[&place(from)]), by_address(gateway));
+    let counted: Vec<_> = [Some(address), own.map(|own| (own, AGENT))].into_iter().flatten().collect();
+    for (key, _) in &counted {
+        limits::is_open(&gateway.store, key, gateway.clock.now()).await?;
+    }
+    let answer = work.await;
+    if answer.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+        let mut tx = gateway.store.begin().await?;
+        for (key, throttle) in &counted {
+            limits::guess(&mut tx, key, throttle, gateway.clock.now()).await?;
+        }
+        tx.commit().await?;
+    }
+    answer
+}
+
+/// A guess at a password, that counts as wrong for the time being.
 struct Attempt {
-    /// At what is guessed, cleared by a right guess.
-    own: Option<Guess>,
+    /// At the account; cleared by a right guess.
+    own: Guess,
     /// From this address, whatever it guesses at.
     address: Option<Guess>,
     /// Where a right guess makes somebody at home.
-    place: Option<String>,
+    home: String,
+    /// Held while it is looked at.
+    _turns: Vec<OwnedSemaphorePermit>,
 }
 
 impl Attempt {
-    async fn begin(gateway: &Gateway, target: Target<'_>, from: Option<IpAddr>) -> Result<Self> {
+    async fn begin(gateway: &Gateway, email: &str, from: Option<IpAddr>) -> Result<Self> {
         let now = gateway.clock.now();
-        let at = place(from);
-        let account = match target {
-            Target::Account(email) => Some(account(email)),
-            Target::Agent(_) | Target::Anyones => None,
-        };
-        let home = account.as_ref().map(|account| key("place", &[account, &at]));
-        let is_home = match &home {
-            Some(home) => limits::is_familiar(&gateway.store, home, now).await?,
-            None => false,
-        };
-        let own = match (&account, &home, target) {
-            // Who has logged in from here before is counted apart: strangers' guesses are no lock for them.
-            (_, Some(home), _) if is_home => Some((home.clone(), ACCOUNT)),
-            (Some(account), ..) => Some((key("account", &[account]), ACCOUNT)),
-            (.., Target::Agent(id)) => Some((key("agent", &[&id.to_string(), &at]), AGENT)),
-            _ => None,
-        };
+        let (account, at) = (account(email), place(from));
+        let home = key("home", &[&account, &at]);
+        // Who has logged in from here before is counted apart: strangers' guesses are no lock for them.
+        let is_home = limits::is_familiar(&gateway.store, &home, now).await?;
+        let own = if is_home { home.clone() } else { key("account", &[&account]) };
         let address = (!is_home).then(|| (key("address", &[&at]), by_address(gateway)));
-        for (key, _) in own.iter().chain(&address) {
+        // Addresses first, always: so that nobody waits in a circle, and whoever floods waits for themselves.
+        let counted: Vec<_> = address.iter().cloned().chain([(own.clone(), ACCOUNT)]).collect();
+        let mut turns = vec![gateway.lines.place()?];
+        for (key, throttle) in &counted {
             limits::is_open(&gateway.store, key, now).await?;
+            turns.push(gateway.lines.turn(key, throttle).await?);
         }
         let mut tx = gateway.store.begin().await?;
-        // An address before what is guessed at: in one order, so that nobody waits in a circle.
-        let address = count(&mut tx, address, now).await?;
-        let own = count(&mut tx, own, now).await?;
+        let mut guesses = Vec::with_capacity(counted.len());
+        for (key, throttle) in &counted {
+            guesses.push(limits::guess(&mut tx, key, throttle, gateway.clock.now()).await?);
+        }
         tx.commit().await?;
-        Ok(Self { own, address, place: home })
+        let own = guesses.pop().ok_or_else(|| Error::internal("a guess that was not counted"))?;
+        Ok(Self { own, address: guesses.pop(), home, _turns: turns })
     }
 
     async fn was_right(self, gateway: &Gateway) -> Result<()> {
@@ -125,28 +164,47 @@ impl Attempt {
         if let Some(address) = &self.address {
             limits::give_back(&mut tx, address).await?;
         }
-        if let Some(own) = &self.own {
-            limits::clear(&mut tx, &own.key).await?;
-        }
-        if let Some(place) = &self.place {
-            limits::learn(&mut tx, place, gateway.clock.now().plus(FAMILIAR)).await?;
-        }
+        limits::clear(&mut tx, &self.own.key).await?;
+        limits::learn(&mut tx, &self.home, gateway.clock.now().plus(FAMILIAR)).await?;
         tx.commit().await
     }
 
     async fn was_none(self, gateway: &Gateway) -> Result<()> {
         let mut tx = gateway.store.begin().await?;
-        for guess in self.address.iter().chain(&self.own) {
+        for guess in self.address.iter().chain([&self.own]) {
             limits::give_back(&mut tx, guess).await?;
         }
         tx.commit().await
     }
 }
 
-async fn count(tx: &mut store::Tx, what: Option<(String, Throttle)>, now: Time) -> Result<Option<Guess>> {
-    match what {
-        Some((key, throttle)) => limits::guess(tx, &key, &throttle, now).await.map(Some),
-        None => Ok(None),
+/// Who guesses at the same thing at once waits for the others, so that a few right log-ins of one person at once are not
+/// taken for as many wrong ones.
+pub struct Lines {
+    known: Cache<String, Arc<Semaphore>>,
+    places: Arc<Semaphore>,
+}
+
+/// Log-ins that may wait or be looked at, on this gateway; each holds a request in memory.
+const PLACES: usize = 256;
+const LINES: u64 = 20_000;
+
+impl Lines {
+    pub fn new() -> Self {
+        let known = Cache::builder().max_capacity(LINES).time_to_idle(MINUTE).build();
+        Self { known, places: Arc::new(Semaphore::new(PLACES)) }
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().map_err(|_| crate::password::busy())
+    }
+
+    /// As many at once as cost no wait.
+    async fn turn(&self, key: &str, throttle: &Throttle) -> Result<OwnedSemaphorePermit> {
+        let at_once = usize::try_from(throttle.free.saturating_sub(1).max(1)).map_err(Error::internal)?;
+        let made = || Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
+        let line = self.known.get_with(key.to_owned(), made);
+        line.acquire_owned().await.map_err(Error::internal)
     }
 }
 

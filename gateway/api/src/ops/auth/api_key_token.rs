@@ -23,7 +23,7 @@ use crate::cx::Cx;
 use crate::decode;
 use crate::gate;
 use crate::gateway::Gateway;
-use crate::key_use::COARSE;
+use crate::notes::COARSE;
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
 use crate::throttle::{self, Target};
@@ -86,7 +86,7 @@ pub async fn exchange(gateway: &Gateway, key: &SecretText, address: Option<IpAdd
             }
             Err(refused) => match refusal::error(refused) {
                 error if error.kind() == Kind::Unauthenticated => {
-                    gateway.key_use.failed(event(gateway, &found, "auth.failure", address));
+                    gateway.notes.failed(event(gateway, &found, "auth.failure", address));
                 }
                 error => return Err(error),
             },
