@@ -3,7 +3,7 @@
 use domain::access::{self, Permit};
 use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
 use signer_protocol::record::{
-    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, Guardrails, Principal,
+    AgentLogin, AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, Guardrails, Principal,
 };
 use signer_protocol::wire::Secret;
 use signer_protocol::{Attested, Reason, Refusal};
@@ -97,7 +97,7 @@ async fn try_register(
     let born = identity::make(cx, may, id).await?;
     let change = Change::CreateAgent {
         id,
-        credential: Some(credential),
+        login: AgentLogin::Key(credential),
         identity: Some(born.made.identity.clone()),
         settings: settings.clone(),
     };
