@@ -22,6 +22,7 @@ impl Operation {
         path.replace("{policy_id}", other)
             .replace("{key_id}", other)
             .replace("{tx_id}", other)
+            .replace("{rule_id}", other)
             .replace("{chain_id}", other)
             .replace("{identifier}", "base")
             .replace("{key}", "intents_api.require_simulation")
@@ -102,6 +103,13 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "PATCH /v1/agents/{agent_id}",
         "DELETE /v1/agents/{agent_id}",
         "POST /v1/agents/{agent_id}/rotate-key",
+        "POST /v1/agents/{agent_id}/suspend",
+        "POST /v1/agents/{agent_id}/resume",
+        "POST /v1/agents/suspend-all",
+        "POST /v1/agents/resume-all",
+        "GET /v1/security/ip-rules",
+        "POST /v1/security/ip-rules",
+        "DELETE /v1/security/ip-rules/{rule_id}",
         "POST /v1/agents/{agent_id}/transactions",
         "GET /v1/agents/{agent_id}/transactions",
         "GET /v1/agents/{agent_id}/transactions/{tx_id}",

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use domain::{AgentId, ApiKeyId, Error, Kind, PolicyId, Result, SecretPath, TxId, VaultId};
+use domain::{AgentId, ApiKeyId, Error, IpRuleId, Kind, PolicyId, Result, SecretPath, TxId, VaultId};
 use http::{HeaderMap, Method, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
@@ -47,7 +47,7 @@ macro_rules! segments {
         }
     )+};
 }
-segments!(VaultId, AgentId, ApiKeyId, PolicyId, TxId);
+segments!(VaultId, AgentId, ApiKeyId, IpRuleId, PolicyId, TxId);
 
 impl Segment for SecretPath {
     fn parse(_: &str, text: &str) -> Result<Self> {

@@ -8,11 +8,12 @@ pub mod health;
 pub mod pages;
 pub mod policies;
 pub mod secrets;
+pub mod security;
 pub mod setup;
 pub mod transactions;
 pub mod vaults;
 
-use domain::{AgentId, ApiKeyId, PolicyId, SecretPath, TxId, VaultId};
+use domain::{AgentId, ApiKeyId, IpRuleId, PolicyId, SecretPath, TxId, VaultId};
 
 use crate::access::{NamesAgent, NamesApiKey, NamesSecret, NamesVault};
 use crate::decode::path_of;
@@ -31,6 +32,8 @@ path_of! {
     OfTransaction { agent_id: AgentId, tx_id: TxId }
     /// `/v1/auth/api-keys/{key_id}`
     OfApiKey { key_id: ApiKeyId }
+    /// `/v1/security/ip-rules/{rule_id}`
+    OfIpRule { rule_id: IpRuleId }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }
     /// `/v1/admin/chains/{chain_id}`
