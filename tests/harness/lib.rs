@@ -4,6 +4,7 @@
 mod actors;
 mod beside;
 mod chain;
+mod mailbox;
 mod mcp;
 mod parts;
 mod process;

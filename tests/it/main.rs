@@ -1,6 +1,7 @@
 //! Talon as its users see it.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
+mod accounts;
 mod admin;
 mod agents;
 mod api_keys;
@@ -9,6 +10,7 @@ mod bad_input;
 mod chaos;
 mod clients;
 mod demo;
+mod enrolment;
 mod following;
 mod front;
 mod health;
@@ -16,6 +18,7 @@ mod identities;
 mod ip_rules;
 mod limits;
 mod login_throttle;
+mod mail;
 mod mcp;
 mod mcp_bridge;
 mod mcp_clients;
