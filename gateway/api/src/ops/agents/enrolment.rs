@@ -25,7 +25,7 @@ use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{auth, description, name};
 use crate::outside::mail::{self, Letter};
-use crate::throttle;
+use crate::{refusal, throttle};
 
 /// That name one address of a person's, be it known or not.
 const FOR_ONE_PERSON: Window = Window::new(1, Duration::from_secs(10 * 60));
@@ -183,7 +183,8 @@ impl Operation for EnrollmentCredentials {
         let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
         let (key, credential) = record::new_key()?;
         let request = ArmAgent { agent: agent.record.clone(), credential };
-        let armed = cx.signer(async |signer, context| signer.arm_agent(context, request).await).await?;
+        let armed = cx.gateway.signer.call(async |signer, c| signer.arm_agent(c, request).await).await;
+        let armed = armed.map_err(refusal::of_change)?;
         let mut act = cx.begin().await?;
         act.within(agent.org);
         tickets::redeem(&mut act, Purpose::AgentKey, &ticket, cx.now()).await?.ok_or_else(used_up)?;

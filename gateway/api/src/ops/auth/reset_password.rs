@@ -20,7 +20,7 @@ use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::outside::mail::{self, Letter};
 use crate::password::random;
-use crate::throttle;
+use crate::{refusal, throttle};
 
 /// To one address: a mailbox can't be flooded from here.
 const MAILS: Window = Window::new(1, Duration::from_secs(60));
@@ -110,7 +110,8 @@ impl Operation for ResetPassword {
         let user = users::facts(cx.store(), id).await?.ok_or_else(used_up)?;
         let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
         let request = people::ResetPassword { record: user.record.clone(), new };
-        let record = cx.signer(async |signer, context| signer.reset_password(context, request).await).await?;
+        let reset = cx.gateway.signer.call(async |signer, c| signer.reset_password(c, request).await).await;
+        let record = reset.map_err(refusal::of_change)?;
         let mut act = cx.begin().await?;
         act.by(PrincipalId::User(id), user.org);
         tickets::redeem(&mut act, Purpose::ResetPassword, &ticket, cx.now()).await?.ok_or_else(used_up)?;
