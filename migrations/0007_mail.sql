@@ -23,14 +23,6 @@ CREATE TABLE tickets (
     PRIMARY KEY (purpose, subject)
 );
 
--- What may be done again only after a while. The key is hashed: addresses of people who have no account are not kept.
-CREATE TABLE cooldowns (
-    purpose TEXT NOT NULL,
-    key_hash BYTEA NOT NULL,
-    ends_at BIGINT NOT NULL,
-    PRIMARY KEY (purpose, key_hash)
-);
-
 -- People who have signed up and not yet shown that the address is theirs. None of them has an account.
 CREATE TABLE signups (
     -- Of the person that it will be.

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a world that can't be made fails the test")]
 
 mod actors;
+mod beside;
 mod chain;
 mod mailbox;
 mod mcp;
@@ -12,6 +13,7 @@ mod replies;
 mod world;
 
 pub use actors::{Agent, AgentDraft, Person, Vault};
+pub use beside::Beside;
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
 pub use mcp::ToolReply;
 pub use parts::{

@@ -1,47 +1,53 @@
-//! What a world without an SMTP server has mailed: the outbox.
+//! What a world's Talon has written to people, in its outbox.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::world::World;
 
 impl World {
-    /// Waits for a mail to this address with these words in it, and takes it out of the outbox.
-    pub async fn mail(&self, to: &str, words: &str) -> String {
-        for _ in 0..400 {
-            if let Some(found) =
-                self.mails().into_iter().find(|(_, text)| is_to(text, to) && text.contains(words))
-            {
-                std::fs::remove_file(found.0).unwrap();
-                return found.1;
+    /// Waits for a mail to this address with this subject, and takes it out of the outbox; its text.
+    pub async fn mail(&self, to: &str, subject: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            if let Some(text) = self.take_mail(to, subject) {
+                return text;
             }
-            tokio::time::sleep(Duration::from_millis(25)).await;
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "no mail {subject:?} to {to}:\n{}",
+                self.said()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("no mail to {to} says {words:?}:\n{:?}", self.mails());
     }
 
-    /// The ticket in the link of such a mail: `mailed_ticket("bob@example.org", "/join")`.
-    pub async fn mailed_ticket(&self, to: &str, page: &str) -> String {
-        let text = self.mail(to, &format!("{page}#")).await;
-        let (_, rest) = text.split_once(&format!("{page}#")).unwrap();
-        rest.split_whitespace().next().unwrap().to_owned()
+    /// The ticket in the link of such a mail.
+    pub async fn ticket(&self, to: &str, subject: &str) -> String {
+        let text = self.mail(to, subject).await;
+        let link =
+            text.lines().find(|line| line.starts_with("http")).unwrap_or_else(|| panic!("no link: {text}"));
+        link.split_once('#').unwrap().1.trim().to_owned()
     }
 
-    /// The mails in the outbox, oldest first: file and text.
-    pub fn mails(&self) -> Vec<(std::path::PathBuf, String)> {
-        let files =
-            std::fs::read_dir(self.data().join("outbox")).into_iter().flatten().flatten().map(|f| f.path());
-        let mut files: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "eml")).collect();
-        files.sort();
-        let read = |file: std::path::PathBuf| {
-            let text = std::fs::read_to_string(&file).ok()?;
-            // Quoted-printable (RFC 2045 §6.7), where a name is not ASCII.
-            let text = text.replace("=\r\n", "").replace("=3D", "=");
-            Some((file, text))
-        };
-        files.into_iter().filter_map(read).collect()
+    /// Whether such a mail waits in the outbox now.
+    pub fn has_mail(&self, to: &str, subject: &str) -> bool {
+        self.mails().iter().any(|(_, text)| is(text, to, subject))
+    }
+
+    fn take_mail(&self, to: &str, subject: &str) -> Option<String> {
+        let (path, text) = self.mails().into_iter().find(|(_, text)| is(text, to, subject))?;
+        std::fs::remove_file(path).unwrap();
+        Some(text)
+    }
+
+    fn mails(&self) -> Vec<(std::path::PathBuf, String)> {
+        let Ok(folder) = std::fs::read_dir(self.data().join("outbox")) else { return Vec::new() };
+        let mails = folder.filter_map(|entry| Some(entry.ok()?.path()));
+        let mails = mails.filter(|path| path.extension().is_some_and(|extension| extension == "eml"));
+        mails.filter_map(|path| Some((path.clone(), std::fs::read_to_string(path).ok()?))).collect()
     }
 }
 
-fn is_to(text: &str, to: &str) -> bool {
-    text.lines().any(|line| line.strip_prefix("To: ").is_some_and(|whom| whom.trim_matches(['<', '>']) == to))
+fn is(text: &str, to: &str, subject: &str) -> bool {
+    text.contains(&format!("To: {to}\r\n")) && text.contains(&format!("Subject: {subject}\r\n"))
 }

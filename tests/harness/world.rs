@@ -11,6 +11,7 @@ use sqlx::{AnyPool, AssertSqlSafe};
 use tempfile::TempDir;
 
 use crate::actors::Person;
+use crate::beside::Beside;
 use crate::chain::Anvil;
 use crate::parts;
 use crate::process::{Process, signal};
@@ -123,6 +124,8 @@ impl World {
         let environment = vec![
             ("TALON_OPERATOR_EMAIL".into(), OPERATOR.into()),
             ("TALON_OPERATOR_PASSWORD".into(), PASSWORD.into()),
+            // All actors share an address, and some tests try many wrong keys from it.
+            ("TALON_LOGIN_TRIES_ADDRESS".into(), "1000000".into()),
         ];
         WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, environment }
     }
@@ -193,7 +196,12 @@ impl World {
         sqlx::query(AssertSqlSafe(text.to_owned())).execute(&pool).await.unwrap().rows_affected()
     }
 
-    /// The database's address, for a second gateway.
+    /// A second gateway on this one's database and signer, with the same settings.
+    pub async fn beside(&self) -> Beside<'_> {
+        Beside::start(self, &self.environment).await
+    }
+
+    /// The database's address.
     pub fn database_url(&self) -> &str {
         &self.database_url
     }

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Database, Person, Process, Vault, World, both, json};
-use reqwest::Method;
+use harness::{Database, Person, Vault, World, both, json};
 
 /// Exchanges a key; the token.
 async fn exchange(w: &World, key: &str) -> String {
@@ -362,43 +361,18 @@ both! {
     }
 }
 
-/// A second gateway on the first one's database and signer.
-async fn second_gateway(w: &World) -> (Process, String, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let port = harness::free_port();
-    let mut command = harness::talon();
-    command
-        .current_dir(folder.path())
-        .env("TALON_LISTEN", format!("127.0.0.1:{port}"))
-        .env("TALON_DATA", folder.path().join("data"))
-        .env("TALON_DATABASE_URL", w.database_url())
-        .env("TALON_SIGNER", format!("unix:{}", w.data().join("run/signer.sock").display()));
-    let mut process = Process::start(&mut command);
-    let base = format!("http://127.0.0.1:{port}");
-    for _ in 0..800 {
-        if w.http.get(format!("{base}/v1/health/hsm")).send().await.is_ok_and(|r| r.status() == 200) {
-            return (process, base, folder);
-        }
-        assert!(!process.has_ended(), "{}", process.said());
-        tokio::time::sleep(Duration::from_millis(25)).await;
-    }
-    panic!("the second gateway does not start:\n{}", process.said());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn revoked_at_one_gateway_ended_at_the_other_within_a_second() {
     let w = World::on(Database::Postgres).start().await;
-    let (process, base, _folder) = second_gateway(&w).await;
+    let other = w.beside().await;
     let ada = w.owner("ada").await;
     let vault = furnished(&ada).await;
-    let there = async |path: &str, token: &str| {
-        harness::Call::new(&w.http, &base, Method::GET, path, Some(token)).reply().await
-    };
+    let there = async |path: &str, token: &str| other.get(path, token).reply().await;
     for _ in 0..3 {
         let (id, key) = ada.api_key(&json!({"name": "k"})).await;
         let token = exchange(&w, &key).await;
         for bearer in [&key, &token] {
-            assert_eq!(there("/v1/auth/me", bearer).await.status, 200, "{}", process.said());
+            assert_eq!(there("/v1/auth/me", bearer).await.status, 200, "{}", other.said());
             assert_eq!(there(&vault.path("api/a"), bearer).await.status, 200);
         }
         ada.delete(&format!("/v1/auth/api-keys/{id}")).expect(204, "").await;

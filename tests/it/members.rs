@@ -5,7 +5,7 @@ use harness::{PASSWORD, Person, World, both, json};
 /// Invites somebody; what the mailed link holds.
 async fn invite(by: &Person<'_>, email: &str, role: &str) -> String {
     by.post("/v1/org/invite", &json!({"email": email, "role": role})).expect(200, email).await;
-    by.world.mailed_ticket(email, "/join").await
+    by.world.ticket(email, "You are invited").await
 }
 
 /// Signs a new person up with an invitation.
@@ -45,7 +45,7 @@ both! {
     async fn an_invited_person_signs_up_into_the_organisation(w: World) {
         let ada = w.owner("ada").await;
         ada.post("/v1/org/invite", &json!({"email": " Bob@Example.org", "role": "admin"})).expect(200, "bob@example.org").await;
-        let ticket = w.mailed_ticket("bob@example.org", "/join").await;
+        let ticket = w.ticket("bob@example.org", "You are invited").await;
         let open = ada.get("/v1/org/invitations").expect(200, "bob@example.org").await;
         assert!(!open.to_string().contains(&ticket));
         // With the link, but in another name.

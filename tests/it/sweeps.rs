@@ -24,6 +24,7 @@ impl Operation {
             .replace("{user_id}", other)
             .replace("{invitation_id}", other)
             .replace("{tx_id}", other)
+            .replace("{rule_id}", other)
             .replace("{chain_id}", other)
             .replace("{identifier}", "base")
             .replace("{key}", "intents_api.require_simulation")
@@ -79,6 +80,14 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "POST /v1/auth/token",
         "DELETE /v1/auth/token",
         "POST /v1/auth/agent-token",
+        "POST /v1/auth/refresh",
+        "POST /v1/auth/verify-email",
+        "POST /v1/auth/change-password",
+        "POST /v1/auth/forgot-password",
+        "POST /v1/auth/reset-password",
+        "DELETE /v1/auth/me",
+        "POST /v1/agents/enroll",
+        "POST /v1/agents/enroll/credentials",
         "POST /v1/auth/api-key-token",
         "POST /v1/auth/api-keys",
         "GET /v1/auth/api-keys",
@@ -104,6 +113,13 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "PATCH /v1/agents/{agent_id}",
         "DELETE /v1/agents/{agent_id}",
         "POST /v1/agents/{agent_id}/rotate-key",
+        "POST /v1/agents/{agent_id}/suspend",
+        "POST /v1/agents/{agent_id}/resume",
+        "POST /v1/agents/suspend-all",
+        "POST /v1/agents/resume-all",
+        "GET /v1/security/ip-rules",
+        "POST /v1/security/ip-rules",
+        "DELETE /v1/security/ip-rules/{rule_id}",
         "POST /v1/agents/{agent_id}/transactions",
         "GET /v1/agents/{agent_id}/transactions",
         "GET /v1/agents/{agent_id}/transactions/{tx_id}",

@@ -10,7 +10,9 @@ use crate::access::Access;
 use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
 use crate::operation::{Operation, Route};
-use crate::ops::{admin, agents, auth, chains, health, org, policies, secrets, setup, transactions, vaults};
+use crate::ops::{
+    admin, agents, auth, chains, health, org, policies, secrets, security, setup, transactions, vaults,
+};
 use crate::pipeline::{Inbound, Outbound};
 
 /// An operation without its types: what a door needs to mount it.
@@ -92,6 +94,10 @@ pub fn entries() -> Vec<Entry> {
         mount::<agents::UpdateAgent>(),
         mount::<agents::DeleteAgent>(),
         mount::<agents::RotateAgentKey>(),
+        mount::<agents::SuspendAgent>(),
+        mount::<agents::ResumeAgent>(),
+        mount::<agents::SuspendAllAgents>(),
+        mount::<agents::ResumeAllAgents>(),
         mount::<transactions::SubmitTransaction>(),
         mount::<transactions::ListTransactions>(),
         mount::<transactions::GetTransaction>(),
@@ -104,6 +110,9 @@ pub fn entries() -> Vec<Entry> {
         mount::<org::Join>(),
         mount::<org::ChangeMemberRole>(),
         mount::<org::RemoveMember>(),
+        mount::<security::ListIpRules>(),
+        mount::<security::CreateIpRule>(),
+        mount::<security::DeleteIpRule>(),
         mount::<admin::AdminListChains>(),
         mount::<admin::CreateChain>(),
         mount::<admin::UpdateChain>(),

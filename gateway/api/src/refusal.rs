@@ -23,3 +23,17 @@ pub fn error(refusal: Refusal) -> Error {
         Reason::Unavailable => Error::unavailable(detail),
     }
 }
+
+/// As [`error`], where two requests may change the same record at once: the later one finds it changed.
+pub fn of_change(refusal: Refusal) -> Error {
+    match refusal.reason {
+        Reason::RolledBack => {
+            tracing::warn!(
+                detail = refusal.detail,
+                "a record was changed by another request, or rolled back"
+            );
+            Error::conflict("It was changed just now, by another request; try again.")
+        }
+        _ => error(refusal),
+    }
+}

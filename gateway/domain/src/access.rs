@@ -177,6 +177,8 @@ pub enum OrgRule {
     Anyone,
     /// People, never agents; nor through scopes, which would bind no agent that they make.
     People,
+    /// Owners and admins, never agents; nor through scopes.
+    Managers,
     /// Owners and admins who have logged in, without scopes: it leads to accounts.
     ManagersInPerson,
 }
@@ -207,7 +209,10 @@ actions! {
         ListAgents = Anyone,
         ChangeProfile = People,
         ListMembers = People,
-        InviteMember = ManagersInPerson;
+        InviteMember = ManagersInPerson,
+
+        ManageIpRules = Managers,
+        SuspendAgents = Managers;
     PersonAction(PersonRule):
         ListApiKeys = Any,
         CreateApiKey = InPerson,
@@ -320,19 +325,21 @@ pub fn pattern(subject: &Subject<'_>, pattern: &PathGlob) -> Result<()> {
 /// # Errors
 /// `Forbidden`.
 pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
-    if matches!(A::RULE, OrgRule::People) && subject.bounded() && !subject.is_agent() {
-        return Err(Error::forbidden(BOUNDED));
+    match A::RULE {
+        OrgRule::Anyone => {}
+        OrgRule::ManagersInPerson => member::manages_people(subject)?,
+        OrgRule::People | OrgRule::Managers if subject.is_agent() => {
+            return Err(Error::forbidden("Agents may not do this; a person of the organisation must."));
+        }
+        OrgRule::Managers if !subject.manages() => {
+            return Err(Error::forbidden(
+                "Owners and admins of the organisation may do this; ask one of them.",
+            ));
+        }
+        OrgRule::People | OrgRule::Managers if subject.bounded() => return Err(Error::forbidden(BOUNDED)),
+        OrgRule::People | OrgRule::Managers => {}
     }
-    let may = match A::RULE {
-        OrgRule::Anyone => true,
-        OrgRule::People => !subject.is_agent(),
-        OrgRule::ManagersInPerson => member::manages_people(subject).map(|()| true)?,
-    };
-    if may {
-        Ok(Permit::new(subject, subject.org))
-    } else {
-        Err(Error::forbidden("Agents may not do this; a person of the organisation must."))
-    }
+    Ok(Permit::new(subject, subject.org))
 }
 
 /// What there is to know of an agent to decide.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Result;
-use store::{cooldowns, organisations, signups, tickets, users};
+use store::{organisations, signups, tickets, users};
 
 use crate::gateway::Gateway;
 use crate::ops::auth::delete_me;
@@ -43,7 +43,6 @@ async fn round(gateway: &Gateway, forget: bool) -> Result<()> {
         let mut tx = gateway.store.begin().await?;
         tickets::forget_expired(&mut tx, now).await?;
         signups::forget_expired(&mut tx, now).await?;
-        cooldowns::forget_ended(&mut tx, now).await?;
         tx.commit().await?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 pub mod enrolments;
 pub mod housekeeping;
+mod limits;
 pub mod mail;
 pub mod transactions;
 
@@ -15,4 +16,5 @@ pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(mail::send(gateway.clone()));
     tokio::spawn(enrolments::look_after(gateway.clone()));
     tokio::spawn(housekeeping::keep(gateway.clone()));
+    tokio::spawn(limits::sweep(gateway.clone()));
 }

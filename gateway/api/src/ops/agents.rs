@@ -6,6 +6,7 @@ mod guardrails;
 mod identity;
 mod record;
 mod show;
+mod suspension;
 mod trail;
 
 use domain::access::{self, Permit};
@@ -28,6 +29,7 @@ use guardrails::{GuardrailFields, GuardrailPatches};
 use record::{Row, change, default_settings, register, settings_of, token_ttl};
 pub(super) use record::{end, prefix, scopes};
 pub use show::{AgentResponse, AgentSelfResponse};
+pub use suspension::{ResumeAgent, ResumeAllAgents, SuspendAgent, SuspendAllAgents};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct CreateAgentRequest {
@@ -124,6 +126,8 @@ impl Operation for CreateAgent {
 #[derive(Serialize, JsonSchema)]
 pub struct AgentListResponse {
     agents: Vec<AgentResponse>,
+    /// Whether the whole organisation's agents are suspended, be they active or not.
+    agents_suspended: bool,
 }
 
 /// The organisation's agents.
@@ -154,7 +158,8 @@ impl Operation for ListAgents {
         for agent in &agents {
             all.push(AgentResponse::new(cx, agent).await?);
         }
-        Ok(Reply::of(AgentListResponse { agents: all }))
+        let gate = cx.gateway.known.gate(cx.store(), may.org()).await?;
+        Ok(Reply::of(AgentListResponse { agents: all, agents_suspended: gate.agents_suspended }))
     }
 }
 

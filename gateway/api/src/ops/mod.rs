@@ -9,11 +9,12 @@ pub mod org;
 pub mod pages;
 pub mod policies;
 pub mod secrets;
+pub mod security;
 pub mod setup;
 pub mod transactions;
 pub mod vaults;
 
-use domain::{AgentId, ApiKeyId, InvitationId, PolicyId, SecretPath, TxId, UserId, VaultId};
+use domain::{AgentId, ApiKeyId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId};
 
 use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesVault};
 use crate::decode::path_of;
@@ -36,6 +37,8 @@ path_of! {
     OfMember { user_id: UserId }
     /// `/v1/org/invitations/{invitation_id}`
     OfInvitation { invitation_id: InvitationId }
+    /// `/v1/security/ip-rules/{rule_id}`
+    OfIpRule { rule_id: IpRuleId }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }
     /// `/v1/admin/chains/{chain_id}`

@@ -4,16 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::limit::Window;
 use domain::ticket::{Purpose, TicketHash};
-use domain::{AgentId, Error, Kind, OrMissing as _, PrincipalId, Result, Revealed, SecretText, access};
+use domain::{AgentId, Error, OrMissing as _, PrincipalId, Result, Revealed, SecretText, access};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use signer_protocol::identity::Maker;
 use signer_protocol::people::{ArmAgent, EnrolAgent};
 use store::agents::{self, Agent};
-use store::cooldowns::{self, Cooldown};
 use store::enrolments::{self, Enrolment};
 use store::tickets;
 use store::users::User;
@@ -26,9 +25,12 @@ use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{auth, description, name};
 use crate::outside::mail::{self, Letter};
+use crate::{refusal, throttle};
 
-/// Between two agents that name the same address.
-const PAUSE: Duration = Duration::from_secs(10 * 60);
+/// That name one address of a person's, be it known or not.
+const FOR_ONE_PERSON: Window = Window::new(1, Duration::from_secs(10 * 60));
+/// From one client.
+const FROM_ONE_PLACE: Window = Window::new(10, Duration::from_secs(60 * 60));
 
 #[derive(Deserialize, JsonSchema)]
 pub struct EnrollAgentRequest {
@@ -83,12 +85,10 @@ impl Operation for EnrollAgent {
             created_at: cx.now(),
             email,
         };
-        let key = Sha256::digest(enrolment.email.as_bytes()).into();
+        let place = throttle::place(cx.address);
+        throttle::take(&cx.gateway, "enroll.address", &[&place], FROM_ONE_PLACE).await?;
+        throttle::take(&cx.gateway, "enroll.email", &[&enrolment.email], FOR_ONE_PERSON).await?;
         let mut tx = cx.store().begin().await?;
-        let until = cx.now().plus(PAUSE);
-        if let Some(end) = cooldowns::begin(&mut tx, Cooldown::Enrolment, &key, cx.now(), until).await? {
-            return Err(too_early(end.seconds() - cx.now().seconds()));
-        }
         enrolments::queue(&mut tx, &enrolment).await?;
         tx.commit().await?;
         Ok(Reply::of(EnrollAgentResponse {
@@ -96,14 +96,6 @@ impl Operation for EnrollAgent {
             message: "If the address belongs to somebody here, they have been sent the agent's key. Ask them for it.",
         }))
     }
-}
-
-fn too_early(seconds: i64) -> Error {
-    let retry_after = u64::try_from(seconds).unwrap_or_default().max(1);
-    Error::new(
-        Kind::TooManyRequests { retry_after },
-        "An agent has asked to be enrolled with this address a moment ago; wait before you ask again.",
-    )
 }
 
 /// Makes the agent, if the address is somebody's, and writes to them.
@@ -191,7 +183,8 @@ impl Operation for EnrollmentCredentials {
         let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
         let (key, credential) = record::new_key()?;
         let request = ArmAgent { agent: agent.record.clone(), credential };
-        let armed = cx.signer(async |signer, context| signer.arm_agent(context, request).await).await?;
+        let armed = cx.gateway.signer.call(async |signer, c| signer.arm_agent(c, request).await).await;
+        let armed = armed.map_err(refusal::of_change)?;
         let mut act = cx.begin().await?;
         act.within(agent.org);
         tickets::redeem(&mut act, Purpose::AgentKey, &ticket, cx.now()).await?.ok_or_else(used_up)?;

@@ -15,6 +15,7 @@ use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::outside::mail::{self, Letter};
+use crate::throttle::{self, Target};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct ChangePasswordRequest {
@@ -56,13 +57,17 @@ impl Operation for ChangePassword {
         }
         let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
         let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
-        let current = stretched(&cx.gateway, &given.current_password, &user.salt).await?;
-        let request = people::ChangePassword { by: cx.for_signer()?, current, new };
-        let changed = cx.signer(async |signer, context| signer.change_password(context, request).await).await;
+        let change = async {
+            let current = stretched(&cx.gateway, &given.current_password, &user.salt).await?;
+            let request = people::ChangePassword { by: cx.for_signer()?, current, new };
+            cx.signer(async |signer, context| signer.change_password(context, request).await).await
+        };
+        // A guess at the password, as a login is.
+        let changed = throttle::guard(&cx.gateway, Target::Account(&user.email), cx.address, change).await;
         let record = match changed {
             Ok(record) => record,
             Err(error) if error.kind() == Kind::Unauthenticated => {
-                cx.auth_failure(PrincipalId::User(user.id), user.org, "change_password").await?;
+                cx.auth_failure(PrincipalId::User(user.id), user.org, "change_password");
                 return Err(wrong().because(error));
             }
             Err(error) => return Err(error),

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use domain::audit::Event;
+use domain::limit::Window;
 use domain::ticket::{Purpose, Ticket, TicketHash};
 use domain::{Clock, Error, EventId, OrMissing as _, PrincipalId, Result, SecretText, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use signer_protocol::people;
-use store::cooldowns::{self, Cooldown};
 use store::{Store, tickets, users};
 
 use super::change_password::changed_meanwhile;
@@ -21,9 +20,14 @@ use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::outside::mail::{self, Letter};
 use crate::password::random;
+use crate::{refusal, throttle};
 
-/// Between two mails to one address: a mailbox can't be flooded from here.
-const PAUSE: Duration = Duration::from_secs(60);
+/// To one address: a mailbox can't be flooded from here.
+const MAILS: Window = Window::new(1, Duration::from_secs(60));
+/// From one client, whatever addresses it names.
+const ASKED: Window = Window::new(30, Duration::from_secs(60 * 60));
+/// From one client: each is a hash. Tickets can't be guessed.
+const TRIES: Window = Window::new(60, Duration::from_secs(60 * 60));
 
 #[derive(Deserialize, JsonSchema)]
 pub struct ForgotPasswordRequest {
@@ -59,12 +63,13 @@ impl Operation for ForgotPassword {
         decode::From(given): Self::Params,
     ) -> Result<Reply<ForgotPasswordResponse>> {
         let (email, now) = (email(&given.email)?, cx.now());
-        let key = Sha256::digest(email.as_bytes()).into();
-        let mut tx = cx.store().begin().await?;
-        if cooldowns::begin(&mut tx, Cooldown::Reset, &key, now, now.plus(PAUSE)).await?.is_none() {
+        let place = throttle::place(cx.address);
+        throttle::take(&cx.gateway, "reset.address", &[&place], ASKED).await?;
+        if throttle::has_room(&cx.gateway, "reset.email", &[&email], MAILS).await? {
+            let mut tx = cx.store().begin().await?;
             mail::queue(&mut tx, &email, &Letter::PasswordReset, now).await?;
+            tx.commit().await?;
         }
-        tx.commit().await?;
         Ok(Reply::of(ForgotPasswordResponse {
             message: "If the address has an account, a mail with a link is on its way. The link is good for 30 minutes.",
         }))
@@ -97,13 +102,16 @@ impl Operation for ResetPassword {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<()>> {
+        let place = throttle::place(cx.address);
+        throttle::take(&cx.gateway, "reset.tries", &[&place], TRIES).await?;
         let ticket = TicketHash::of(&given.token);
         let subject = tickets::find(cx.store(), Purpose::ResetPassword, &ticket, cx.now()).await?;
         let id: UserId = subject.and_then(|id| id.parse().ok()).ok_or_else(used_up)?;
         let user = users::facts(cx.store(), id).await?.ok_or_else(used_up)?;
         let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
         let request = people::ResetPassword { record: user.record.clone(), new };
-        let record = cx.signer(async |signer, context| signer.reset_password(context, request).await).await?;
+        let reset = cx.gateway.signer.call(async |signer, c| signer.reset_password(c, request).await).await;
+        let record = reset.map_err(refusal::of_change)?;
         let mut act = cx.begin().await?;
         act.by(PrincipalId::User(id), user.org);
         tickets::redeem(&mut act, Purpose::ResetPassword, &ticket, cx.now()).await?.ok_or_else(used_up)?;

@@ -1,6 +1,9 @@
 //! A person, a new organisation, and the person as its owner.
 
+use std::time::Duration;
+
 use domain::audit::Event;
+use domain::limit::Window;
 use domain::setting::{EMAIL_VERIFICATION, OPEN_SIGNUP};
 use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId};
 use http::Method;
@@ -20,7 +23,7 @@ use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{name, org};
 use crate::outside::mail::{self, Letter};
-use crate::refusal;
+use crate::{refusal, throttle};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct SignupRequest {
@@ -69,6 +72,8 @@ impl SignupResponse {
         }
     }
 }
+/// From one address: each is a hash and an organisation.
+const SIGN_UPS: Window = Window::new(200, Duration::from_secs(60 * 60));
 
 /// Makes a person, an organisation and its owner.
 pub struct Signup;
@@ -98,6 +103,7 @@ impl Operation for Signup {
                 "Nobody may sign up here; the installation's operators have closed it.",
             ));
         }
+        throttle::take(&cx.gateway, "signup.address", &[&throttle::place(cx.address)], SIGN_UPS).await?;
         let email = email(&new.email)?;
         let display_name = new.display_name.map(|n| name("display_name", &n)).transpose()?;
         if cx.gateway.installation.is_on(cx.store(), &EMAIL_VERIFICATION).await? {

@@ -3,14 +3,13 @@
 
 use std::time::Duration;
 
+use domain::limit::Window;
 use domain::ticket::{Purpose, TicketHash};
 use domain::{Error, Kind, PrincipalId, Result, SecretText};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use signer_protocol::token::IssuedToken;
-use store::cooldowns::{self, Cooldown};
 use store::users::User;
 use store::{signups, tickets};
 
@@ -21,24 +20,24 @@ use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::outside::mail::{self, Letter};
+use crate::throttle::{self, Target};
 
-/// Between two mails to one address.
-const PAUSE: Duration = Duration::from_secs(60);
+/// To one address.
+const MAILS: Window = Window::new(1, Duration::from_secs(60));
 
 /// Keeps what somebody signed up with, and mails them the link. What is done, and how long it takes, is the same for an
 /// address that has an account: who has one is told so by the mail.
 pub async fn ask(cx: &Cx, email: &str, password: &SecretText, display_name: Option<String>) -> Result<()> {
     let now = cx.now();
     let (user, _) = found(&cx.gateway, now, email.to_owned(), password, display_name).await?;
-    let mut tx = cx.store().begin().await?;
-    let key = Sha256::digest(email.as_bytes()).into();
-    if cooldowns::begin(&mut tx, Cooldown::Signup, &key, now, now.plus(PAUSE)).await?.is_none() {
-        let letter = Letter::Verification { signup: user.id };
-        // The ticket is made with the mail, which may be late.
-        signups::insert(&mut tx, &user, now.plus(letter.patience() + Purpose::VerifyEmail.lifetime()))
-            .await?;
-        mail::queue(&mut tx, email, &letter, now).await?;
+    if !throttle::has_room(&cx.gateway, "signup.email", &[email], MAILS).await? {
+        return Ok(());
     }
+    let letter = Letter::Verification { signup: user.id };
+    let mut tx = cx.store().begin().await?;
+    // The ticket is made with the mail, which may be late.
+    signups::insert(&mut tx, &user, now.plus(letter.patience() + Purpose::VerifyEmail.lifetime())).await?;
+    mail::queue(&mut tx, email, &letter, now).await?;
     tx.commit().await
 }
 
@@ -92,9 +91,13 @@ impl Operation for VerifyEmail {
 /// The ticket is not spent on a password that was mistyped.
 async fn log_in(cx: &Cx, user: &User, password: &SecretText) -> Result<IssuedToken> {
     domain::password::check(password).map_err(|_| wrong_password())?;
-    let proof = stretched(&cx.gateway, password, &user.salt).await?;
-    first_token(&cx.gateway, user, proof).await.map_err(|error| match error.kind() {
-        Kind::Unauthenticated => wrong_password(),
+    let check = async {
+        let proof = stretched(&cx.gateway, password, &user.salt).await?;
+        first_token(&cx.gateway, user, proof).await
+    };
+    let issued = throttle::guard(&cx.gateway, Target::Account(&user.email), cx.address, check).await;
+    issued.map_err(|error| match error.kind() {
+        Kind::Unauthenticated => wrong_password().because(error),
         _ => error,
     })
 }

@@ -1,0 +1,193 @@
+//! From where an organisation's people and agents may come.
+
+use domain::access::{ManageIpRules, Permit};
+use domain::ip_rule::{AppliesTo, Effect, IpRule, admits, network};
+use domain::{Error, IpRuleId, OrMissing as _, OrgId, PrincipalId, Result, Time, UserId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use store::ip_rules::{self, Stored};
+
+use super::{OfIpRule, name};
+use crate::access::InOrg;
+use crate::cx::{Act, Cx};
+use crate::decode::{self, NothingElse};
+use crate::operation::{Operation, Reply, Route};
+
+type May = Permit<ManageIpRules, OrgId>;
+
+/// Every request looks at all of them.
+const MAX_RULES: usize = 500;
+
+#[derive(Serialize, JsonSchema)]
+pub struct IpRuleResponse {
+    id: IpRuleId,
+    org_id: OrgId,
+    /// `allow` or `deny`
+    rule_type: Effect,
+    cidr: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// `all`, `users` or `agents`
+    applies_to: AppliesTo,
+    created_by: UserId,
+    created_at: Time,
+}
+
+impl From<Stored> for IpRuleResponse {
+    fn from(stored: Stored) -> Self {
+        Self {
+            id: stored.id,
+            org_id: stored.org,
+            rule_type: stored.rule.effect,
+            cidr: stored.rule.net.to_string(),
+            label: stored.label,
+            applies_to: stored.rule.applies_to,
+            created_by: stored.created_by,
+            created_at: stored.created_at,
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct CreateIpRuleRequest {
+    /// `allow`, `deny`, or `block`, which is the same as `deny`
+    rule_type: Effect,
+    /// An address, or a network such as `10.0.0.0/8`.
+    cidr: String,
+    #[serde(default)]
+    label: Option<String>,
+    /// `all` when left out
+    #[serde(default)]
+    applies_to: Option<AppliesTo>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
+}
+
+/// Adds a rule.
+pub struct CreateIpRule;
+
+impl Operation for CreateIpRule {
+    const ROUTE: Route = Route::new(
+        "createIpRule",
+        Method::POST,
+        "/v1/security/ip-rules",
+        201,
+        "Allows or denies an address or a network; with one allow rule or more, all others are denied.",
+    )
+    .audited("ip_rule.create", "ip_rule");
+    type Path = ();
+    type Params = decode::From<CreateIpRuleRequest>;
+    type Output = IpRuleResponse;
+    type Access = InOrg<ManageIpRules>;
+
+    async fn run(
+        cx: &Cx,
+        may: May,
+        (): (),
+        decode::From(new): Self::Params,
+    ) -> Result<Reply<IpRuleResponse>> {
+        let net = network(&new.cidr)?;
+        let label = new.label.filter(|label| !label.is_empty());
+        let new = Stored {
+            id: IpRuleId::new(),
+            org: may.org(),
+            rule: IpRule { effect: new.rule_type, net, applies_to: new.applies_to.unwrap_or_default() },
+            label: label.map(|label| name("label", &label)).transpose()?,
+            created_by: person(&may)?,
+            created_at: cx.now(),
+        };
+        let mut act = cx.begin().await?;
+        let rules = ip_rules::take(&mut act, &may).await?;
+        if rules.len() >= MAX_RULES {
+            return Err(Error::conflict(format!(
+                "There are {MAX_RULES} rules already; delete some, or name networks."
+            )));
+        }
+        keeps_its_author(cx, &may, rules.iter().chain([&new]))?;
+        ip_rules::insert(&mut act, &may, &new).await?;
+        commit(cx, act, &new).await?;
+        Ok(Reply::of(new.into()))
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct IpRulesListResponse {
+    rules: Vec<IpRuleResponse>,
+}
+
+/// The organisation's rules.
+pub struct ListIpRules;
+
+impl Operation for ListIpRules {
+    const ROUTE: Route = Route::new(
+        "listIpRules",
+        Method::GET,
+        "/v1/security/ip-rules",
+        200,
+        "Your organisation's IP rules, oldest first.",
+    );
+    type Path = ();
+    type Params = ();
+    type Output = IpRulesListResponse;
+    type Access = InOrg<ManageIpRules>;
+
+    async fn run(cx: &Cx, may: May, (): (), (): ()) -> Result<Reply<IpRulesListResponse>> {
+        let rules = ip_rules::list(cx.store(), &may).await?;
+        Ok(Reply::of(IpRulesListResponse { rules: rules.into_iter().map(IpRuleResponse::from).collect() }))
+    }
+}
+
+/// Deletes a rule.
+pub struct DeleteIpRule;
+
+impl Operation for DeleteIpRule {
+    const ROUTE: Route = Route::new(
+        "deleteIpRule",
+        Method::DELETE,
+        "/v1/security/ip-rules/{rule_id}",
+        204,
+        "Deletes an IP rule.",
+    )
+    .audited("ip_rule.delete", "ip_rule");
+    type Path = OfIpRule;
+    type Params = ();
+    type Output = ();
+    type Access = InOrg<ManageIpRules>;
+
+    async fn run(cx: &Cx, may: May, path: OfIpRule, (): ()) -> Result<Reply<()>> {
+        let mut act = cx.begin().await?;
+        let rules = ip_rules::take(&mut act, &may).await?;
+        let gone = ip_rules::delete(&mut act, &may, path.rule_id).await?.or_missing("IP rule")?;
+        keeps_its_author(cx, &may, rules.iter().filter(|rule| rule.id != gone.id))?;
+        commit(cx, act, &gone).await?;
+        Ok(Reply::of(()))
+    }
+}
+
+async fn commit(cx: &Cx, mut act: Act, rule: &Stored) -> Result<()> {
+    act.note("rule_type", rule.rule.effect.as_str());
+    act.note("cidr", rule.rule.net.to_string());
+    act.note("applies_to", rule.rule.applies_to.as_str());
+    act.commit(rule.id).await?;
+    cx.gateway.known.forget_gate(rule.org).await;
+    Ok(())
+}
+
+/// Whoever changes the rules must be let in by what comes of it: they could not take it back.
+fn keeps_its_author<'a>(cx: &Cx, may: &May, rules: impl Iterator<Item = &'a Stored>) -> Result<()> {
+    if admits(rules.map(|stored| &stored.rule), may.by(), cx.address) {
+        return Ok(());
+    }
+    let own = cx.address.map_or_else(|| "your address, which is not known".to_owned(), |own| own.to_string());
+    Err(Error::conflict(format!(
+        "With these rules you would be locked out: they deny {own}. First allow the address that you come from."
+    )))
+}
+
+fn person(may: &May) -> Result<UserId> {
+    match may.by() {
+        PrincipalId::User(id) => Ok(id),
+        PrincipalId::Agent(id) => Err(Error::internal(format!("agent {id} manages IP rules"))),
+    }
+}

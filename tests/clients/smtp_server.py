@@ -1,0 +1,41 @@
+"""A mail server on loopback: each mail that it takes is a JSON line in a file. Arguments: the port, the file."""
+
+import asyncio
+import email
+import email.policy
+import json
+import sys
+
+from aiosmtpd.smtp import SMTP
+
+
+class Mailbox:
+    def __init__(self, path):
+        self.path = path
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("nobody@"):
+            return "550 no such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        taken = {
+            "from": envelope.mail_from,
+            "to": envelope.rcpt_tos,
+            "subject": message["subject"],
+            "text": message.get_content(),
+        }
+        with open(self.path, "a") as file:
+            file.write(json.dumps(taken) + "\n")
+        return "250 OK"
+
+
+async def main(port, path):
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(Mailbox(path)), "127.0.0.1", port)
+    await server.serve_forever()
+
+
+asyncio.run(main(int(sys.argv[1]), sys.argv[2]))

@@ -1,0 +1,205 @@
+//! Accounts: made, their passwords changed and lost, and ended.
+
+use std::time::{Duration, Instant};
+
+use harness::{PASSWORD, Person, World, both, json};
+use reqwest::Method;
+
+const NEW: &str = "Another-Horse-42!x";
+
+async fn login(w: &World, email: &str, password: &str) -> u16 {
+    w.post("/v1/auth/token", &json!({"email": email, "password": password})).reply().await.status
+}
+
+async fn verify(w: &World) {
+    let on = json!({"value": "true"});
+    w.operator().await.put("/v1/admin/settings/auth.email_verification", &on).expect(200, "").await;
+}
+
+fn delete(person: &Person<'_>, body: &harness::Value) -> harness::Call {
+    person.delete("/v1/auth/me").json(body)
+}
+
+both! {
+    async fn where_addresses_are_verified_there_is_no_account_before(w: World) {
+        w.owner("ada").await;
+        verify(&w).await;
+        let sign_up = |email: &str| w.post("/v1/auth/signup", &json!({"email": email, "password": PASSWORD}));
+        let begun = Instant::now();
+        let known = sign_up("ada@example.org").expect(200, "Check your mail").await;
+        let (first, begun) = (begun.elapsed(), Instant::now());
+        let mut unknown = sign_up("eve@example.org").expect(200, "Check your mail").await;
+        assert!(first.abs_diff(begun.elapsed()) < Duration::from_millis(750), "{first:?} {:?}", begun.elapsed());
+        unknown["email"] = known["email"].clone();
+        assert_eq!(known, unknown);
+        assert!(known.get("access_token").is_none());
+        w.mail("ada@example.org", "You have an account already").await;
+        let token = w.ticket("eve@example.org", "Confirm your address").await;
+        assert_eq!(login(&w, "eve@example.org", PASSWORD).await, 401);
+        // Whoever reads the mail and does not know the password is not who signed up.
+        let at = "/v1/auth/verify-email";
+        w.post(at, &json!({"token": token, "password": NEW})).expect(400, "password").await;
+        let answer = w.post(at, &json!({"token": token, "password": PASSWORD})).expect(200, "access_token").await;
+        let me = w.call(Method::GET, "/v1/auth/me", answer["access_token"].as_str()).expect(200, "eve@").await;
+        assert_eq!((&me["email_verified"], &me["role"]), (&json!(true), &json!("owner")));
+        w.post(at, &json!({"token": token, "password": PASSWORD})).expect(400, "used up").await;
+        w.mail("eve@example.org", "Welcome to Talon").await;
+        // Without the password there is an account, and no token: the signer gives none on the gateway's word.
+        sign_up("bob@example.org").expect(200, "").await;
+        let token = w.ticket("bob@example.org", "Confirm your address").await;
+        assert_eq!(w.post(at, &json!({"token": token})).expect(200, "").await["access_token"], "");
+        assert_eq!(login(&w, "bob@example.org", PASSWORD).await, 200);
+    }
+}
+
+both! {
+    async fn a_changed_password_ends_every_session(w: World) {
+        let ada = w.owner("ada").await;
+        let (_, key) = ada.api_key(&json!({"name": "k"})).await;
+        w.mail(&ada.email, "A personal API key was made").await;
+        let through = ada.through(&key);
+        through.get("/v1/vaults").expect(200, "").await;
+        let change = |current: &str, new: &str| json!({"current_password": current, "new_password": new});
+        let at = "/v1/auth/change-password";
+        ada.post(at, &change(NEW, NEW)).expect(400, "new_password").await;
+        ada.post(at, &change(PASSWORD, "weak")).expect(400, "password: needs").await;
+        ada.post(at, &change(NEW, "Third-Horse-42!x")).expect(400, "current_password").await;
+        through.post(at, &change(PASSWORD, NEW)).expect(403, "log in").await;
+        ada.agent("bot").make().await.post(at, &change(PASSWORD, NEW)).expect(403, "people").await;
+        ada.post(at, &change(PASSWORD, NEW)).expect(204, "").await;
+        ada.get("/v1/auth/me").expect(401, "").await;
+        assert_eq!((login(&w, &ada.email, PASSWORD).await, login(&w, &ada.email, NEW).await), (401, 200));
+        w.mail(&ada.email, "Your password was changed").await;
+        w.post("/v1/auth/refresh", &json!({"refresh_token": "x"})).expect(400, "Refresh tokens not yet implemented").await;
+    }
+}
+
+both! {
+    async fn a_lost_password_is_set_anew_by_the_newest_link_once(w: World) {
+        let ada = w.owner("ada").await;
+        let forgot = |email: &str| w.post("/v1/auth/forgot-password", &json!({"email": email}));
+        let begun = Instant::now();
+        let known = forgot(" ADA@example.org").expect(202, "If the address").await;
+        let (first, begun) = (begun.elapsed(), Instant::now());
+        assert_eq!(known, forgot("eve@example.org").expect(202, "").await);
+        assert!(first.abs_diff(begun.elapsed()) < Duration::from_millis(250), "{first:?} {:?}", begun.elapsed());
+        // Too early for another mail; the answer doesn't say so.
+        assert_eq!(known, forgot("ada@example.org").expect(202, "").await);
+        let token = w.ticket(&ada.email, "A new password").await;
+        assert!(!w.has_mail(&ada.email, "A new password") && !w.has_mail("eve@example.org", "A new password"));
+        let at = "/v1/auth/reset-password";
+        let reset = |token: &str, password: &str| w.post(at, &json!({"token": token, "new_password": password}));
+        reset(&token, "weak").expect(400, "password: needs").await;
+        reset(&token.replace(&token[..1], "."), NEW).expect(400, "used up").await;
+        let (one, other) = tokio::join!(reset(&token, NEW).reply(), reset(&token, NEW).reply());
+        let mut both = [one.status, other.status];
+        both.sort_unstable();
+        assert!(both[0] == 204 && [400, 409].contains(&both[1]), "{} {}", one.text, other.text);
+        ada.get("/v1/auth/me").expect(401, "").await;
+        assert_eq!((login(&w, &ada.email, PASSWORD).await, login(&w, &ada.email, NEW).await), (401, 200));
+        reset(&token, PASSWORD).expect(400, "used up").await;
+        w.mail(&ada.email, "Your password was changed").await;
+    }
+}
+
+both! {
+    async fn an_operator_lets_somebody_in_who_is_locked_out(w: World) {
+        let ada = w.owner("ada").await;
+        let recover = |email: &str| {
+            let mut command = harness::talon();
+            command.arg("recover").arg(email).current_dir(w.data().parent().unwrap()).env("TALON_DATA", w.data());
+            command.env("TALON_DATABASE_URL", w.database_url()).env("TALON_PUBLIC_URL", "https://vault.example.org");
+            command.output().unwrap()
+        };
+        let done = recover(&ada.email);
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert!(done.status.success() && said.contains("https://vault.example.org/reset#"), "{said}");
+        let token = said.trim().split_once('#').unwrap().1;
+        w.post("/v1/auth/reset-password", &json!({"token": token, "new_password": NEW})).expect(204, "").await;
+        assert_eq!(login(&w, &ada.email, NEW).await, 200);
+        let trail: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM audit_events WHERE action = 'auth.recover'")
+            .fetch_one(&w.database().await).await.unwrap();
+        assert_eq!(trail.0, 1);
+        let unknown = recover("eve@example.org");
+        assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("No such account"));
+    }
+}
+
+/// Tables with a column that says whose a row is, and how many rows each still has for it.
+async fn left_of(w: &World, org: &str) -> Vec<String> {
+    let pool = w.database().await;
+    let tables = match w.database {
+        harness::Database::Sqlite => {
+            "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.type = 'table' AND c.name = 'org_id'"
+        }
+        harness::Database::Postgres => {
+            "SELECT table_name::text FROM information_schema.columns WHERE column_name = 'org_id'"
+        }
+    };
+    let tables: Vec<(String,)> = sqlx::query_as(tables).fetch_all(&pool).await.unwrap();
+    assert!(tables.len() > 5, "{tables:?}");
+    let mut left = Vec::new();
+    // The trail stays, for operators.
+    for (table,) in tables.into_iter().filter(|(table,)| !table.starts_with("audit_")) {
+        let count = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table} WHERE org_id = '{org}'"));
+        let count: (i64,) = sqlx::query_as(count).fetch_one(&pool).await.unwrap();
+        if count.0 > 0 {
+            left.push(table);
+        }
+    }
+    left
+}
+
+async fn org_of(w: &World, email: &str) -> String {
+    let find = sqlx::query_as("SELECT org_id FROM users WHERE email = $1").bind(email.to_owned());
+    let row: (String,) = find.fetch_one(&w.database().await).await.unwrap();
+    row.0
+}
+
+both! {
+    async fn the_last_owner_takes_all_of_the_organisation_along(w: World) {
+        let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
+        let vault = ada.vault("main").await;
+        vault.put("a", "generic", "v").await;
+        let bot = ada.agent("bot").reads(&vault, "a").make().await;
+        let (_, key) = ada.api_key(&json!({"name": "k"})).await;
+        let org = org_of(&w, &ada.email).await;
+        delete(&ada, &json!({"confirmation": "yes"})).expect(400, "DELETE MY ACCOUNT").await;
+        let right = json!({"confirm": "DELETE MY ACCOUNT"});
+        delete(&ada.through(&key), &right).expect(403, "log in").await;
+        bot.delete("/v1/auth/me").json(&right).expect(403, "people").await;
+        delete(&ada, &right).expect(204, "").await;
+        ada.get("/v1/auth/me").expect(401, "").await;
+        bot.get("/v1/agents/me").expect(401, "").await;
+        assert_eq!(login(&w, &ada.email, PASSWORD).await, 401);
+        w.mail(&ada.email, "Your account is deleted").await;
+        assert_eq!(left_of(&w, &org).await, Vec::<String>::new());
+        let trail = sqlx::query_as("SELECT COUNT(*) FROM audit_events WHERE org_id = $1 AND action = 'user.delete'");
+        let trail: (i64,) = trail.bind(org).fetch_one(&w.database().await).await.unwrap();
+        assert_eq!(trail.0, 1, "the trail is gone");
+        // Others are as they were, and the address is free.
+        eve.get("/v1/auth/me").expect(200, "eve").await;
+        w.owner("ada").await;
+        let root = w.operator().await;
+        delete(&root, &right).expect(409, "operates this installation").await;
+    }
+}
+
+both! {
+    async fn an_end_that_was_cut_short_is_finished(w: World) {
+        let ada = w.owner("ada").await;
+        let org = org_of(&w, &ada.email).await;
+        let right = json!({"confirmation": "DELETE MY ACCOUNT"});
+        // The rows as they were when the signer had ended the organisation and the gateway died.
+        let user: (String, String, Vec<u8>, Vec<u8>) = sqlx::query_as("SELECT id, email, salt, record FROM users WHERE org_id = $1")
+            .bind(org.clone()).fetch_one(&w.database().await).await.unwrap();
+        delete(&ada, &right).expect(204, "").await;
+        let pool = w.database().await;
+        sqlx::query("INSERT INTO organisations (id, name, created_at) VALUES ($1, 'x', 1)").bind(org.clone()).execute(&pool).await.unwrap();
+        sqlx::query("INSERT INTO users (id, org_id, email, auth_method, email_verified, marketing_emails, salt, record, version, created_at) \
+                     VALUES ($1, $2, $3, 'password', 0, 0, $4, $5, 1, 1)")
+            .bind(user.0).bind(org.clone()).bind(user.1).bind(user.2).bind(user.3).execute(&pool).await.unwrap();
+        delete(&ada, &right).expect(204, "").await;
+        assert_eq!(left_of(&w, &org).await, Vec::<String>::new());
+    }
+}

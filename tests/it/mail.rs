@@ -1,0 +1,105 @@
+//! Mail: over SMTP to a real server, and into the outbox without one.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use harness::{Database, Process, Value, World, both, json};
+
+/// aiosmtpd, in a process of its own.
+fn server(port: u16, file: &Path) -> Process {
+    let mut command = Command::new(harness::python("aiosmtpd"));
+    Process::start(command.arg(harness::client_script("smtp_server.py")).arg(port.to_string()).arg(file))
+}
+
+fn taken(file: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn until(what: &str, w: &World, done: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !done().await {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what}:\n{}", w.said());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn waiting(w: &World) -> i64 {
+    let count: (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM mails").fetch_one(&w.database().await).await.unwrap();
+    count.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_smtp_sqlite() {
+    over_smtp(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_smtp_postgres() {
+    over_smtp(Database::Postgres).await;
+}
+
+/// A server that is down is waited for; each mail arrives once, and nothing of it stays. What the server refuses for good is
+/// given up.
+async fn over_smtp(database: Database) {
+    let (folder, port) = (tempfile::tempdir().unwrap(), harness::free_port());
+    let file = folder.path().join("taken");
+    let url = format!("smtp://127.0.0.1:{port}");
+    let draft = World::on(database).with("TALON_SMTP_URL", &url);
+    let w = draft.with("TALON_MAIL_FROM", "Talon <talon@example.org>").start().await;
+    // No request waits for mail.
+    let begun = Instant::now();
+    w.owner("ada").await;
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    until("nobody has tried", &w, async || w.said().contains("can't be reached")).await;
+    assert_eq!(waiting(&w).await, 1);
+    let _server = server(port, &file);
+    until("no mail", &w, async || !taken(&file).is_empty()).await;
+    until("the mail stays in the queue", &w, async || waiting(&w).await == 0).await;
+    w.owner("nobody").await;
+    until("a refused mail is not given up", &w, async || w.said().contains("given up")).await;
+    let taken = taken(&file);
+    assert_eq!(taken.len(), 1, "{taken:?}");
+    assert_eq!(
+        (&taken[0]["from"], &taken[0]["to"], &taken[0]["subject"]),
+        (&json!("talon@example.org"), &json!(["ada@example.org"]), &json!("Welcome to Talon"))
+    );
+    assert!(!w.data().join("outbox").exists());
+    assert!(!w.said().contains("ada@example.org"), "an address is in the log:\n{}", w.said());
+}
+
+both! {
+    async fn without_a_server_mail_is_in_the_outbox_and_the_log_says_so(w: World) {
+        w.owner("ada").await;
+        until("no mail", &w, async || w.has_mail("ada@example.org", "Welcome to Talon")).await;
+        assert!(w.said().contains("no SMTP server is configured"), "{}", w.said());
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let outbox = w.data().join("outbox");
+        assert_eq!(mode(&outbox), 0o700);
+        for entry in std::fs::read_dir(&outbox).unwrap() {
+            assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        }
+    }
+}
+
+/// Not even in pages that were freed: the link is made when its mail is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_holds_no_link() {
+    let w = World::on(Database::Sqlite).start().await;
+    let ada = w.owner("ada").await;
+    w.post("/v1/auth/forgot-password", &json!({"email": ada.email})).expect(202, "").await;
+    let ticket = w.ticket(&ada.email, "A new password").await;
+    let pool = w.database().await;
+    let stored: Vec<(Vec<u8>,)> = sqlx::query_as("SELECT hash FROM tickets").fetch_all(&pool).await.unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].0.len(), 32);
+    for file in ["talon.db", "talon.db-wal"] {
+        let bytes = std::fs::read(w.data().join("gateway").join(file)).unwrap_or_default();
+        let found = bytes.windows(ticket.len()).any(|window| window == ticket.as_bytes());
+        assert!(!found, "{file} holds the ticket");
+    }
+    assert!(!w.said().contains(&ticket), "the log holds the ticket");
+}

@@ -1,0 +1,232 @@
+//! The kill switches: one agent's, and all of an organisation's; and what ends on every gateway.
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use harness::{ADDRESSES, Agent, Database, Person, World, both, json};
+use reqwest::Method;
+
+const SUSPEND: &str = "/v1/agents/suspend-all";
+const RESUME: &str = "/v1/agents/resume-all";
+const STOPPED: &str = "Your organisation has suspended all of its agents. An owner or admin can resume them.";
+
+async fn with_secret<'p>(ada: &'p Person<'p>) -> (harness::Vault<'p>, Agent<'p>) {
+    let vault = ada.vault("main").await;
+    vault.put("api/a", "generic", "v").await;
+    let bot = ada.agent("bot").reads(&vault, "**").make().await;
+    (vault, bot)
+}
+
+both! {
+    async fn all_agents_stop_at_once_and_go_on_when_they_are_resumed(w: World) {
+        let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
+        let (vault, bot) = with_secret(&ada).await;
+        let foreign = eve.agent("other").make().await;
+        w.call(Method::GET, "/v1/agents/me", Some(&bot.key)).expect(200, "").await;
+        let (_, scoped) = ada.api_key(&json!({"name": "k", "scopes": ["keys/**"]})).await;
+        for path in [SUSPEND, RESUME] {
+            bot.post(path, &json!({})).expect(403, "Agents may not").await;
+            ada.through(&scoped).post(path, &json!({})).expect(403, "with scopes").await;
+        }
+        assert_eq!(ada.get("/v1/agents").expect(200, "").await["agents_suspended"], false);
+        for _ in 0..2 {
+            assert_eq!(ada.post(SUSPEND, &json!({})).expect(200, "").await, json!({"agents_suspended": true}));
+        }
+        bot.get(&vault.path("api/a")).expect(403, STOPPED).await;
+        bot.get("/v1/agents/me").expect(403, STOPPED).await;
+        w.call(Method::GET, "/v1/agents/me", Some(&bot.key)).expect(403, "suspended").await;
+        for body in [json!({"agent_id": bot.id, "api_key": bot.key}), json!({"api_key": bot.key})] {
+            w.post("/v1/auth/agent-token", &body).expect(403, "suspended").await;
+        }
+        bot.post("/mcp", &json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})).expect(403, STOPPED).await;
+        // People go on, and see it; so does everybody else's.
+        let listed = ada.get("/v1/agents").expect(200, "").await;
+        assert_eq!((&listed["agents_suspended"], &listed["agents"][0]["is_active"]), (&json!(true), &json!(true)));
+        foreign.get("/v1/agents/me").expect(200, "").await;
+        w.restart().await;
+        bot.get("/v1/agents/me").expect(403, STOPPED).await;
+        // An API key is enough to stop, and not to let go on.
+        let (_, key) = ada.api_key(&json!({"name": "all"})).await;
+        ada.through(&key).post(SUSPEND, &json!({})).expect(200, "").await;
+        let refused = ada.through(&key).post(RESUME, &json!({})).reply().await;
+        assert_eq!(refused.status, 403, "{}", refused.text);
+        bot.get("/v1/agents/me").expect(403, STOPPED).await;
+        ada.post(RESUME, &json!({})).expect(200, r#""agents_suspended":false"#).await;
+        bot.get(&vault.path("api/a")).expect(200, "v").await;
+        bot.fresh_token().await;
+        let actions: Vec<(String,)> = sqlx::query_as("SELECT action FROM audit_events WHERE action LIKE 'agent.%_all' ORDER BY sequence")
+            .fetch_all(&w.database().await).await.unwrap();
+        let actions: Vec<&str> = actions.iter().map(|(action,)| action.as_str()).collect();
+        assert_eq!(actions, ["agent.suspend_all", "agent.suspend_all", "agent.suspend_all", "agent.resume_all"]);
+    }
+}
+
+both! {
+    /// Whatever the database is made to say: the signer has a switch of its own.
+    async fn the_signer_stops_agents_by_itself(w: World) {
+        let ada = w.owner("ada").await;
+        let (vault, bot) = with_secret(&ada).await;
+        ada.post(SUSPEND, &json!({})).expect(200, "").await;
+        w.sql("UPDATE organisations SET agents_suspended = 0").await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        bot.get(&vault.path("api/a")).expect(403, "suspended").await;
+        w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(403, "suspended").await;
+        // Whoever switches it off again does so in both.
+        ada.post(RESUME, &json!({})).expect(200, "").await;
+        bot.get(&vault.path("api/a")).expect(200, "v").await;
+    }
+}
+
+both! {
+    async fn the_switch_is_the_same_in_both_whoever_sets_it_at_once(w: World) {
+        let ada = w.owner("ada").await;
+        let (vault, bot) = with_secret(&ada).await;
+        for _ in 0..4 {
+            let set = join_all((0..8).map(|n| ada.post([SUSPEND, RESUME][n % 2], &json!({})).reply())).await;
+            assert!(set.iter().all(|reply| reply.status == 200));
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            let suspended = ada.get("/v1/agents").expect(200, "").await["agents_suspended"] == true;
+            w.sql("UPDATE organisations SET agents_suspended = 0").await;
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            let stopped = bot.get(&vault.path("api/a")).reply().await.status == 403;
+            assert_eq!(suspended, stopped, "the database and the signer say the same");
+            ada.post(RESUME, &json!({})).expect(200, "").await;
+        }
+    }
+}
+
+both! {
+    with chain,
+    async fn a_transaction_that_waits_ends_as_failed(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        vault.put_key("keys/local-signer", 0).await;
+        let bot = ada.agent("bot").intents().reads(&vault, "keys/**").make().await;
+        let signed = bot.send(ADDRESSES[1], "0.1").expect(201, "tx_hash").await;
+        bot.until(signed["id"].as_str().unwrap(), "confirmed").await;
+        // Accepted by the signer, and not signed yet: as it is when a gateway dies in between.
+        let waiting = bot.send(ADDRESSES[1], "0.1").expect(201, "tx_hash").await;
+        let id = waiting["id"].as_str().unwrap();
+        bot.until(id, "confirmed").await;
+        ada.post(SUSPEND, &json!({})).expect(200, "").await;
+        w.sql(&format!("UPDATE transactions SET status = 'pending', signed_tx = NULL, tx_hash = NULL, nonce = NULL, lease_until = 0 \
+                        WHERE id = '{id}'")).await;
+        bot.post(&bot.transactions(), &json!({"to": ADDRESSES[1], "value": "0.1", "chain": "local"})).expect(403, STOPPED).await;
+        let path = format!("{}/{id}", bot.transactions());
+        let begun = Instant::now();
+        loop {
+            let now = ada.get(&path).expect(200, "").await;
+            if now["status"] == "failed" {
+                assert!(now["error_message"].as_str().unwrap().contains("suspended"), "{now}");
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "{now}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        ada.post(RESUME, &json!({})).expect(200, "").await;
+        bot.send(ADDRESSES[1], "0.1").expect(201, "tx_hash").await;
+    }
+}
+
+both! {
+    async fn one_agent_is_suspended_and_keeps_its_key(w: World) {
+        let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
+        let (vault, bot) = with_secret(&ada).await;
+        let other = ada.agent("other").make().await;
+        let path = |verb: &str| format!("/v1/agents/{}/{verb}", bot.id);
+        other.post(&path("suspend"), &json!({})).expect(404, "No such agent").await;
+        bot.post(&path("suspend"), &json!({})).expect(403, "an agent never").await;
+        eve.post(&path("suspend"), &json!({})).expect(404, "No such agent").await;
+        let before = bot.token.clone();
+        for _ in 0..2 {
+            ada.post(&path("suspend"), &json!({})).expect(200, r#""is_active":false"#).await;
+        }
+        bot.get(&vault.path("api/a")).expect(401, "").await;
+        w.call(Method::GET, "/v1/agents/me", Some(&bot.key)).expect(401, "").await;
+        w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(401, "deactivated").await;
+        other.get("/v1/agents/me").expect(200, "").await;
+        bot.post(&path("resume"), &json!({})).expect(401, "").await;
+        ada.post(&path("resume"), &json!({})).expect(200, r#""is_active":true"#).await;
+        // Known failure: a deactivated agent's token that lives on. Not even with the agent does it come back.
+        w.call(Method::GET, "/v1/agents/me", Some(&before)).expect(401, "").await;
+        let token = bot.fresh_token().await;
+        w.call(Method::GET, &vault.path("api/a"), Some(&token)).expect(200, "v").await;
+        let trail: Vec<(String, String)> = sqlx::query_as(
+            "SELECT action, details FROM audit_events WHERE action IN ('agent.suspend', 'agent.resume') ORDER BY sequence")
+            .fetch_all(&w.database().await).await.unwrap();
+        let actions: Vec<&str> = trail.iter().map(|(action, _)| action.as_str()).collect();
+        assert_eq!(actions, ["agent.suspend", "agent.resume"], "what changes nothing is no event");
+        assert!(trail[0].1.contains("is_active"), "{trail:?}");
+        // One that has ended is not resumed: its key is gone.
+        ada.delete(&format!("/v1/agents/{}", bot.id)).expect(204, "").await;
+        ada.post(&path("resume"), &json!({})).expect(409, "rotate-key").await;
+    }
+}
+
+/// Asks the other gateway until it refuses: within a second, and as long as one question takes.
+async fn refused(what: &str, ask: impl AsyncFn() -> harness::Reply, status: u16) {
+    let begun = Instant::now();
+    loop {
+        let reply = ask().await;
+        if reply.status == status {
+            return;
+        }
+        assert!(
+            begun.elapsed() < Duration::from_millis(1200),
+            "{what}: {} after {:?}",
+            reply.status,
+            begun.elapsed()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Known failure: a revocation that revokes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_at_one_gateway_has_ended_at_the_other_within_a_second() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let w = World::on(database).start().await;
+        let other = w.beside().await;
+        let ada = w.owner("ada").await;
+        let (vault, bot) = with_secret(&ada).await;
+        let path = vault.path("api/a");
+        // By its id.
+        let token = bot.fresh_token().await;
+        other.get(&path, &token).expect(200, "v").await;
+        w.call(Method::DELETE, "/v1/auth/token", Some(&token)).expect(204, "").await;
+        refused("a token that was revoked", async || other.get("/v1/agents/me", &token).reply().await, 401)
+            .await;
+        assert_eq!(other.get("/v1/agents/me", &bot.token).reply().await.status, 200, "others live on");
+        // All of an organisation's.
+        ada.post(SUSPEND, &json!({})).expect(200, "").await;
+        refused(
+            "agents that were suspended",
+            async || other.get("/v1/agents/me", &bot.token).reply().await,
+            403,
+        )
+        .await;
+        ada.post(RESUME, &json!({})).expect(200, "").await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        other.get(&path, &bot.token).expect(200, "v").await;
+        // By whose they are: suspended, given a new key, ended.
+        for (verb, body) in [("suspend", json!({})), ("rotate-key", json!({}))] {
+            let token = bot.fresh_token().await;
+            other.get(&path, &token).expect(200, "v").await;
+            ada.post(&format!("/v1/agents/{}/{verb}", bot.id), &body).expect(200, "").await;
+            for token in [&token, &bot.token] {
+                refused(verb, async || other.get("/v1/agents/me", token).reply().await, 401).await;
+            }
+            ada.post(&format!("/v1/agents/{}/resume", bot.id), &body).expect(200, "").await;
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+        }
+        let ended = ada.agent("ended").make().await;
+        other.get("/v1/agents/me", &ended.token).expect(200, "").await;
+        ada.delete(&format!("/v1/agents/{}", ended.id)).expect(204, "").await;
+        refused(
+            "an agent that has ended",
+            async || other.get("/v1/agents/me", &ended.token).reply().await,
+            401,
+        )
+        .await;
+    }
+}
