@@ -27,6 +27,9 @@ impl From for Call {
     }
 }
 
+/// A way in, and a request by it.
+type Way<'a> = (&'a str, Box<dyn Fn() -> Call + 'a>);
+
 async fn add(ada: &Person<'_>, kind: &str, cidr: &str) -> Value {
     let body = json!({"rule_type": kind, "cidr": cidr, "label": "a label"});
     ada.post(RULES, &body).from(HOME).expect(201, "id").await
@@ -50,7 +53,7 @@ async fn one_allowance_denies_all_else_by_every_way_in() {
         }
         let denied = "An IP rule of your organisation denies this address";
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
-        let ways: Vec<(&str, Box<dyn Fn() -> Call>)> = vec![
+        let ways: Vec<Way<'_>> = vec![
             ("a person's token", Box::new(|| ada.get("/v1/vaults"))),
             ("an agent's token", Box::new(|| bot.get(&vault.path("api/a")))),
             ("an agent's key", Box::new(|| w.call(Method::GET, "/v1/agents/me", Some(&bot.key)))),

@@ -97,34 +97,50 @@ both! {
 
 both! {
     with chain,
-    async fn a_transaction_that_waits_ends_as_failed(w: World) {
+    /// Some are accepted by the signer and not signed yet when the switch is thrown: nothing is signed after it.
+    async fn transactions_that_wait_end_as_failed(w: World) {
         let ada = w.owner("ada").await;
         let vault = ada.vault("main").await;
         vault.put_key("keys/local-signer", 0).await;
         let bot = ada.agent("bot").intents().reads(&vault, "keys/**").make().await;
-        let signed = bot.send(ADDRESSES[1], "0.1").expect(201, "tx_hash").await;
-        bot.until(signed["id"].as_str().unwrap(), "confirmed").await;
-        // Accepted by the signer, and not signed yet: as it is when a gateway dies in between.
-        let waiting = bot.send(ADDRESSES[1], "0.1").expect(201, "tx_hash").await;
-        let id = waiting["id"].as_str().unwrap();
-        bot.until(id, "confirmed").await;
-        ada.post(SUSPEND, &json!({})).expect(200, "").await;
-        w.sql(&format!("UPDATE transactions SET status = 'pending', signed_tx = NULL, tx_hash = NULL, nonce = NULL, lease_until = 0 \
-                        WHERE id = '{id}'")).await;
-        bot.post(&bot.transactions(), &json!({"to": ADDRESSES[1], "value": "0.1", "chain": "local"})).expect(403, STOPPED).await;
-        let path = format!("{}/{id}", bot.transactions());
-        let begun = Instant::now();
-        loop {
-            let now = ada.get(&path).expect(200, "").await;
-            if now["status"] == "failed" {
-                assert!(now["error_message"].as_str().unwrap().contains("suspended"), "{now}");
-                break;
+        w.hold_blocks().await;
+        let pool = w.database().await;
+        let count = async |which: &'static str| -> i64 { sqlx::query_scalar(which).fetch_one(&pool).await.unwrap() };
+        const ALL: &str = "SELECT COUNT(*) FROM transactions";
+        const STOPPED_ONES: &str =
+            "SELECT COUNT(*) FROM transactions WHERE status = 'failed' AND error_message LIKE '%suspended%'";
+        const WAITING: &str = "SELECT COUNT(*) FROM transactions WHERE status = 'pending'";
+        w.while_blocks_come(async {
+            for _ in 0..12 {
+                let before = count(ALL).await;
+                let sent = join_all((0..24).map(|_| bot.send(ADDRESSES[1], "0.001").reply()));
+                let stop = async {
+                    while count(ALL).await == before {
+                        tokio::time::sleep(Duration::from_millis(2)).await;
+                    }
+                    ada.post(SUSPEND, &json!({})).expect(200, "").await;
+                };
+                let (sent, ()) = tokio::join!(sent, stop);
+                for reply in sent {
+                    assert!([201, 403].contains(&reply.status), "{} {}", reply.status, reply.text);
+                }
+                let begun = Instant::now();
+                while count(WAITING).await > 0 {
+                    assert!(begun.elapsed() < Duration::from_secs(20), "some wait for ever");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                bot.send(ADDRESSES[1], "0.001").expect(403, STOPPED).await;
+                ada.post(RESUME, &json!({})).expect(200, "").await;
+                if count(STOPPED_ONES).await > 0 {
+                    break;
+                }
             }
-            assert!(begun.elapsed() < Duration::from_secs(20), "{now}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        ada.post(RESUME, &json!({})).expect(200, "").await;
-        bot.send(ADDRESSES[1], "0.1").expect(201, "tx_hash").await;
+            assert!(count(STOPPED_ONES).await > 0, "none was caught waiting: no race was run");
+            // The nonces of those that failed are used by others.
+            let last = bot.send(ADDRESSES[1], "0.001").expect(201, "tx_hash").await;
+            bot.until(last["id"].as_str().unwrap(), "confirmed").await;
+        })
+        .await;
     }
 }
 

@@ -250,7 +250,7 @@ both! {
         let ada = w.owner("ada").await;
         for operation in operations() {
             // The one that ends the token that the others need.
-            let token = if operation.id == "revokeToken" { ada.agent("bot").make().await.token } else { ada.token.clone() };
+            let token = if operation.id == "revokeToken" { w.owner("bob").await.token } else { ada.token.clone() };
             let reply = operation.call(&w, &operation.at(NOBODY, NOBODY, NOBODY), Some(&token)).reply().await;
             let header = |name: &str| reply.headers.get(name).map(String::as_str);
             assert_eq!((header("cache-control"), header("x-content-type-options")), (Some("no-store"), Some("nosniff")), "{}", operation.id);

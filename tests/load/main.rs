@@ -29,6 +29,7 @@ async fn main() {
     }
     println!("{:<44} {:>5} {:>10} {:>9} {:>9} {:>9}", "", "conns", "a second", "p50", "p99", "p99.9");
     reading().await;
+    flooded().await;
     doors().await;
     signing().await;
 }
@@ -73,6 +74,41 @@ async fn reading() {
             print(&format!("read a secret of 1 KiB, {database:?}"), connections, &measured);
             println!("{:>49} {:>8.1} % of the bare route", "", 100.0 * measured.rate() / rates[n]);
         }
+    }
+}
+
+/// Reads by themselves, and beside more log-ins than are looked at: what a flood costs those who are in.
+async fn flooded() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        if database == Database::Postgres && !harness::has_postgres() {
+            continue;
+        }
+        let w = World::on(database).with("TALON_LOG", "warn").start().await;
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        vault.put("api/token", "generic", "v").await;
+        let path = vault.path("api/token");
+        let reads = async || measure(w.address(), 4, DURATION, |_| Request::get(&path, &ada.token)).await;
+        let alone = reads().await;
+        let flood = async {
+            let guess = async |n: usize| {
+                for round in 0.. {
+                    let body = json!({"email": format!("n{n}.{round}@example.org"), "password": PASSWORD});
+                    let refused = w.post("/v1/auth/token", &body).reply().await.status == 429;
+                    // Whoever floods doesn't wait as long as they are told; but this is to be no test of the client.
+                    tokio::time::sleep(Duration::from_millis(if refused { 50 } else { 0 })).await;
+                }
+            };
+            futures::future::join_all((0..300).map(guess)).await;
+        };
+        let beside = tokio::select! {
+            measured = reads() => measured,
+            _ = flood => unreachable!("it goes on for ever"),
+        };
+        print(&format!("read a secret, {database:?}"), 4, &alone);
+        print("the same under a flood of log-ins", 4, &beside);
+        let ratio = beside.percentile(0.99).as_secs_f64() / alone.percentile(0.99).as_secs_f64();
+        println!("{:>49} {ratio:>8.1} times the p99 alone", "");
     }
 }
 
