@@ -58,6 +58,7 @@ pub fn entries() -> Vec<Entry> {
         mount::<auth::ListApiKeys>(),
         mount::<auth::RevokeApiKey>(),
         mount::<auth::Signup>(),
+        mount::<auth::GoogleLogin>(),
         mount::<auth::Me>(),
         mount::<auth::UpdateMe>(),
         mount::<auth::Jwks>(),

@@ -16,6 +16,7 @@ use store::vaults::Vault;
 use store::{Store, Tx};
 
 use crate::authenticate::Caller;
+use crate::certificate::Fingerprint;
 use crate::gateway::Gateway;
 use crate::operation::Route;
 use crate::refusal;
@@ -27,6 +28,8 @@ pub struct Cx {
     pub(crate) request: RequestId,
     pub(crate) headers: HeaderMap,
     pub(crate) address: Option<IpAddr>,
+    /// What the client has shown to us, or to a proxy that is believed.
+    pub(crate) certificate: Option<Fingerprint>,
     pub(crate) now: Time,
     pub(crate) caller: Option<Caller>,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::{Clock, Result, SecretText};
+use http::HeaderName;
 use ipnet::IpNet;
 use jsonwebtoken::DecodingKey;
 use signer_protocol::Client;
@@ -11,9 +12,11 @@ use signer_protocol::service::Info;
 use store::Store;
 use tokio::sync::{OnceCell, watch};
 
+use crate::egress::Egress;
 use crate::installation::Installation;
 use crate::key_use::KeyUse;
 use crate::known::Known;
+use crate::openid::{Google, Openid};
 use crate::password::Hasher;
 use crate::registry::Registry;
 use crate::{authenticate, jobs, ops, refusal};
@@ -33,8 +36,14 @@ pub struct Settings {
     pub public_url: String,
     /// Addresses of nodes by chain name, over those in the registry.
     pub rpc: BTreeMap<String, SecretText>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is believed, and what they say of client certificates.
     pub trusted_proxies: Vec<IpNet>,
+    /// In which header they say it; `None`: they say nothing of that.
+    pub client_cert_header: Option<HeaderName>,
+    /// Networks beside the internet into which this gateway may be sent, to fetch something.
+    pub egress_allow: Vec<IpNet>,
+    /// `None`: nobody signs in with Google.
+    pub google: Option<Google>,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
 }
@@ -47,6 +56,8 @@ pub struct Gateway {
     pub(crate) known: Known,
     pub(crate) key_use: KeyUse,
     pub(crate) hasher: Hasher,
+    pub(crate) egress: Egress,
+    pub(crate) openid: Openid,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -63,7 +74,11 @@ impl Gateway {
     pub async fn start(parts: Parts) -> Result<Arc<Self>> {
         let Parts { store, signer, nodes, clock, settings } = parts;
         let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
+        let egress = Egress::new(&settings.egress_allow)?;
+        let openid = Openid::new(settings.google.clone(), &egress)?;
         let mut gateway = Self {
+            egress,
+            openid,
             known: Known::new(),
             key_use: KeyUse::start(store.clone()),
             hasher: Hasher::new(),

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod authenticate;
+mod certificate;
 pub mod catalog;
 mod cx;
 mod decode;
@@ -24,8 +25,10 @@ mod registry;
 pub mod tool;
 
 pub use catalog::Entry;
+pub use certificate::Fingerprint;
 pub use cx::Cx;
 pub use gateway::{Gateway, Parts, Settings};
+pub use openid::Google;
 pub use ops::setup::PAGE as SETUP_PAGE;
 pub use pipeline::{Inbound, Outbound, Visitor};
 pub use problem::problem;

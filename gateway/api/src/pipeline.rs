@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use crate::access::ONLY_AGENTS;
 use crate::authenticate::{self, Caller};
 use crate::catalog::Entry;
+use crate::certificate::{self, Fingerprint};
 use crate::cx::Cx;
 use crate::gateway::Gateway;
 use crate::implied;
@@ -28,6 +29,8 @@ pub struct Inbound {
     pub body: Bytes,
     /// The socket's other end.
     pub peer: Option<IpAddr>,
+    /// The certificate that it has shown in the TLS handshake.
+    pub peer_certificate: Option<Fingerprint>,
 }
 
 /// An answer, for whichever door.
@@ -119,8 +122,10 @@ async fn steps(
     } else {
         Some(authenticate::caller(&gateway, &request.headers, address).await?)
     };
+    let certificate = certificate::shown(&gateway.settings, &mut request);
     let headers = request.headers.clone();
-    let cx = Cx { gateway, route: entry.route.clone(), request: id, headers, address, now, caller };
+    let route = entry.route.clone();
+    let cx = Cx { gateway, route, request: id, headers, address, certificate, now, caller };
     implied::complete(&cx, entry, &mut request).await?;
     entry.call(cx, request).await
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use api::Google;
 use domain::{SecretText, Wei};
+use http::HeaderName;
 use ipnet::IpNet;
 use signer_protocol::HostPort;
 use signer_protocol::tls::Files;
@@ -21,6 +23,9 @@ pub struct Config {
     pub signer: SignerAt,
     pub operator: Option<(String, SecretText)>,
     pub trusted_proxies: Vec<IpNet>,
+    pub client_cert_header: Option<HeaderName>,
+    pub egress_allow: Vec<IpNet>,
+    pub google: Option<Google>,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
@@ -103,6 +108,9 @@ impl Config {
             signer: signer(&given)?,
             operator,
             trusted_proxies: given.parsed("trusted_proxies", networks)?.unwrap_or_default(),
+            client_cert_header: client_cert_header(&given)?,
+            egress_allow: given.parsed("egress_allow", networks)?.unwrap_or_default(),
+            google: google(&given)?,
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),
@@ -203,6 +211,37 @@ fn password(given: &Given) -> Result<Option<SecretText>, StartError> {
     let text = std::fs::read_to_string(file.expose())
         .map_err(|error| wrong(format!("operator_password_file can't be read: {error}")))?;
     Ok(Some(SecretText::from(text.trim_end_matches(['\r', '\n']).to_owned())))
+}
+
+/// A header that nobody may set would be a promise that is not kept.
+fn client_cert_header(given: &Given) -> Result<Option<HeaderName>, StartError> {
+    let header = given.parsed("client_cert_header", |text| text.parse().ok())?;
+    if header.is_some() && given.text("trusted_proxies").is_none() {
+        return Err(wrong("client_cert_header is what trusted_proxies send; trusted_proxies is missing"));
+    }
+    Ok(header)
+}
+
+fn google(given: &Given) -> Result<Option<Google>, StartError> {
+    let owned = |text: &str| Some(text.to_owned());
+    // With its path and its slash: tokens name it as it is.
+    let address = |text: &str| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+        (!host.is_empty() && !host.contains(['?', '#', '@', ' '])).then(|| text.to_owned())
+    };
+    let issuer = given.parsed("google_issuer", address)?;
+    let jwks = given.parsed("google_jwks", address)?;
+    match given.parsed("google_client_id", owned)? {
+        Some(client_id) => Ok(Some(Google {
+            client_id,
+            issuer: issuer.unwrap_or_else(|| "https://accounts.google.com".into()),
+            jwks: jwks.unwrap_or_else(|| "https://www.googleapis.com/oauth2/v3/certs".into()),
+        })),
+        None if issuer.is_some() || jwks.is_some() => {
+            Err(wrong("google_issuer and google_jwks go with google_client_id, which is missing"))
+        }
+        None => Ok(None),
+    }
 }
 
 fn switch(text: &str) -> Option<bool> {
@@ -329,6 +368,11 @@ mod tests {
             (&[("TALON_PUBLIC_URL", "https://a/b?hunter2")], "", "public_url"),
             (&[("TALON_TRUSTED_PROXIES", "10.0.0.0/8,hunter2")], "", "trusted_proxies"),
             (&[("TALON_BEHIND_TLS_PROXY", "yes")], "", "true or false"),
+            (&[("TALON_EGRESS_ALLOW", "hunter2")], "", "egress_allow"),
+            (&[("TALON_CLIENT_CERT_HEADER", "hunter 2")], "", "client_cert_header"),
+            (&[("TALON_CLIENT_CERT_HEADER", "X-Cert")], "", "trusted_proxies is missing"),
+            (&[("TALON_GOOGLE_JWKS", "hunter2")], "", "google_jwks"),
+            (&[("TALON_GOOGLE_ISSUER", "https://x")], "", "google_client_id, which is missing"),
             (&[("TALON_KEYSTORE", "hunter2")], "", "software or pkcs11"),
             (
                 &[("TALON_PKCS11_SESSIONS", "65")],
@@ -351,6 +395,15 @@ mod tests {
     fn proxies_are_addresses_or_networks() {
         let config = load(&[], "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]").unwrap();
         assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    }
+
+    #[test]
+    fn google_is_google_unless_somebody_else_is_named() {
+        assert!(load(&[], "").unwrap().google.is_none());
+        let config = load(&[("TALON_GOOGLE_CLIENT_ID", "x.apps.googleusercontent.com")], "").unwrap();
+        let google = config.google.unwrap();
+        assert_eq!(google.issuer, "https://accounts.google.com");
+        assert_eq!(google.jwks, "https://www.googleapis.com/oauth2/v3/certs");
     }
 
     #[test]

@@ -35,7 +35,7 @@ impl Setting {
     }
 }
 
-pub const SETTINGS: [Setting; 27] = [
+pub const SETTINGS: [Setting; 32] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -68,6 +68,23 @@ pub const SETTINGS: [Setting; 27] = [
         "trusted_proxies",
         "ADDRESS[/PREFIX],…",
         "Proxies whose X-Forwarded-For is believed [default: none]",
+    ),
+    gateway(
+        "client_cert_header",
+        "HEADER",
+        "The header in which trusted_proxies name a client's certificate [default: none]",
+    ),
+    gateway(
+        "egress_allow",
+        "ADDRESS[/PREFIX],…",
+        "Private networks that issuers of tokens may be in [default: none]",
+    ),
+    gateway("google_client_id", "CLIENT_ID", "Lets people sign in with Google: the client that you registered"),
+    gateway("google_issuer", "http(s)://HOST[/PATH]", "Who issues Google's tokens [default: https://accounts.google.com]"),
+    gateway(
+        "google_jwks",
+        "http(s)://HOST[/PATH]",
+        "Where the keys of Google's tokens are [default: https://www.googleapis.com/oauth2/v3/certs]",
     ),
     gateway("tls_cert", "FILE", "The TLS certificate and its chain, PEM"),
     gateway("tls_key", "FILE", "The key of the TLS certificate, PEM"),

@@ -118,6 +118,9 @@ async fn serve(
         public_url: config.public_url,
         rpc: config.rpc,
         trusted_proxies: config.trusted_proxies,
+        client_cert_header: config.client_cert_header,
+        egress_allow: config.egress_allow,
+        google: config.google,
         operator: config.operator,
     };
     let parts = Parts { store, signer, nodes: chains::Nodes::new(), clock: Clock::default(), settings };

@@ -16,6 +16,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod journal;
 pub mod nonces;
+pub mod outside_logins;
 pub mod policies;
 pub mod secrets;
 pub mod settings;

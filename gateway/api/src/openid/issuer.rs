@@ -186,7 +186,8 @@ mod tests {
         async fn new() -> Self {
             let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let place = Place::Keys(format!("http://{}/keys", listener.local_addr().unwrap()));
-            let (ids, asked) = (Arc::new(Mutex::new(None)), Arc::new(AtomicUsize::new(0)));
+            let ids = Arc::new(Mutex::new(None::<Vec<&'static str>>));
+            let asked = Arc::new(AtomicUsize::new(0));
             let (answer, count) = (ids.clone(), asked.clone());
             tokio::spawn(async move {
                 while let Ok((mut stream, _)) = listener.accept().await {

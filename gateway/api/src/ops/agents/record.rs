@@ -10,6 +10,7 @@ use signer_protocol::{Attested, Reason, Refusal};
 use store::agents::{self, Agent};
 
 use super::trail::{changed, seen};
+use super::login::LoginMethod;
 use super::{identity, principal};
 use crate::cx::Cx;
 use crate::ops::auth::agent_token::PREFIX;
@@ -71,13 +72,13 @@ pub enum Row {
 pub async fn register(
     cx: &Cx,
     may: &Permit<access::CreateAgent, OrgId>,
-    name: String,
-    description: Option<String>,
+    texts: (String, Option<String>),
+    method: &LoginMethod,
     settings: AgentSettings,
-) -> Result<(Agent, SecretText)> {
+) -> Result<(Agent, Option<SecretText>)> {
     // Somebody may make the organisation's first agent at the same moment, and so the vault for both.
     for _ in 0..TRIES {
-        if let Some(registered) = try_register(cx, may, &name, &description, &settings).await? {
+        if let Some(registered) = try_register(cx, may, &texts, method, &settings).await? {
             return Ok(registered);
         }
     }
@@ -88,16 +89,16 @@ pub async fn register(
 async fn try_register(
     cx: &Cx,
     may: &Permit<access::CreateAgent, OrgId>,
-    name: &str,
-    description: &Option<String>,
+    (name, description): &(String, Option<String>),
+    method: &LoginMethod,
     settings: &AgentSettings,
-) -> Result<Option<(Agent, SecretText)>> {
-    let (key, credential) = new_key()?;
+) -> Result<Option<(Agent, Option<SecretText>)>> {
+    let (login, key) = method.make()?;
     let id = AgentId::new();
     let born = identity::make(cx, may, id).await?;
     let change = Change::CreateAgent {
         id,
-        credential: Some(credential),
+        login,
         identity: Some(born.made.identity.clone()),
         settings: settings.clone(),
     };
@@ -105,10 +106,10 @@ async fn try_register(
     let agent = Agent {
         id,
         org: may.org(),
-        name: name.to_owned(),
+        name: name.clone(),
         description: description.clone(),
-        auth_method: "api_key".to_owned(),
-        key_prefix: Some(prefix(&key)),
+        auth_method: method.name().to_owned(),
+        key_prefix: key.as_ref().map(prefix),
         record,
         version: 1,
         created_at: cx.now(),

@@ -3,6 +3,8 @@
 pub mod agent_token;
 pub mod api_key_token;
 mod api_keys;
+pub mod asserted;
+mod google;
 mod jwks;
 mod login;
 mod me;
@@ -18,6 +20,7 @@ use signer_protocol::token::IssuedToken;
 pub use agent_token::AgentToken;
 pub use api_key_token::ApiKeyToken;
 pub use api_keys::{CreateApiKey, ListApiKeys, RevokeApiKey};
+pub use google::GoogleLogin;
 pub use jwks::Jwks;
 pub use login::Login;
 pub use me::{Me, UpdateMe};
