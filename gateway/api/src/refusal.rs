@@ -19,6 +19,7 @@ pub fn error(refusal: Refusal) -> Error {
         }
         Reason::Destroyed => Error::gone(detail),
         Reason::Conflict | Reason::NonceUsed => Error::conflict(detail),
+        Reason::Locked(retry_after) => Error::new(Kind::TooManyRequests { retry_after }, detail),
         Reason::Unavailable => Error::unavailable(detail),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::{AgentId, OrgId, PathGlob, PrincipalId, SecretPath, Time, UserId, VaultId};
+use domain::{AgentId, OrgId, PathGlob, PrincipalId, Role, SecretPath, Time, UserId, VaultId};
 use signer_protocol::api_key::ApiKey;
 use signer_protocol::attested::Attested;
 use signer_protocol::record::Principal;
 use signer_protocol::token::{Caller, Claims, FromKey};
 
 use crate::authority::Authority;
+use crate::ledger::{Seen, stopped};
 use crate::refuse::{Result, forbidden, tampered};
 use crate::statements::digest;
 use crate::tokens::bad_token;
@@ -28,6 +29,10 @@ impl Checked {
         &self.record
     }
 
+    pub fn into_record(self) -> Arc<Principal> {
+        self.record
+    }
+
     /// The caller as an agent that may submit transactions.
     pub fn intents_agent(&self) -> Result<AgentId> {
         match self.record.id {
@@ -44,13 +49,27 @@ impl Checked {
         }
     }
 
-    /// The caller as a person who logged in: not a program with an API key of theirs. For what a leaked key must
-    /// not reach: other credentials.
+    /// The caller as a person who logged in: not a program with an API key of theirs, nor a device that they let in. For
+    /// what a leaked key or a lost device must not reach: other credentials, other people.
     pub fn in_person(&self) -> Result<UserId> {
         let user = self.user()?;
-        match self.claims.key {
-            None => Ok(user),
-            Some(_) => Err(forbidden("A token that came from an API key may not do this; log in.")),
+        if self.claims.key.is_some() {
+            return Err(forbidden("A token that came from an API key may not do this; log in."));
+        }
+        if self.claims.device {
+            return Err(forbidden("A device that was let in may not do this; log in."));
+        }
+        Ok(user)
+    }
+
+    /// The caller as an owner or admin who reaches all of the organisation.
+    pub fn manages(&self) -> Result<UserId> {
+        let user = self.user()?;
+        self.unbounded()?;
+        if self.record.role.is_some_and(Role::manages) {
+            Ok(user)
+        } else {
+            Err(forbidden("Only an owner or an admin may do this."))
         }
     }
 
@@ -149,16 +168,49 @@ impl Authority {
         if record.epoch != claims.epoch || !record.usable(now) {
             return Err(bad_token());
         }
+        self.not_stopped(&record)?;
         Ok(Checked { claims, record })
     }
 
     /// A record, genuine and the newest of its principal. The first sight of a newer version ends the older ones.
     ///
     /// # Errors
-    /// `Tampered`, `RolledBack`, `Unavailable`.
+    /// `Tampered`, `RolledBack`, `Destroyed` (its organisation was ended), `Unavailable`.
     pub async fn newest(&self, record: &Attested<Principal>) -> Result<Arc<Principal>> {
         let principal = self.statements.verify(record).await?;
-        self.ledger.newest(principal.id, principal.version, digest(record)).await?;
+        self.ledger.newest(seen(&principal, digest(record))).await?;
         Ok(principal)
+    }
+
+    /// A person's record, the newest, of one who may act.
+    ///
+    /// # Errors
+    /// As [`Authority::newest`]; `Forbidden` for an agent, and for a person who was removed.
+    pub async fn person(&self, record: &Attested<Principal>) -> Result<(Arc<Principal>, UserId)> {
+        let record = self.newest(record).await?;
+        match record.id {
+            PrincipalId::User(user) if record.usable(self.clock.now()) => Ok((record, user)),
+            PrincipalId::User(_) => Err(forbidden("The person was removed from the organisation.")),
+            PrincipalId::Agent(_) => Err(forbidden("This is for people, and the record is an agent's.")),
+        }
+    }
+
+    /// While an organisation's agents are suspended, they do nothing.
+    pub fn not_stopped(&self, record: &Principal) -> Result<()> {
+        match record.id {
+            PrincipalId::Agent(_) if self.ledger.suspended(record.org)? => Err(stopped()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the ledger keeps of a record.
+pub fn seen(record: &Principal, digest: [u8; 32]) -> Seen {
+    Seen {
+        id: record.id,
+        org: record.org,
+        role: record.role.filter(|_| record.active),
+        version: record.version,
+        digest,
     }
 }

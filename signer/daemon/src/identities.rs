@@ -3,11 +3,14 @@
 //!
 //! The bytes are the system's (`getrandom`), with either keystore, as data keys are: what can be read is no HSM's object.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use domain::{AgentId, PrincipalId, SecretPath, SecretType};
+use domain::{AgentId, PrincipalId, SecretPath, SecretType, VaultId};
 use p256::elliptic_curve::sec1::ToEncodedPoint as _;
-use signer_protocol::identity::{Identity, MakeIdentity, NewIdentity, PublicHalves, SealedHalf};
+use signer_protocol::identity::{Identity, MakeIdentity, Maker, NewIdentity, PublicHalves, SealedHalf};
+use signer_protocol::record::Principal;
 use signer_protocol::sealing::{Holds, Label, VaultKey};
 use signer_protocol::wire::Blob;
 use zeroize::Zeroizing;
@@ -22,12 +25,10 @@ use crate::sealing::{mark, random, seal};
 const BASE64: usize = 44;
 
 impl Authority {
-    /// Two fresh pairs for an agent that a person is about to make.
+    /// Two fresh pairs for an agent that a person is about to make, or that enrols with one.
     pub async fn make_identity(&self, request: MakeIdentity) -> Result<NewIdentity> {
         let MakeIdentity { by, agent, vault, vault_key } = request;
-        let by = self.caller(&by).await?;
-        by.user()?;
-        by.unbounded()?;
+        let by = self.maker(&by, vault).await?;
         if self.ledger.knows(PrincipalId::Agent(agent))? {
             return Err(conflict("agent: has had its identity, or none, since it was made."));
         }
@@ -36,7 +37,9 @@ impl Authority {
             None => self.new_vault_key(&by, vault, Holds::Identities).await?,
         };
         let key = self.statements.verify(&vault_key).await?;
-        by.reaches_vault(key.org, key.vault)?;
+        if key.org != by.org {
+            return Err(forbidden("The vault belongs to another organisation."));
+        }
         if key.vault != vault || key.holds != Holds::Identities {
             return Err(forbidden("Identities are kept in the organisation's own vault for them."));
         }
@@ -50,6 +53,20 @@ impl Authority {
         let (halves, [ssh, ecdh]) = self.pool.on_keys(move |keys| pairs(keys, &wrapped.0, labels)).await?;
         let identity = self.statements.attest(&Identity { org: key.org, agent, halves }).await?;
         Ok(NewIdentity { vault_key, identity, ssh, ecdh })
+    }
+
+    /// The person for whom an agent's pairs are made in this vault.
+    async fn maker(&self, by: &Maker, vault: VaultId) -> Result<Arc<Principal>> {
+        match by {
+            Maker::Caller(by) => {
+                let by = self.caller(by).await?;
+                by.user()?;
+                by.unbounded()?;
+                by.reaches_vault(by.org(), vault)?;
+                Ok(by.into_record())
+            }
+            Maker::Enrolment(person) => Ok(self.person(person).await?.0),
+        }
     }
 }
 

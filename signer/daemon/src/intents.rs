@@ -69,6 +69,7 @@ impl Authority {
             return Err(expired());
         }
         let record = self.newest(&request.agent).await?;
+        self.not_stopped(&record)?;
         self.may_still(&intent, &record)?;
         let key = self.statements.verify(&request.key).await?;
         belongs(&intent, &key)?;
@@ -123,6 +124,7 @@ fn hold(intent: &Intent, digest: [u8; 32], limits: &Guardrails, record: RecordMa
         intent: intent.id,
         digest,
         agent: intent.agent,
+        org: intent.org,
         value: intent.transfer.value,
         expires_at: intent.expires_at.millis(),
         from: intent.from,

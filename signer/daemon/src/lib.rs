@@ -1,7 +1,7 @@
 //! Talon's signer: the only process that opens a secret or uses a key.
 //!
 //! It trusts nobody's word, the gateway's least. Where a rule is enforced: who asks in [`callers`], who may change
-//! whom in [`principals`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
+//! whom in [`principals`] and [`people`], what comes after the first proof in [`mfa`], whose devices are let in by [`devices`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
 //! [`intents`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
 //! refused: `signer/docs/threat-model.md`.
 
@@ -10,7 +10,9 @@ mod authority;
 mod callers;
 mod certificates;
 mod config;
+mod devices;
 mod encoding;
+mod enrolment;
 mod ethereum;
 mod guardrails;
 mod identities;
@@ -20,7 +22,9 @@ pub mod keys;
 mod keystore;
 pub mod ledger;
 mod listen;
+mod mfa;
 mod options;
+mod people;
 mod pool;
 mod principals;
 mod process;
@@ -32,6 +36,7 @@ mod signing_keys;
 mod start;
 mod statements;
 mod tokens;
+mod totp;
 
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,25 @@
 //! Principal records: who may make and change them.
 
-use domain::{AgentId, PrincipalId, Role, UserId};
+use domain::{AgentId, OrgId, PrincipalId, Role, UserId};
 use signer_protocol::attested::Attested;
 use signer_protocol::identity::{Identity, PublicHalves};
 use signer_protocol::record::{
-    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails,
-    Principal, Verifier,
+    AgentLogin, AgentSettings, Assertion, Change, ChangePrincipal, Credential, CredentialKind,
+    FoundOrganisation, Guardrails, Principal, Verifier,
 };
 
 use crate::authority::Authority;
-use crate::callers::Checked;
+use crate::callers::{Checked, seen};
 use crate::encoding::length_prefixed;
+use crate::people::changed_person;
 use crate::refuse::{Result, conflict, forbidden, invalid, tampered};
 use crate::statements::digest;
 
 /// Entries of a list in a record, at most: a record travels with every request.
 pub const MAX_LIST: usize = 1000;
+
+/// Bytes of an issuer's name, or of whom it knows, at most.
+const MAX_NAME: usize = 2048;
 
 /// Seconds, as for an agent that says nothing.
 const DEFAULT_TTL: u32 = 3600;
@@ -23,27 +27,10 @@ const DEFAULT_TTL: u32 = 3600;
 impl Authority {
     /// Sign-up: the owner of an organisation that nobody has had.
     pub async fn found_organisation(&self, request: FoundOrganisation) -> Result<Attested<Principal>> {
-        let FoundOrganisation { org, owner, credential } = request;
-        let id = PrincipalId::User(owner);
-        let record = Principal {
-            id,
-            org,
-            role: Some(Role::Owner),
-            verifier: Some(self.enrol(id, &credential).await?),
-            intents: false,
-            scopes: Vec::new(),
-            vault_ids: Vec::new(),
-            token_ttl_seconds: DEFAULT_TTL,
-            guardrails: Guardrails::default(),
-            active: true,
-            expires_at: None,
-            created_by: None,
-            identity: None,
-            epoch: 1,
-            version: 1,
-        };
+        let FoundOrganisation { org, owner, login } = request;
+        let record = self.new_person(org, owner, Role::Owner, &login).await?;
         let attested = self.statements.attest(&record).await?;
-        self.ledger.found(org, id, record.version, digest(&attested)).await?;
+        self.ledger.found(seen(&record, digest(&attested))).await?;
         Ok(attested)
     }
 
@@ -53,14 +40,19 @@ impl Authority {
         let user = by.user()?;
         by.unbounded()?;
         let record = match (request.base, request.change) {
-            (None, Change::CreateAgent { id, credential, identity, settings }) => {
-                let identity = self.identity_of(&by, id, identity).await?;
-                self.create_agent(&by, user, id, credential, identity, settings).await?
+            (None, Change::CreateAgent { id, login, identity, settings }) => {
+                let identity = self.identity_of(by.org(), id, identity).await?;
+                self.create_agent(&by, user, id, login, identity, settings).await?
             }
             (Some(base), change) => {
                 let base = self.newest(&base).await?;
-                may_change(&by, user, &base)?;
-                self.changed(&base, change).await?
+                match base.id {
+                    PrincipalId::Agent(_) => {
+                        may_change(&by, user, &base)?;
+                        self.changed(&base, change).await?
+                    }
+                    PrincipalId::User(_) => changed_person(&by, &base, change)?,
+                }
             }
             (None, _) => return Err(invalid("base: names the record to change.")),
         };
@@ -87,7 +79,7 @@ impl Authority {
         by: &Checked,
         user: UserId,
         id: AgentId,
-        credential: Option<Credential>,
+        login: AgentLogin,
         identity: Option<PublicHalves>,
         settings: AgentSettings,
     ) -> Result<Principal> {
@@ -96,49 +88,32 @@ impl Authority {
             return Err(conflict("id: an agent has had it."));
         }
         check_settings(&settings)?;
-        let verifier = match credential {
-            Some(credential) => Some(self.enrol(id, &credential).await?),
-            None => None,
+        let (verifier, asserted) = match login {
+            AgentLogin::Key(credential) => (Some(self.enrol(id, &credential).await?), None),
+            AgentLogin::Asserted(assertion) => (None, Some(agents_own(assertion)?)),
         };
-        let blank = Principal {
-            id,
-            org: by.org(),
-            role: None,
-            verifier,
-            intents: false,
-            scopes: Vec::new(),
-            vault_ids: Vec::new(),
-            token_ttl_seconds: DEFAULT_TTL,
-            guardrails: Guardrails::default(),
-            active: true,
-            expires_at: None,
-            created_by: Some(user),
-            identity,
-            epoch: 1,
-            version: 1,
-        };
-        Ok(with_settings(blank, settings))
+        let born =
+            Principal { verifier, asserted, created_by: Some(user), identity, ..newborn(id, by.org()) };
+        Ok(with_settings(born, settings))
     }
 
     /// The public halves that were made for this agent, and for no other.
-    async fn identity_of(
+    pub(crate) async fn identity_of(
         &self,
-        by: &Checked,
+        org: OrgId,
         agent: AgentId,
         made: Option<Attested<Identity>>,
     ) -> Result<Option<PublicHalves>> {
         let Some(made) = made else { return Ok(None) };
         let made = self.statements.verify(&made).await?;
-        if (made.org, made.agent) != (by.org(), agent) {
+        if (made.org, made.agent) != (org, agent) {
             return Err(tampered("The identity is another agent's."));
         }
         Ok(Some(made.halves.clone()))
     }
 
     async fn changed(&self, base: &Principal, change: Change) -> Result<Principal> {
-        let next =
-            |number: u64| number.checked_add(1).ok_or_else(|| invalid("The record can't change any more."));
-        let mut record = Principal { version: next(base.version)?, ..base.clone() };
+        let mut record = successor(base)?;
         match change {
             Change::CreateAgent { .. } => return Err(invalid("base: a new agent has none.")),
             Change::Update(settings) => {
@@ -148,6 +123,13 @@ impl Authority {
                     record.epoch = next(base.epoch)?;
                 }
             }
+            // Two ways in would be two to close.
+            Change::RotateKey(_) if base.asserted.is_some() => {
+                return Err(conflict(
+                    "The agent logs in with an identity of its own, and has no key to rotate.",
+                ));
+            }
+            Change::SetRole(_) => return Err(invalid("role: people alone have one.")),
             Change::RotateKey(credential) => {
                 record.verifier = Some(self.enrol(base.id, &credential).await?);
                 record.epoch = next(base.epoch)?;
@@ -162,7 +144,7 @@ impl Authority {
         Ok(record)
     }
 
-    async fn enrol(&self, id: PrincipalId, credential: &Credential) -> Result<Verifier> {
+    pub(crate) async fn enrol(&self, id: PrincipalId, credential: &Credential) -> Result<Verifier> {
         let fits = match (id, credential.kind) {
             (PrincipalId::User(_), CredentialKind::Password) => credential.secret.expose().len() == 32,
             // A prefix and 32 random bytes in base64.
@@ -203,14 +185,62 @@ fn may_change(by: &Checked, user: UserId, base: &Principal) -> Result<()> {
     if by.org() != base.org {
         return Err(forbidden("The principal belongs to another organisation."));
     }
-    if matches!(base.id, PrincipalId::User(_)) {
-        return Err(forbidden("Only agents' records change this way."));
-    }
     if by.record().role.is_some_and(Role::manages) || base.created_by == Some(user) {
         Ok(())
     } else {
         Err(forbidden("Only an owner, an admin or the member who made the agent changes it."))
     }
+}
+
+/// What an agent may be recognised by.
+fn agents_own(assertion: Assertion) -> Result<Assertion> {
+    let fits = match &assertion {
+        Assertion::Person { .. } => false,
+        Assertion::Client { issuer, client_id } => is_name(issuer) && is_name(client_id),
+        Assertion::Certificate { sha256 } => sha256.0.len() == 32,
+    };
+    if fits {
+        Ok(assertion)
+    } else {
+        Err(invalid("login: must be a client of an issuer, or the SHA-256 of a certificate."))
+    }
+}
+
+/// Of an issuer, or of whom it knows.
+pub fn is_name(text: &str) -> bool {
+    (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
+/// A record of nobody yet: who may do nothing, and not log in.
+pub fn newborn(id: PrincipalId, org: OrgId) -> Principal {
+    Principal {
+        id,
+        org,
+        role: None,
+        verifier: None,
+        intents: false,
+        scopes: Vec::new(),
+        vault_ids: Vec::new(),
+        token_ttl_seconds: DEFAULT_TTL,
+        guardrails: Guardrails::default(),
+        active: true,
+        expires_at: None,
+        created_by: None,
+        identity: None,
+        asserted: None,
+        mfa: None,
+        epoch: 1,
+        version: 1,
+    }
+}
+
+/// A record's next version, for a change to be made to it.
+pub fn successor(base: &Principal) -> Result<Principal> {
+    Ok(Principal { version: next(base.version)?, ..base.clone() })
+}
+
+pub fn next(number: u64) -> Result<u64> {
+    number.checked_add(1).ok_or_else(|| invalid("The record can't change any more."))
 }
 
 fn check_settings(settings: &AgentSettings) -> Result<()> {

@@ -6,6 +6,7 @@ use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use domain::{OrgId, Role, VaultId};
 use signer_protocol::attested::Attested;
+use signer_protocol::record::Principal;
 use signer_protocol::sealing::{DestroyVaultKey, Holds, Label, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::wire::{Blob, Secret};
 
@@ -14,7 +15,7 @@ use crate::callers::Checked;
 use crate::encoding::length_prefixed;
 use crate::identities::opens_its_own_alone;
 use crate::keys::{Key, KeyError, Keystore};
-use crate::ledger::{KeyMark, gone};
+use crate::ledger::{KeyMark, gone, over};
 use crate::refuse::{Result, forbidden, invalid, tampered};
 use crate::statements::digest;
 
@@ -33,20 +34,20 @@ impl Authority {
     /// A key for a new vault of the caller's organisation.
     pub async fn make_vault_key(&self, request: MakeVaultKey) -> Result<Attested<VaultKey>> {
         let by = self.caller(&request.by).await?;
-        self.new_vault_key(&by, request.vault, Holds::Values).await
+        by.reaches_vault(by.org(), request.vault)?;
+        self.new_vault_key(by.record(), request.vault, Holds::Values).await
     }
 
-    /// The vault's one key: no other is ever taken for it.
+    /// The vault's one key: no other is ever taken for it. Whether `creator` reaches the vault, its caller has asked.
     pub(crate) async fn new_vault_key(
         &self,
-        by: &Checked,
+        creator: &Principal,
         vault: VaultId,
         holds: Holds,
     ) -> Result<Attested<VaultKey>> {
-        by.reaches_vault(by.org(), vault)?;
-        self.not_destroyed(by.org(), vault)?;
+        self.not_destroyed(creator.org, vault)?;
         let wrapped = Blob(self.pool.on_keys(|keys| keys.new_vault_key()).await?);
-        let key = VaultKey { org: by.org(), vault, creator: by.record().id, holds, wrapped };
+        let key = VaultKey { org: creator.org, vault, creator: creator.id, holds, wrapped };
         let attested = self.statements.attest(&key).await?;
         self.ledger.make_vault_key(mark(&key, &attested)).await?;
         Ok(attested)
@@ -129,7 +130,11 @@ impl Authority {
         Ok(key)
     }
 
+    /// Neither the vault's key nor its organisation has ended.
     pub(crate) fn not_destroyed(&self, org: OrgId, vault: VaultId) -> Result<()> {
+        if self.ledger.ended(org)? {
+            return Err(over());
+        }
         if self.ledger.destroyed(org, vault)? {
             return Err(gone());
         }
@@ -163,22 +168,40 @@ pub(crate) fn seal(
     label: &Label,
     value: &[u8],
 ) -> Result<Vec<u8>, KeyError> {
-    let aad = aad(label);
+    enclose(keys, vault_key, &aad(label), value)
+}
+
+/// Bound to what `aad` says: it opens with the same alone.
+pub(crate) fn enclose(
+    keys: &dyn Keystore,
+    vault_key: &[u8],
+    aad: &[u8],
+    value: &[u8],
+) -> Result<Vec<u8>, KeyError> {
     let mut data_key = Key::default();
     let mut nonce = [0; NONCE];
     random(&mut *data_key)?;
     random(&mut nonce)?;
-    let wrapped = keys.wrap_data_key(vault_key, &aad, &data_key)?;
+    let wrapped = keys.wrap_data_key(vault_key, aad, &data_key)?;
     if wrapped.len() != WRAPPED {
         return Err(KeyError::Unavailable("a wrapped data key has an unexpected length".into()));
     }
     let ciphertext = Aes256Gcm::new((&*data_key).into())
-        .encrypt(&Nonce::from(nonce), Payload { msg: value, aad: &aad })
+        .encrypt(&Nonce::from(nonce), Payload { msg: value, aad })
         .map_err(|_| KeyError::Unavailable("AES-GCM failed".into()))?;
     Ok([&[FORMAT], wrapped.as_slice(), &nonce, &ciphertext].concat())
 }
 
 fn open(keys: &dyn Keystore, vault_key: &[u8], label: &Label, sealed: &[u8]) -> Result<Secret, KeyError> {
+    disclose(keys, vault_key, &aad(label), sealed)
+}
+
+pub(crate) fn disclose(
+    keys: &dyn Keystore,
+    vault_key: &[u8],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Secret, KeyError> {
     let rejected = || KeyError::Rejected("a sealed value does not belong where it was found".into());
     let (format, rest) = sealed.split_first().ok_or_else(rejected)?;
     if *format != FORMAT {
@@ -186,10 +209,9 @@ fn open(keys: &dyn Keystore, vault_key: &[u8], label: &Label, sealed: &[u8]) -> 
     }
     let (wrapped, rest) = rest.split_first_chunk::<WRAPPED>().ok_or_else(rejected)?;
     let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or_else(rejected)?;
-    let aad = aad(label);
-    let data_key = keys.unwrap_data_key(vault_key, &aad, wrapped)?;
+    let data_key = keys.unwrap_data_key(vault_key, aad, wrapped)?;
     Aes256Gcm::new((&*data_key).into())
-        .decrypt(&Nonce::from(*nonce), Payload { msg: ciphertext, aad: &aad })
+        .decrypt(&Nonce::from(*nonce), Payload { msg: ciphertext, aad })
         .map(Secret::from)
         .map_err(|_| rejected())
 }

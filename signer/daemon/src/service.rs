@@ -5,12 +5,18 @@ use std::sync::Arc;
 use domain::{AgentId, Wei};
 use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use signer_protocol::attested::Attested;
+use signer_protocol::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use signer_protocol::identity::{MakeIdentity, NewIdentity};
 use signer_protocol::intent::{Intent, Release, Sign, SignedTransaction, Submit};
+use signer_protocol::mfa::{DisableMfa, EnableMfa, EnabledMfa, NewMfa, SetUpMfa, VerifyMfa};
+use signer_protocol::people::{
+    ArmAgent, ChangePassword, EndOrganisation, EnrolAgent, Invitation, Invite, Join, ResetPassword,
+    SuspendAgents,
+};
 use signer_protocol::record::{ChangePrincipal, FoundOrganisation, Principal};
 use signer_protocol::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::service::{Health, Info};
-use signer_protocol::token::{IssueToken, IssuedToken, RevokeToken, RevokedToken};
+use signer_protocol::token::{IssueAsserted, IssueToken, IssuedToken, RevokeToken, RevokedToken};
 use signer_protocol::wire::{Blob, Secret};
 use signer_protocol::{Refusal, Signer};
 use tarpc::context::Context;
@@ -66,6 +72,78 @@ impl Signer for Service {
 
     async fn make_identity(self, _: Context, request: MakeIdentity) -> Result<NewIdentity, Refusal> {
         self.0.make_identity(request).await
+    }
+
+    async fn invite(self, _: Context, request: Invite) -> Result<Attested<Invitation>, Refusal> {
+        self.0.invite(request).await
+    }
+
+    async fn join(self, _: Context, request: Join) -> Result<Attested<Principal>, Refusal> {
+        self.0.join(request).await
+    }
+
+    async fn change_password(
+        self,
+        _: Context,
+        request: ChangePassword,
+    ) -> Result<Attested<Principal>, Refusal> {
+        self.0.change_password(request).await
+    }
+
+    async fn reset_password(
+        self,
+        _: Context,
+        request: ResetPassword,
+    ) -> Result<Attested<Principal>, Refusal> {
+        self.0.reset_password(request).await
+    }
+
+    async fn end_organisation(self, _: Context, request: EndOrganisation) -> Result<(), Refusal> {
+        self.0.end_organisation(request).await
+    }
+
+    async fn suspend_agents(self, _: Context, request: SuspendAgents) -> Result<(), Refusal> {
+        self.0.suspend_agents(request).await
+    }
+
+    async fn enrol_agent(self, _: Context, request: EnrolAgent) -> Result<Attested<Principal>, Refusal> {
+        self.0.enrol_agent(request).await
+    }
+
+    async fn arm_agent(self, _: Context, request: ArmAgent) -> Result<Attested<Principal>, Refusal> {
+        self.0.arm_agent(request).await
+    }
+
+    async fn set_up_mfa(self, _: Context, request: SetUpMfa) -> Result<NewMfa, Refusal> {
+        self.0.set_up_mfa(request).await
+    }
+
+    async fn enable_mfa(self, _: Context, request: EnableMfa) -> Result<EnabledMfa, Refusal> {
+        self.0.enable_mfa(request).await
+    }
+
+    async fn disable_mfa(self, _: Context, request: DisableMfa) -> Result<Attested<Principal>, Refusal> {
+        self.0.disable_mfa(request).await
+    }
+
+    async fn verify_mfa(self, _: Context, request: VerifyMfa) -> Result<IssuedToken, Refusal> {
+        self.0.verify_mfa(request).await
+    }
+
+    async fn approve_device(
+        self,
+        _: Context,
+        request: ApproveDevice,
+    ) -> Result<Attested<DeviceGrant>, Refusal> {
+        self.0.approve_device(request).await
+    }
+
+    async fn issue_device_token(self, _: Context, request: IssueDeviceToken) -> Result<IssuedToken, Refusal> {
+        self.0.issue_device_token(request).await
+    }
+
+    async fn issue_asserted(self, _: Context, request: IssueAsserted) -> Result<IssuedToken, Refusal> {
+        self.0.issue_asserted(request).await
     }
 
     async fn create_api_key(self, _: Context, request: CreateApiKey) -> Result<Attested<ApiKey>, Refusal> {

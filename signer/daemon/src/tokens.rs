@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domain::{PrincipalId, Time, TokenId};
+use domain::{PathGlob, PrincipalId, Time, TokenId};
 use ed25519_dalek::{Signature, VerifyingKey};
 use moka::sync::Cache;
 use signer_protocol::record::{Principal, Verifier};
-use signer_protocol::token::{ACCESS, Claims, ISSUER, IssueToken, IssuedToken, RevokeToken, RevokedToken};
+use signer_protocol::token::{
+    ACCESS, Claims, ISSUER, IssueAsserted, IssueToken, IssuedToken, MFA, RevokeToken, RevokedToken,
+};
 use signer_protocol::wire::Secret;
 use subtle::ConstantTimeEq as _;
 
@@ -21,6 +23,9 @@ use crate::start::StartError;
 
 /// Seconds that a person's token lives; an agent's record says how long its tokens do.
 const USER_TOKEN_SECONDS: i64 = 900;
+
+/// Until the second factor must have been shown.
+const MFA_TOKEN_SECONDS: i64 = 300;
 
 /// A token is some 800 bytes; explicit scopes make it longer. Longer ones are not looked at.
 const MAX_TOKEN: usize = 64 * 1024;
@@ -54,11 +59,20 @@ impl Tokens {
         &self.key_id
     }
 
-    /// Checks signature, header, issuer, audience, kind and expiry.
+    /// Checks an access token: signature, header, issuer, audience, kind and expiry.
     ///
     /// # Errors
     /// `Unauthenticated`, alike for every way in which a token can be bad.
     pub fn verify(&self, token: &Secret, now: Time) -> Result<Arc<Claims>> {
+        self.verify_kind(ACCESS, token, now)
+    }
+
+    /// The same for a token that stands for the first half of a login.
+    pub fn verify_first_half(&self, token: &Secret, now: Time) -> Result<Arc<Claims>> {
+        self.verify_kind(MFA, token, now)
+    }
+
+    fn verify_kind(&self, kind: &str, token: &Secret, now: Time) -> Result<Arc<Claims>> {
         let id = sha256(token.expose());
         let claims = match self.verified.get(&id) {
             Some(claims) => claims,
@@ -68,7 +82,7 @@ impl Tokens {
                 claims
             }
         };
-        if now.seconds() >= claims.exp { Err(bad_token()) } else { Ok(claims) }
+        if claims.kind != kind || now.seconds() >= claims.exp { Err(bad_token()) } else { Ok(claims) }
     }
 
     fn read(&self, token: &[u8]) -> Option<Claims> {
@@ -82,7 +96,7 @@ impl Tokens {
         // Strict: refuses the malleable and small-order forms that RFC 8032 leaves open.
         self.key.verify_strict(signed.as_bytes(), &Signature::from_bytes(&signature)).ok()?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
-        (claims.iss == ISSUER && claims.aud == ISSUER && claims.kind == ACCESS).then_some(claims)
+        (claims.iss == ISSUER && claims.aud == ISSUER).then_some(claims)
     }
 }
 
@@ -107,7 +121,33 @@ impl Authority {
         if !genuine || !record.usable(now) {
             return Err(denied());
         }
-        self.issued(claims(&record, request.derived_scopes, now)).await
+        self.first_half(&record, request.derived_scopes, now).await
+    }
+
+    /// A token on the gateway's word, for the identity that the record pins and no other.
+    pub async fn issue_asserted(&self, request: IssueAsserted) -> Result<IssuedToken> {
+        let record = self.newest(&request.record).await?;
+        let now = self.clock.now();
+        if record.asserted.as_ref() != Some(&request.seen) || !record.usable(now) {
+            return Err(denied());
+        }
+        self.first_half(&record, request.derived_scopes, now).await
+    }
+
+    /// What the first proof is worth: an access token, or where a second factor is to come, leave to show it.
+    async fn first_half(
+        &self,
+        record: &Principal,
+        derived_scopes: Vec<PathGlob>,
+        now: Time,
+    ) -> Result<IssuedToken> {
+        self.not_stopped(record)?;
+        let mut claims = claims(record, derived_scopes, now);
+        if self.second_factor(record).await?.is_some() {
+            MFA.clone_into(&mut claims.kind);
+            claims.exp = claims.exp.min(now.seconds() + MFA_TOKEN_SECONDS);
+        }
+        self.issued(claims).await
     }
 
     /// Signs claims that a rule of this signer has derived.
@@ -140,7 +180,7 @@ pub fn same_code(verifier: &Verifier, code: &str) -> bool {
     verifier.code.as_bytes().ct_eq(code.as_bytes()).into()
 }
 
-pub fn claims(record: &Principal, derived_scopes: Vec<domain::PathGlob>, now: Time) -> Claims {
+pub fn claims(record: &Principal, derived_scopes: Vec<PathGlob>, now: Time) -> Claims {
     let lifetime = match record.id {
         PrincipalId::User(_) => USER_TOKEN_SECONDS,
         PrincipalId::Agent(_) => i64::from(record.token_ttl_seconds),
@@ -157,11 +197,12 @@ pub fn claims(record: &Principal, derived_scopes: Vec<domain::PathGlob>, now: Ti
         kind: ACCESS.to_owned(),
         role: record.role,
         epoch: record.epoch,
-        asserted: false,
+        asserted: record.asserted.is_some(),
         iat: now.seconds(),
         // A principal's tokens end with it.
         exp: record.expires_at.map_or(exp, |end| exp.min(end.seconds())),
         jti: TokenId::new(),
         key: None,
+        device: false,
     }
 }

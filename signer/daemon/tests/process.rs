@@ -15,9 +15,10 @@ use domain::{AccessList, Accessed, AgentId, IntentId, OrgId, SecretPath, SecretT
 use signer_protocol::attested::Attested;
 use signer_protocol::intent::{Fees, Intent, KeyAt, Sign, Submit, Transfer};
 use signer_protocol::key::SigningKey;
+use signer_protocol::people::Login;
 use signer_protocol::record::{
-    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails,
-    Principal,
+    AgentLogin, AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation,
+    Guardrails, Principal,
 };
 use signer_protocol::sealing::{Label, MakeVaultKey, Seal};
 use signer_protocol::service::Health;
@@ -83,7 +84,7 @@ async fn issue(client: &Client, record: &Attested<Principal>, proof: Credential)
 async fn agent(client: &Client, daily_limit: Wei) -> Agent {
     let (org, vault) = (OrgId::new(), VaultId::new());
     let password = Credential { kind: CredentialKind::Password, secret: vec![1; 32].into() };
-    let request = FoundOrganisation { org, owner: UserId::new(), credential: password.clone() };
+    let request = FoundOrganisation { org, owner: UserId::new(), login: Login::Proof(password.clone()) };
     let record = client.call(async |signer, cx| signer.found_organisation(cx, request).await).await.unwrap();
     let owner = Caller { token: issue(client, &record, password).await, record };
     let request = MakeVaultKey { by: owner.clone(), vault };
@@ -109,7 +110,8 @@ async fn agent(client: &Client, daily_limit: Wei) -> Agent {
         active: true,
         expires_at: None,
     };
-    let change = Change::CreateAgent { id, credential: Some(credential.clone()), identity: None, settings };
+    let change =
+        Change::CreateAgent { id, login: AgentLogin::Key(credential.clone()), identity: None, settings };
     let request = ChangePrincipal { by: owner, base: None, change };
     let record = client.call(async |signer, cx| signer.change_principal(cx, request).await).await.unwrap();
     let token = issue(client, &record, credential).await;

@@ -1,5 +1,6 @@
 //! What the signer must never forget, in a store of its own: the newest version of each record, ended tokens,
-//! vaults' keys and which are destroyed, what was spent, which nonces were used. Whoever writes to the gateway's database, or rolls it
+//! ended organisations and stopped agents, vaults' keys and which are destroyed, what was spent, which nonces, codes and
+//! invitations were used. Whoever writes to the gateway's database, or rolls it
 //! back, can't reach it.
 //!
 //! One file, one writer thread: it answers a request only when the change is on the disk, and puts all requests
@@ -10,16 +11,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use domain::{Clock, OrgId, PrincipalId, Time, TokenId};
+use domain::{Clock, Time, TokenId};
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend};
+use redb::{Database, DatabaseError, ReadableDatabase as _, StorageBackend};
 use signer_protocol::{Reason, Refusal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::refuse::{Result, conflict, unavailable};
+use crate::refuse::{Result, unavailable};
 
+mod factors;
 #[cfg(test)]
 mod failing;
+mod organisations;
+mod people;
 mod records;
 mod spending;
 mod tables;
@@ -27,8 +31,11 @@ mod vaults;
 mod window;
 mod writer;
 
+pub use factors::{Factor, Guessed, wrong_code};
+pub use organisations::{over, stopped};
+pub use records::Seen;
 pub use spending::{Hold, RecordMark, Signing, StoredSignature, expired};
-use tables::{FLOORS, FORMAT, FOUNDED, META, REVOKED};
+use tables::{FORMAT, META, REVOKED};
 pub use vaults::{KeyMark, gone};
 use writer::{Book, Job, Stop};
 
@@ -123,19 +130,6 @@ impl Ledger {
             return Err(no_ledger());
         }
         self.read(|tx| Ok(tx.open_table(META)?.get("format")?.map(|_| ()))).map(|_| ())
-    }
-
-    /// Founds an organisation with its first owner's record.
-    pub async fn found(&self, org: OrgId, owner: PrincipalId, version: u64, digest: [u8; 32]) -> Result<()> {
-        let (org, owner) = (*org.as_bytes(), tables::principal(owner));
-        self.write(move |book| {
-            if book.table(FOUNDED)?.get(&org)?.is_some() || book.table(FLOORS)?.get(&owner)?.is_some() {
-                return Err(conflict("The organisation or its owner exists.").into());
-            }
-            book.change(FOUNDED)?.insert(&org, ())?;
-            book.raise(&owner, version, digest)
-        })
-        .await
     }
 
     /// Whether a token was ended before its time.

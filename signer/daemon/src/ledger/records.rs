@@ -1,21 +1,51 @@
 //! Floors under records: the newest version seen of each, so that an older one is refused whoever brings it back.
 
-use domain::{ApiKeyId, PrincipalId};
+use domain::{ApiKeyId, OrgId, PrincipalId, Role};
 use redb::ReadableTable as _;
 
-use super::tables::{self, FLOORS, RecordKey};
+use super::organisations::over;
+use super::tables::{self, ENDED, FLOORS, RecordKey, SEATS};
+use super::writer::{Book, Stop};
 use super::{Ledger, rolled_back};
 use crate::refuse::{Result, conflict};
 
+/// What the ledger keeps of a principal's record.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub id: PrincipalId,
+    pub org: OrgId,
+    /// Of a person who may act.
+    pub role: Option<Role>,
+    pub version: u64,
+    pub digest: [u8; 32],
+}
+
 impl Ledger {
-    /// Takes a record as its principal's newest, or refuses it as rolled back.
-    pub async fn newest(&self, id: PrincipalId, version: u64, digest: [u8; 32]) -> Result<()> {
-        self.raise(tables::principal(id), version, digest).await
+    /// Takes a record as its principal's newest, or refuses it as rolled back, or as of an organisation that was ended.
+    pub async fn newest(&self, seen: Seen) -> Result<()> {
+        let key = tables::principal(seen.id);
+        let (floor, ended) = self.read(|tx| {
+            let floor = tx.open_table(FLOORS)?.get(&key)?.map(|floor| floor.value());
+            Ok((floor, tx.open_table(ENDED)?.get(seen.org.as_bytes())?.is_some()))
+        })?;
+        if ended {
+            return Err(over());
+        }
+        match floor {
+            Some(floor) if floor == (seen.version, seen.digest) => Ok(()),
+            Some((newest, _)) if seen.version <= newest => Err(rolled_back()),
+            _ => self.write(move |book| book.see(&seen)).await,
+        }
     }
 
     /// Takes a record as its API key's newest, or refuses it as rolled back.
     pub async fn newest_key(&self, id: ApiKeyId, version: u64, digest: [u8; 32]) -> Result<()> {
-        self.raise(tables::api_key(id), version, digest).await
+        let key = tables::api_key(id);
+        match self.floor(&key)? {
+            Some(floor) if floor == (version, digest) => Ok(()),
+            Some((newest, _)) if version <= newest => Err(rolled_back()),
+            _ => self.write(move |book| book.raise(&key, version, digest)).await,
+        }
     }
 
     /// Takes the first record of an API key; its id must be new.
@@ -40,15 +70,19 @@ impl Ledger {
         Ok(self.floor(&tables::principal(id))?.is_some())
     }
 
-    async fn raise(&self, key: RecordKey, version: u64, digest: [u8; 32]) -> Result<()> {
-        match self.floor(&key)? {
-            Some(floor) if floor == (version, digest) => Ok(()),
-            Some((newest, _)) if version <= newest => Err(rolled_back()),
-            _ => self.write(move |book| book.raise(&key, version, digest)).await,
-        }
-    }
-
     fn floor(&self, key: &RecordKey) -> Result<Option<(u64, [u8; 32])>> {
         self.read(|tx| Ok(tx.open_table(FLOORS)?.get(key)?.map(|floor| floor.value())))
+    }
+}
+
+impl Book<'_> {
+    /// Takes a principal's record as the newest, and a person's place with it.
+    pub fn see(&mut self, seen: &Seen) -> Result<(), Stop> {
+        self.lives(seen.org)?;
+        self.raise(&tables::principal(seen.id), seen.version, seen.digest)?;
+        if let PrincipalId::User(user) = seen.id {
+            self.change(SEATS)?.insert(user.as_bytes(), (*seen.org.as_bytes(), tables::rank(seen.role)))?;
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Holds, signatures, nonces: what an agent may still sign, and what it has.
 
 use alloy_primitives::{Address, B256};
-use domain::{AgentId, IntentId, PrincipalId, Wei};
+use domain::{AgentId, IntentId, OrgId, PrincipalId, Wei};
 use redb::ReadableTable as _;
 use serde::{Deserialize, Serialize};
 use signer_protocol::intent::Fees;
@@ -22,6 +22,7 @@ pub struct Hold {
     /// SHA-256 of the intent's statement: only this one is signed with the hold.
     pub digest: [u8; 32],
     pub agent: AgentId,
+    pub org: OrgId,
     pub value: Wei,
     /// Milliseconds.
     pub expires_at: i64,
@@ -165,11 +166,15 @@ impl Ledger {
 }
 
 impl Book<'_> {
+    /// The record is still its agent's newest, and no agent of its organisation was stopped.
     fn still_newest(&self, hold: &Hold) -> Result<(), Stop> {
         let key = tables::principal(PrincipalId::Agent(hold.agent));
         let floor = self.table(FLOORS)?.get(&key)?.map(|floor| floor.value());
         let RecordMark { version, digest } = hold.record;
-        if floor == Some((version, digest)) { Ok(()) } else { Err(rolled_back().into()) }
+        if floor != Some((version, digest)) {
+            return Err(rolled_back().into());
+        }
+        self.may_act(hold.org)
     }
 
     fn held(&self, id: &[u8; 16]) -> Result<Option<Held>, Stop> {

@@ -1,14 +1,17 @@
 //! The ledger's tables and their keys. All integers in keys are big-endian, so that they sort.
 
 use alloy_primitives::Address;
-use domain::{ApiKeyId, OrgId, PrincipalId, Time, VaultId};
+use domain::{ApiKeyId, OrgId, PrincipalId, Role, Time, VaultId};
 use redb::{Database, ReadableTable as _, TableDefinition};
 
-/// The newest format that this signer knows. 1 had no keys of vaults.
-pub const FORMAT: u64 = 2;
+/// The newest format that this signer knows. 1 had no keys of vaults; 2 no people but owners, no second factors, and no
+/// organisation that was ended or stopped.
+pub const FORMAT: u64 = 3;
 
 /// Kind of record (a person's, an agent's, an API key's), then its UUID.
 pub type RecordKey = [u8; 17];
+/// What is guessed at (a code, a password), then whose it is.
+pub type GuessKey = [u8; 17];
 /// Address, chain, nonce.
 pub type NonceKey = [u8; 36];
 /// Agent, time in milliseconds, then the nonce.
@@ -26,6 +29,25 @@ pub const DESTROYED: TableDefinition<'static, [u8; 32], ()> = TableDefinition::n
 pub const VAULT_KEYS: TableDefinition<'static, [u8; 32], [u8; 32]> = TableDefinition::new("vault_keys");
 /// In `META`, of a ledger that was of format 1: since when it keeps vaults' keys, in milliseconds.
 pub const KEYS_SINCE: &str = "vault_keys_since";
+/// Organisations that were ended.
+pub const ENDED: TableDefinition<'static, [u8; 16], ()> = TableDefinition::new("ended");
+/// Organisations whose agents are stopped.
+pub const SUSPENDED: TableDefinition<'static, [u8; 16], ()> = TableDefinition::new("suspended");
+/// A person's organisation and rank in it, as their newest record says. Of people who were last seen by a signer of
+/// format 2 there is none: each was the owner of their own organisation.
+pub const SEATS: TableDefinition<'static, [u8; 16], ([u8; 16], u8)> = TableDefinition::new("seats");
+/// Invitations that were taken up, and by whom.
+pub const INVITATIONS: TableDefinition<'static, [u8; 16], [u8; 16]> = TableDefinition::new("invitations");
+/// Devices' grants that were used, until they expire (milliseconds).
+pub const GRANTS: TableDefinition<'static, [u8; 16], i64> = TableDefinition::new("device_grants");
+/// The last time step (RFC 6238 §4.2) whose code a person has used.
+pub const STEPS: TableDefinition<'static, [u8; 16], u64> = TableDefinition::new("totp_steps");
+/// Used recovery codes, by their HMAC.
+pub const RECOVERY: TableDefinition<'static, [u8; 32], ()> = TableDefinition::new("recovery_codes");
+/// Wrong guesses in a row, and until when no more are looked at (milliseconds).
+pub const GUESSES: TableDefinition<'static, GuessKey, (u32, i64)> = TableDefinition::new("guesses");
+/// People whose second factor an operator took away: the digest of which, or zeros until that one is seen.
+pub const FORGOTTEN: TableDefinition<'static, [u8; 16], [u8; 32]> = TableDefinition::new("forgotten_factors");
 /// Accepted transfers that wait for their signature (JSON).
 pub const HOLDS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("holds");
 /// Signed intents (JSON).
@@ -44,7 +66,7 @@ pub fn create(db: &Database, now: Time) -> Result<Option<u64>, redb::Error> {
         return Ok(found);
     }
     tx.open_table(META)?.insert("format", FORMAT)?;
-    if found.is_some() {
+    if found == Some(1) {
         tx.open_table(META)?.insert(KEYS_SINCE, u64::try_from(now.millis()).unwrap_or_default())?;
     }
     tx.open_table(FLOORS)?;
@@ -52,6 +74,15 @@ pub fn create(db: &Database, now: Time) -> Result<Option<u64>, redb::Error> {
     tx.open_table(REVOKED)?;
     tx.open_table(DESTROYED)?;
     tx.open_table(VAULT_KEYS)?;
+    tx.open_table(ENDED)?;
+    tx.open_table(SUSPENDED)?;
+    tx.open_table(SEATS)?;
+    tx.open_table(INVITATIONS)?;
+    tx.open_table(GRANTS)?;
+    tx.open_table(STEPS)?;
+    tx.open_table(RECOVERY)?;
+    tx.open_table(GUESSES)?;
+    tx.open_table(FORGOTTEN)?;
     tx.open_table(HOLDS)?;
     tx.open_table(SIGNED)?;
     tx.open_table(NONCES)?;
@@ -75,6 +106,16 @@ fn record(kind: u8, uuid: &[u8; 16]) -> RecordKey {
     let mut key = [kind; 17];
     key[1..].copy_from_slice(uuid);
     key
+}
+
+/// Higher is more; 0 for nobody.
+pub fn rank(role: Option<Role>) -> u8 {
+    match role {
+        None => 0,
+        Some(Role::Member) => 1,
+        Some(Role::Admin) => 2,
+        Some(Role::Owner) => 3,
+    }
 }
 
 pub fn vault(org: OrgId, vault: VaultId) -> [u8; 32] {

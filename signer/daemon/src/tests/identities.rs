@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use domain::{AgentId, SecretPath, SecretType, VaultId};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use signer_protocol::attested::Attested;
-use signer_protocol::identity::{Identity, MakeIdentity, NewIdentity, PublicHalves, SealedHalf};
-use signer_protocol::record::{AgentSettings, Change, ChangePrincipal, Principal};
+use signer_protocol::identity::{Identity, MakeIdentity, Maker, NewIdentity, PublicHalves, SealedHalf};
+use signer_protocol::record::{AgentLogin, AgentSettings, Change, ChangePrincipal, Principal};
 use signer_protocol::sealing::{DestroyVaultKey, Holds, Label, Seal, VaultKey};
 use signer_protocol::{Reason, Refusal};
 
@@ -29,7 +29,9 @@ impl World {
         vault: VaultId,
         vault_key: Option<Attested<VaultKey>>,
     ) -> Result<NewIdentity> {
-        self.signer.make_identity(MakeIdentity { by: by.caller(), agent, vault, vault_key }).await
+        self.signer
+            .make_identity(MakeIdentity { by: Maker::Caller(by.caller()), agent, vault, vault_key })
+            .await
     }
 
     async fn registered(
@@ -39,8 +41,12 @@ impl World {
         identity: Attested<Identity>,
         settings: AgentSettings,
     ) -> Result<Attested<Principal>> {
-        let change =
-            Change::CreateAgent { id, credential: Some(agent_key(3)), identity: Some(identity), settings };
+        let change = Change::CreateAgent {
+            id,
+            login: AgentLogin::Key(agent_key(3)),
+            identity: Some(identity),
+            settings,
+        };
         self.signer.change_principal(ChangePrincipal { by: by.caller(), base: None, change }).await
     }
 

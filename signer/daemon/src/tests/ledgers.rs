@@ -115,6 +115,7 @@ async fn nothing_is_held_or_signed_for_a_record_that_was_replaced() {
         intent: spoken.id,
         digest: digest(&intent),
         agent: spoken.agent,
+        org: spoken.org,
         value: spoken.transfer.value,
         expires_at: spoken.expires_at.millis(),
         from: spoken.from,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use domain::{AgentId, Clock, OrgId, PrincipalId, Role, SecretPath, SecretType, UserId, VaultId, Wei};
 use signer_protocol::attested::Attested;
+use signer_protocol::people::Login;
 use signer_protocol::record::{
-    AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation, Guardrails,
-    Principal,
+    AgentLogin, AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation,
+    Guardrails, Principal,
 };
 use signer_protocol::sealing::{Label, MakeVaultKey, Seal, Sealed, VaultKey};
 use signer_protocol::token::{Caller, IssueToken};
@@ -90,7 +91,7 @@ impl World {
     pub async fn owner(&self) -> Actor {
         let (org, owner) = (OrgId::new(), UserId::new());
         let credential = password(1);
-        let request = FoundOrganisation { org, owner, credential: credential.clone() };
+        let request = FoundOrganisation { org, owner, login: Login::Proof(credential.clone()) };
         let record = self.signer.found_organisation(request).await.unwrap();
         self.actor(record, credential).await
     }
@@ -124,8 +125,8 @@ impl World {
         credential: &Credential,
         settings: AgentSettings,
     ) -> Result<Attested<Principal>> {
-        let change =
-            Change::CreateAgent { id, credential: Some(credential.clone()), identity: None, settings };
+        let login = AgentLogin::Key(credential.clone());
+        let change = Change::CreateAgent { id, login, identity: None, settings };
         self.signer.change_principal(ChangePrincipal { by: by.caller(), base: None, change }).await
     }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use domain::{OrgId, UserId, VaultId};
+use signer_protocol::people::Login;
 use signer_protocol::record::FoundOrganisation;
 use signer_protocol::sealing::MakeVaultKey;
 use signer_protocol::service::Health;
@@ -48,7 +49,7 @@ async fn a_gateway_works_through_the_socket() {
     assert_eq!(client.ask(async |signer, cx| signer.health(cx).await).await.unwrap(), Health::Ok);
 
     let (org, owner) = (OrgId::new(), UserId::new());
-    let request = FoundOrganisation { org, owner, credential: password(1) };
+    let request = FoundOrganisation { org, owner, login: Login::Proof(password(1)) };
     let record = client.call(async |signer, cx| signer.found_organisation(cx, request).await).await.unwrap();
     let request = IssueToken { record: record.clone(), proof: password(1), derived_scopes: Vec::new() };
     let token = client.call(async |signer, cx| signer.issue_token(cx, request).await).await.unwrap().jwt;

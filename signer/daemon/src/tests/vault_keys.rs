@@ -6,7 +6,7 @@ use domain::{AgentId, Role, SecretType, VaultId};
 use redb::{ReadableTable as _, TableDefinition};
 use signer_protocol::Reason;
 use signer_protocol::attested::Attested;
-use signer_protocol::identity::{MakeIdentity, NewIdentity};
+use signer_protocol::identity::{MakeIdentity, Maker, NewIdentity};
 use signer_protocol::sealing::{DestroyVaultKey, Holds, Label, MakeVaultKey, VaultKey};
 use signer_protocol::wire::Blob;
 
@@ -25,7 +25,8 @@ impl World {
         vault: VaultId,
         vault_key: Option<Attested<VaultKey>>,
     ) -> Result<NewIdentity> {
-        let request = MakeIdentity { by: by.caller(), agent: AgentId::new(), vault, vault_key };
+        let request =
+            MakeIdentity { by: Maker::Caller(by.caller()), agent: AgentId::new(), vault, vault_key };
         self.signer.make_identity(request).await
     }
 
@@ -62,7 +63,7 @@ impl World {
         let tx = db.begin_write().unwrap();
         tx.delete_table(TableDefinition::<[u8; 32], [u8; 32]>::new("vault_keys")).unwrap();
         let mut meta = tx.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
-        assert_eq!(meta.insert("format", 1).unwrap().unwrap().value(), 2);
+        assert_eq!(meta.insert("format", 1).unwrap().unwrap().value(), 3);
         assert!(meta.get("vault_keys_since").unwrap().is_none(), "a new ledger has all keys");
         drop(meta);
         tx.commit().unwrap();

@@ -4,7 +4,7 @@ use domain::access::{self, Permit, SecretAt};
 use domain::policy::{Conditions, Permission, Policy};
 use domain::{AgentId, OrgId, PathGlob, PolicyId, PrincipalId, Result, SecretId, VaultId};
 use serde_json::{Map, Value};
-use signer_protocol::identity::{MakeIdentity, NewIdentity, SealedHalf};
+use signer_protocol::identity::{MakeIdentity, Maker, NewIdentity, SealedHalf};
 use store::identities::{self, Half};
 use store::secrets::NewVersion;
 use store::vaults::{self, AGENT_KEYS, Vault};
@@ -28,7 +28,7 @@ pub async fn make(cx: &Cx, may: &Permit<access::CreateAgent, OrgId>, agent: Agen
     let known = vaults::agent_keys(cx.store(), may).await?;
     let is_first = known.is_none();
     let (vault, vault_key) = known.map_or_else(|| (VaultId::new(), None), |v| (v.id, Some(v.key)));
-    let request = MakeIdentity { by: cx.for_signer()?, agent, vault, vault_key };
+    let request = MakeIdentity { by: Maker::Caller(cx.for_signer()?), agent, vault, vault_key };
     let made = cx.signer(async |signer, context| signer.make_identity(context, request).await).await?;
     Ok(Born { made, vault, is_first })
 }

@@ -6,6 +6,7 @@ use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId, pas
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use signer_protocol::people::Login;
 use signer_protocol::record::{Credential, CredentialKind, FoundOrganisation};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use store::Tx;
@@ -95,7 +96,7 @@ pub async fn sign_up(
     let stretched = gateway.hasher.stretch(password, &salt).await?;
     let credential = Credential { kind: CredentialKind::Password, secret: stretched };
     let (org, owner) = (OrgId::new(), UserId::new());
-    let request = FoundOrganisation { org, owner, credential: credential.clone() };
+    let request = FoundOrganisation { org, owner, login: Login::Proof(credential.clone()) };
     let founded = gateway.signer.call(async |signer, cx| signer.found_organisation(cx, request).await);
     let record = founded.await.map_err(refusal::error)?;
     let request = IssueToken { record: record.clone(), proof: credential, derived_scopes: Vec::new() };

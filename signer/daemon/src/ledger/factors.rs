@@ -1,0 +1,182 @@
+//! Second factors: what was used, what was guessed, and what an operator has taken away.
+
+use std::time::Duration;
+
+use domain::{Time, TokenId, UserId};
+use redb::ReadableTable as _;
+use signer_protocol::{Reason, Refusal};
+
+use super::Ledger;
+use super::tables::{FORGOTTEN, GUESSES, GuessKey, RECOVERY, REVOKED, STEPS};
+use super::writer::{Book, Stop};
+use crate::refuse::{Result, unauthenticated};
+
+/// Wrong guesses in a row until no more are looked at for a while; after as many again, for twice as long.
+const GUESSES_AT_ONCE: u32 = 5;
+const FIRST_LOCK: Duration = Duration::from_secs(15 * 60);
+const LONGEST_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Stands for "whichever it is" until a factor is seen.
+const ANY: [u8; 32] = [0; 32];
+
+/// What is guessed at. They are counted apart: whoever has stolen a token and guesses at the password keeps nobody from
+/// logging in with a code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Guessed {
+    Code,
+    Password,
+}
+
+/// A code that was right.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Factor {
+    /// Of this time step.
+    Step(u64),
+    /// The recovery code with this HMAC.
+    Recovery([u8; 32]),
+}
+
+impl Ledger {
+    /// Counts a guess as wrong, before it is looked at: so no number of guesses at once is more than the limit.
+    ///
+    /// # Errors
+    /// `Locked`.
+    pub async fn guess(&self, user: UserId, what: Guessed) -> Result<()> {
+        let key = guess_key(user, what);
+        self.write(move |book| {
+            let (before, until) = book.table(GUESSES)?.get(&key)?.map_or((0, 0), |kept| kept.value());
+            if book.now < until {
+                return Err(locked(until - book.now).into());
+            }
+            let wrong = before.saturating_add(1);
+            let until = if wrong.is_multiple_of(GUESSES_AT_ONCE) {
+                Time::from_millis(book.now).plus(lock(wrong / GUESSES_AT_ONCE)).millis()
+            } else {
+                0
+            };
+            book.change(GUESSES)?.insert(&key, (wrong, until))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// A password was right: earlier guesses don't count any more.
+    pub async fn guessed_right(&self, user: UserId, what: Guessed) -> Result<()> {
+        self.write(move |book| {
+            book.change(GUESSES)?.remove(&guess_key(user, what))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Uses up a code that was right, and the token that it was shown with: each once.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: one of them was used.
+    pub async fn use_factor(
+        &self,
+        user: UserId,
+        factor: Factor,
+        with: Option<(TokenId, Time)>,
+    ) -> Result<()> {
+        self.write(move |book| {
+            if let Some((jti, _)) = with
+                && book.table(REVOKED)?.get(jti.as_bytes())?.is_some()
+            {
+                return Err(wrong_code().into());
+            }
+            book.unused(user, factor)?;
+            match factor {
+                Factor::Step(step) => {
+                    book.change(STEPS)?.insert(user.as_bytes(), step)?;
+                }
+                Factor::Recovery(code) => {
+                    book.change(RECOVERY)?.insert(&code, ())?;
+                }
+            }
+            if let Some((jti, expires_at)) = with {
+                book.change(REVOKED)?.insert(jti.as_bytes(), expires_at.millis())?;
+            }
+            book.change(GUESSES)?.remove(&guess_key(user, Guessed::Code))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Takes a person's second factor away; guesses at it are forgotten too.
+    pub async fn forget_second_factor(&self, user: UserId) -> Result<()> {
+        self.write(move |book| {
+            book.change(FORGOTTEN)?.insert(user.as_bytes(), ANY)?;
+            book.change(GUESSES)?.remove(&guess_key(user, Guessed::Code))?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether this second factor was taken away by an operator. The first one asked about after his command is the one
+    /// that he meant; one that is set up later counts.
+    pub async fn forgotten(&self, user: UserId, factor: [u8; 32]) -> Result<bool> {
+        let found =
+            self.read(|tx| Ok(tx.open_table(FORGOTTEN)?.get(user.as_bytes())?.map(|kept| kept.value())))?;
+        match found {
+            None => Ok(false),
+            Some(ANY) => self.write(move |book| book.forget(user, factor)).await,
+            Some(forgotten) => Ok(forgotten == factor),
+        }
+    }
+
+    /// A person sets a second factor up: what an operator took away was an earlier one, or none at all.
+    pub async fn nothing_to_forget(&self, user: UserId) -> Result<()> {
+        self.write(move |book| {
+            let found = book.table(FORGOTTEN)?.get(user.as_bytes())?.map(|kept| kept.value());
+            if found == Some(ANY) {
+                book.change(FORGOTTEN)?.remove(user.as_bytes())?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+impl Book<'_> {
+    fn unused(&self, user: UserId, factor: Factor) -> Result<(), Stop> {
+        let unused = match factor {
+            Factor::Step(step) => {
+                self.table(STEPS)?.get(user.as_bytes())?.is_none_or(|last| last.value() < step)
+            }
+            Factor::Recovery(code) => self.table(RECOVERY)?.get(&code)?.is_none(),
+        };
+        if unused { Ok(()) } else { Err(wrong_code().into()) }
+    }
+
+    fn forget(&mut self, user: UserId, factor: [u8; 32]) -> Result<bool, Stop> {
+        let found = self.table(FORGOTTEN)?.get(user.as_bytes())?.map(|kept| kept.value());
+        if found == Some(ANY) {
+            self.change(FORGOTTEN)?.insert(user.as_bytes(), factor)?;
+            return Ok(true);
+        }
+        Ok(found == Some(factor))
+    }
+}
+
+fn guess_key(user: UserId, what: Guessed) -> GuessKey {
+    let mut key = [what as u8; 17];
+    key[1..].copy_from_slice(user.as_bytes());
+    key
+}
+
+/// How long no guess is looked at, after so many times five wrong ones.
+fn lock(times: u32) -> Duration {
+    let doubled = 1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX);
+    FIRST_LOCK.saturating_mul(doubled).min(LONGEST_LOCK)
+}
+
+fn locked(millis: i64) -> Refusal {
+    let seconds = u64::try_from(millis).unwrap_or_default().div_ceil(1000);
+    Refusal::new(Reason::Locked(seconds), format!("Too many wrong guesses; try again in {seconds} s."))
+}
+
+/// Alike for a code that is wrong, was used, or is another's.
+pub fn wrong_code() -> Refusal {
+    unauthenticated("The code is wrong or was used; wait for the next one.")
+}

@@ -1,0 +1,223 @@
+//! The second factor of people: set up, asked for at login, taken away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{PrincipalId, Time, TokenId, UserId};
+use signer_protocol::Attested;
+use signer_protocol::mfa::{
+    DisableMfa, EnableMfa, EnabledMfa, Mfa, MfaProof, NewMfa, PendingMfa, SetUpMfa, VerifyMfa,
+};
+use signer_protocol::record::Principal;
+use signer_protocol::token::IssuedToken;
+use signer_protocol::wire::{Blob, Secret};
+use zeroize::Zeroizing;
+
+use crate::authority::Authority;
+use crate::callers::Usable as _;
+use crate::encoding::length_prefixed;
+use crate::keys::{KeyError, Keystore};
+use crate::ledger::{Factor, Guessed, wrong_code};
+use crate::principals::successor;
+use crate::refuse::{Result, conflict, tampered, unavailable};
+use crate::sealing::{disclose, enclose, random};
+use crate::statements::digest;
+use crate::tokens::{bad_token, claims};
+use crate::totp;
+
+/// How long a seed waits for its first code.
+const PENDING: Duration = Duration::from_secs(600);
+
+const RECOVERY_CODES: usize = 8;
+
+/// Letters and digits that nobody mistakes for each other: five bits each.
+const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+
+/// Of a recovery code, in groups of four: 60 bits.
+const LETTERS: usize = 12;
+
+impl Authority {
+    pub async fn set_up_mfa(&self, request: SetUpMfa) -> Result<NewMfa> {
+        let by = self.caller(&request.by).await?;
+        let user = by.in_person()?;
+        self.without_factor(by.record()).await?;
+        let (seed, sealed) = self.pool.on_keys(move |keys| new_seed(keys, user)).await?;
+        let expires_at = self.clock.now().plus(PENDING);
+        let pending = self.statements.attest(&PendingMfa { user, seed: sealed, expires_at }).await?;
+        Ok(NewMfa { seed, pending })
+    }
+
+    /// The code shows that the seed has arrived. The answer's record pins it.
+    pub async fn enable_mfa(&self, request: EnableMfa) -> Result<EnabledMfa> {
+        let by = self.caller(&request.by).await?;
+        let user = by.in_person()?;
+        self.without_factor(by.record()).await?;
+        let pending = self.statements.verify(&request.pending).await?;
+        if pending.user != user {
+            return Err(tampered("The seed is another person's."));
+        }
+        if self.clock.now() >= pending.expires_at {
+            return Err(conflict("The set-up has expired; start again."));
+        }
+        self.ledger.guess(user, Guessed::Code).await?;
+        let step = self.step(user, &pending.seed, &request.code).await?.ok_or_else(wrong_code)?;
+        self.ledger.use_factor(user, Factor::Step(step), None).await?;
+        self.ledger.nothing_to_forget(user).await?;
+        let recovery_codes = recovery_codes()?;
+        let mut recovery = Vec::with_capacity(RECOVERY_CODES);
+        for code in &recovery_codes {
+            recovery.push(hex::encode(self.recovery_code(user, code.expose()).await?));
+        }
+        let mfa = self.statements.attest(&Mfa { user, seed: pending.seed.clone(), recovery }).await?;
+        let pinned = Some(Blob(digest(&mfa).to_vec()));
+        let record = self.statements.attest(&Principal { mfa: pinned, ..successor(by.record())? }).await?;
+        Ok(EnabledMfa { record, mfa, recovery_codes })
+    }
+
+    /// Takes the second factor away, for its person, who shows it or the password.
+    pub async fn disable_mfa(&self, request: DisableMfa) -> Result<Attested<Principal>> {
+        let by = self.caller(&request.by).await?;
+        let user = by.in_person()?;
+        let mfa = self.pinned(by.record(), &request.mfa).await?;
+        match request.proof {
+            MfaProof::Code(code) => self.check_code(user, &mfa, &code, None).await?,
+            MfaProof::Password(password) => self.check_password(user, by.record(), &password).await?,
+        }
+        self.statements.attest(&Principal { mfa: None, ..successor(by.record())? }).await
+    }
+
+    /// The second half of a login. The first half's token dies with it.
+    pub async fn verify_mfa(&self, request: VerifyMfa) -> Result<IssuedToken> {
+        let now = self.clock.now();
+        let first = self.tokens.verify_first_half(&request.token, now)?;
+        if self.ledger.revoked(first.jti)? {
+            return Err(bad_token());
+        }
+        let record = self.newest(&request.record).await?;
+        let PrincipalId::User(user) = record.id else { return Err(bad_token()) };
+        if record.id != first.sub || record.org != first.org {
+            return Err(tampered("The record is not the token's principal."));
+        }
+        if record.epoch != first.epoch || !record.usable(now) {
+            return Err(bad_token());
+        }
+        let mfa = self.pinned(&record, &request.mfa).await?;
+        let used_up = (first.jti, Time::from_seconds(first.exp));
+        self.check_code(user, &mfa, &request.code, Some(used_up)).await?;
+        self.issued(claims(&record, first.scopes.clone(), now)).await
+    }
+
+    /// The digest of the person's second factor; `None` if there is none, or an operator took it away.
+    pub(crate) async fn second_factor(&self, record: &Principal) -> Result<Option<[u8; 32]>> {
+        let (PrincipalId::User(user), Some(pinned)) = (record.id, &record.mfa) else { return Ok(None) };
+        let pinned = <[u8; 32]>::try_from(pinned.0.as_slice())
+            .map_err(|_| tampered("The record pins no second factor of this signer's."))?;
+        Ok(if self.ledger.forgotten(user, pinned).await? { None } else { Some(pinned) })
+    }
+
+    async fn without_factor(&self, record: &Principal) -> Result<()> {
+        match self.second_factor(record).await? {
+            None => Ok(()),
+            Some(_) => Err(conflict("The second factor is on; switch it off before you set up another.")),
+        }
+    }
+
+    /// The second factor that the record pins, and no older one.
+    async fn pinned(&self, record: &Principal, mfa: &Attested<Mfa>) -> Result<Arc<Mfa>> {
+        let Some(pinned) = &record.mfa else { return Err(conflict("The second factor is off.")) };
+        let genuine = self.statements.verify(mfa).await?;
+        if PrincipalId::User(genuine.user) != record.id || pinned.0 != digest(mfa) {
+            return Err(tampered("The second factor is not the one that the record pins."));
+        }
+        Ok(genuine)
+    }
+
+    /// Whether it is a code of the person's, and uses it up. Guesses are counted before they are looked at.
+    async fn check_code(
+        &self,
+        user: UserId,
+        mfa: &Mfa,
+        code: &Secret,
+        with: Option<(TokenId, Time)>,
+    ) -> Result<()> {
+        self.ledger.guess(user, Guessed::Code).await?;
+        let factor = match self.step(user, &mfa.seed, code).await? {
+            Some(step) => Factor::Step(step),
+            None => self.recovery(user, mfa, code).await?.ok_or_else(wrong_code)?,
+        };
+        self.ledger.use_factor(user, factor, with).await
+    }
+
+    async fn step(&self, user: UserId, seed: &Blob, code: &Secret) -> Result<Option<u64>> {
+        let (seed, code, now) = (seed.clone(), plain(code.expose()), self.clock.now());
+        self.pool
+            .on_keys(move |keys| {
+                let seed = open_seed(keys, user, &seed.0)?;
+                Ok(totp::step(seed.expose(), &code, now))
+            })
+            .await
+    }
+
+    async fn recovery(&self, user: UserId, mfa: &Mfa, code: &Secret) -> Result<Option<Factor>> {
+        let hmac = self.recovery_code(user, code.expose()).await?;
+        Ok(mfa.recovery.contains(&hex::encode(hmac)).then_some(Factor::Recovery(hmac)))
+    }
+
+    /// What a recovery code is known by: as it was shown, whatever case and spaces it comes back with.
+    async fn recovery_code(&self, user: UserId, code: &[u8]) -> Result<[u8; 32]> {
+        let message = Zeroizing::new(length_prefixed(&[
+            b"talon/recovery-code/1",
+            user.as_bytes(),
+            &plain(code).to_ascii_uppercase(),
+        ]));
+        self.pool.on_keys(move |keys| keys.mac(&message)).await
+    }
+}
+
+/// A code without the spaces and dashes that people put into it.
+fn plain(code: &[u8]) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(code.iter().copied().filter(|c| !matches!(c, b' ' | b'-')).collect())
+}
+
+fn recovery_codes() -> Result<Vec<Secret>> {
+    (0..RECOVERY_CODES).map(|_| recovery_code()).collect()
+}
+
+/// `ABCD-EFGH-JKLM`.
+fn recovery_code() -> Result<Secret> {
+    let mut drawn = Zeroizing::new([0; LETTERS]);
+    random(&mut *drawn).map_err(|error| {
+        tracing::error!(%error, "no recovery code can be drawn");
+        unavailable("The signer has no randomness; try again in a moment.")
+    })?;
+    let letters = drawn.map(|byte| ALPHABET[usize::from(byte % 32)]);
+    Ok(letters.chunks(4).collect::<Vec<_>>().join(&b'-').into())
+}
+
+/// A fresh seed, and what it comes to at rest: a key of its own, wrapped by the root key, and the seed under it. There
+/// is no statement of that key, so nothing else opens it.
+fn new_seed(keys: &dyn Keystore, user: UserId) -> Result<(Secret, Blob), KeyError> {
+    let mut seed = Zeroizing::new([0; totp::SEED]);
+    random(&mut *seed)?;
+    let key = keys.new_vault_key()?;
+    let sealed = enclose(keys, &key, &aad(user), &*seed)?;
+    let length = u16::try_from(key.len())
+        .map_err(|_| KeyError::Unavailable("a wrapped key has an unexpected length".into()))?;
+    let blob = [&length.to_be_bytes()[..], &key, &sealed].concat();
+    Ok((seed.to_vec().into(), Blob(blob)))
+}
+
+fn open_seed(keys: &dyn Keystore, user: UserId, blob: &[u8]) -> Result<Secret, KeyError> {
+    let parts = || {
+        let (length, rest) = blob.split_first_chunk()?;
+        rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+    };
+    let (key, sealed) =
+        parts().ok_or_else(|| KeyError::Rejected("a sealed seed is not one of this signer's".into()))?;
+    disclose(keys, key, &aad(user), sealed)
+}
+
+/// All that a seed is bound to.
+fn aad(user: UserId) -> Vec<u8> {
+    length_prefixed(&[b"talon/totp-seed/1", user.as_bytes()])
+}
