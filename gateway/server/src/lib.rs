@@ -11,6 +11,7 @@ mod process;
 mod rest;
 pub mod settings;
 mod supervise;
+mod tls;
 mod worker;
 
 pub use admin::{Admin, admin};

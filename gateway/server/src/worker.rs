@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, SignerAt};
 use crate::process::READY;
-use crate::rest::Tls;
+use crate::tls::Tls;
 use crate::{StartError, isolation, rest};
 
 /// What requests have to finish in when the gateway ends.
@@ -108,7 +108,7 @@ async fn serve(
     let mut term =
         signal(SignalKind::terminate()).map_err(|error| StartError::Process("the signal handler", error))?;
     let tls = match tls {
-        Some(tls) => Some(tls.parse().await?),
+        Some(tls) => Some(tls.parse()?),
         None => None,
     };
     let keystore = keystore(&signer).await?;
