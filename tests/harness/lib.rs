@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a world that can't be made fails the test")]
 
 mod actors;
+mod certificates;
 mod chain;
+mod issuer;
 mod mcp;
 mod parts;
 mod process;
@@ -11,10 +13,12 @@ mod replies;
 mod world;
 
 pub use actors::{Agent, AgentDraft, Person, Vault};
+pub use certificates::Certificate;
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
+pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};
 pub use mcp::ToolReply;
 pub use parts::{
-    HSM_PIN, anvil, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
+    HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
     python, softhsm, softhsm_token, talon,
 };
 pub use process::{Process, signal};
@@ -42,6 +46,29 @@ macro_rules! both {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
                 test($crate::World::on($crate::Database::Postgres).start().await).await;
+            }
+        }
+    };
+    (with issuer, $(#[$meta:meta])* async fn $name:ident($w:ident: World, $issuer:ident: Issuer) $body:block) => {
+        mod $name {
+            #[expect(unused_imports, reason = "not every test uses everything")]
+            use super::*;
+            $(#[$meta])*
+            async fn test($w: $crate::World, $issuer: $crate::Issuer) $body
+
+            async fn on(database: $crate::Database) {
+                let issuer = $crate::Issuer::start().await;
+                test($crate::World::on(database).all(&issuer.settings()).start().await, issuer).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                on($crate::Database::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                on($crate::Database::Postgres).await;
             }
         }
     };

@@ -11,6 +11,7 @@ use sqlx::{AnyPool, AssertSqlSafe};
 use tempfile::TempDir;
 
 use crate::actors::Person;
+use crate::certificates::Certificate;
 use crate::chain::Anvil;
 use crate::parts;
 use crate::process::{Process, signal};
@@ -34,6 +35,7 @@ pub struct WorldDraft {
     keystore: Keystore,
     chain: bool,
     durable: bool,
+    tls: bool,
     environment: Vec<(String, String)>,
 }
 
@@ -57,6 +59,17 @@ impl WorldDraft {
 
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.into(), value.into()));
+        self
+    }
+
+    pub fn all(mut self, settings: &[(&str, String)]) -> Self {
+        self.environment.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self
+    }
+
+    /// Listens with TLS, with a certificate that only this world's clients believe.
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
         self
     }
 
@@ -89,10 +102,18 @@ impl WorldDraft {
         if self.keystore == Keystore::Hsm {
             environment.extend(hsm(folder.path()));
         }
-        let http = parts::http();
+        let certificate = self.tls.then(|| Certificate::new("127.0.0.1"));
+        let (scheme, http) = match &certificate {
+            Some(own) => {
+                environment.extend(own.write(folder.path()).map(|(k, v)| (k.to_owned(), v)));
+                ("https", parts::believing(own).build().unwrap())
+            }
+            None => ("http", parts::http()),
+        };
         let world = World {
             talon: Mutex::new(launch(folder.path(), port, &environment)),
-            base: format!("http://127.0.0.1:{port}"),
+            base: format!("{scheme}://127.0.0.1:{port}"),
+            certificate,
             folder,
             port,
             environment,
@@ -109,6 +130,8 @@ impl WorldDraft {
 pub struct World {
     talon: Mutex<Process>,
     pub base: String,
+    /// What it shows, if it listens with TLS.
+    pub certificate: Option<Certificate>,
     folder: TempDir,
     port: u16,
     environment: Vec<(String, String)>,
@@ -124,7 +147,7 @@ impl World {
             ("TALON_OPERATOR_EMAIL".into(), OPERATOR.into()),
             ("TALON_OPERATOR_PASSWORD".into(), PASSWORD.into()),
         ];
-        WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, environment }
+        WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, tls: false, environment }
     }
 
     pub fn call(&self, method: Method, path: &str, token: Option<&str>) -> Call {
