@@ -62,6 +62,8 @@ impl Operation for GoogleLogin {
             None => match sign_up(cx, &seen).await {
                 // The same person a moment ago, by another request.
                 Err(error) if error.kind() == Kind::Conflict => {
+                    // Writers may share a commit: what the other one wrote is seen when what comes after it is there.
+                    cx.store().begin().await?.commit().await?;
                     let user = known(cx, &seen).await?.ok_or(error)?;
                     log_in(cx, &user, seen).await?
                 }
