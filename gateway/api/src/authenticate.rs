@@ -144,7 +144,7 @@ async fn alive(gateway: &Gateway, from: FromKey, claims: &Claims, now: Time) -> 
     if !alive {
         return Err(Error::unauthenticated(BAD_TOKEN).because("its API key was revoked or has expired"));
     }
-    gateway.key_use.used(from.id, now);
+    gateway.notes.used(from.id, now);
     Ok(())
 }
 

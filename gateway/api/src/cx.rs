@@ -114,14 +114,13 @@ impl Cx {
         Ok(Event { details, resource: (kind, resource), ..draft.into_event(principal.org) })
     }
 
-    /// Records a failed login of somebody who is known.
-    pub async fn auth_failure(&self, who: PrincipalId, org: OrgId, method: &str) -> Result<()> {
+    /// Records a failed login of somebody who is known. Nobody waits for it: it would take longer than for somebody who is
+    /// not.
+    pub fn auth_failure(&self, who: PrincipalId, org: OrgId, method: &str) {
         let draft = self.event("auth.failure", who.kind(), Some(who), Some(org));
         let mut event = Event { resource: (who.kind(), who.uuid()), ..draft.into_event(org) };
         event.details.insert("method".to_owned(), method.into());
-        let mut tx = self.gateway.store.begin().await?;
-        tx.record(event);
-        tx.commit().await
+        self.gateway.notes.failed(event);
     }
 
     fn event(

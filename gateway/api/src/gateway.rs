@@ -12,10 +12,12 @@ use store::Store;
 use tokio::sync::{OnceCell, watch};
 
 use crate::installation::Installation;
-use crate::key_use::KeyUse;
 use crate::known::Known;
+use crate::limits::{LimitSettings, Limits};
+use crate::notes::Notes;
 use crate::password::Hasher;
 use crate::registry::Registry;
+use crate::throttle::Lines;
 use crate::{authenticate, jobs, ops, refusal};
 
 /// What a gateway is made of.
@@ -35,6 +37,7 @@ pub struct Settings {
     pub rpc: BTreeMap<String, SecretText>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    pub limits: LimitSettings,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
 }
@@ -45,8 +48,10 @@ pub struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     pub(crate) known: Known,
-    pub(crate) key_use: KeyUse,
+    pub(crate) notes: Notes,
     pub(crate) hasher: Hasher,
+    pub(crate) limits: Limits,
+    pub(crate) lines: Lines,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -65,8 +70,10 @@ impl Gateway {
         let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
         let mut gateway = Self {
             known: Known::new(),
-            key_use: KeyUse::start(store.clone()),
+            notes: Notes::start(store.clone()),
             hasher: Hasher::new(),
+            limits: Limits::new(&settings.limits),
+            lines: Lines::new(),
             chains,
             installation: Installation::new(),
             signer_info: OnceCell::new(),

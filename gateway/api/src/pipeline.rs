@@ -13,6 +13,7 @@ use crate::access::ONLY_AGENTS;
 use crate::authenticate::{self, Caller};
 use crate::catalog::Entry;
 use crate::cx::Cx;
+use crate::gate;
 use crate::gateway::Gateway;
 use crate::implied;
 use crate::problem::problem;
@@ -28,6 +29,8 @@ pub struct Inbound {
     pub body: Bytes,
     /// The socket's other end.
     pub peer: Option<IpAddr>,
+    /// It comes through a door that has counted it against the rates already: [`admit`] did.
+    pub counted: bool,
 }
 
 /// An answer, for whichever door.
@@ -81,10 +84,11 @@ impl Visitor {
     }
 }
 
-/// Who sends these headers, if it is an agent.
+/// Who sends these headers, if it is an agent. Counts the request against the rates.
 ///
 /// # Errors
-/// The answer, ready to be sent: 401 without a live credential, 403 for people.
+/// The answer, ready to be sent: 429 beyond a rate, 401 without a live credential, 403 for people and for whom the
+/// organisation does not let in.
 pub async fn admit(
     gateway: &Arc<Gateway>,
     headers: &HeaderMap,
@@ -93,7 +97,10 @@ pub async fn admit(
     let address = client_address(&gateway.settings.trusted_proxies, headers, peer);
     // As with a request: it may exchange a key, which writes, and is not to be left half-done by who hangs up.
     let (gateway, headers) = (gateway.clone(), headers.clone());
-    let work = async move { authenticate::caller(&gateway, &headers, address).await };
+    let work = async move {
+        gateway.limits.arrives(address)?;
+        enter(&gateway, &headers, address, false).await
+    };
     let caller = tokio::spawn(work.in_current_span()).await.map_err(Error::internal).flatten();
     let admitted = caller.and_then(|caller| match caller.principal().id {
         PrincipalId::Agent(_) => Ok(Visitor(caller)),
@@ -114,15 +121,35 @@ async fn steps(
 ) -> Result<Outbound> {
     let now = gateway.clock.now();
     let address = client_address(&gateway.settings.trusted_proxies, &request.headers, request.peer);
+    if !request.counted {
+        gateway.limits.arrives(address)?;
+    }
     let caller = if entry.public {
         None
     } else {
-        Some(authenticate::caller(&gateway, &request.headers, address).await?)
+        Some(enter(&gateway, &request.headers, address, request.counted).await?)
     };
     let headers = request.headers.clone();
     let cx = Cx { gateway, route: entry.route.clone(), request: id, headers, address, now, caller };
     implied::complete(&cx, entry, &mut request).await?;
     entry.call(cx, request).await
+}
+
+/// Who it is, whether they ask too much, and whether their organisation lets them in from there: in this order, so that a
+/// stranger learns of no rule.
+async fn enter(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    address: Option<IpAddr>,
+    counted: bool,
+) -> Result<Caller> {
+    let caller = authenticate::caller(gateway, headers, address).await?;
+    let principal = caller.principal();
+    if !counted {
+        gateway.limits.asks(principal.id, principal.org)?;
+    }
+    gate::pass(gateway, principal.id, principal.org, address).await?;
+    Ok(caller)
 }
 
 /// The socket's address, or the one that a trusted proxy forwards: the right-most that is no trusted proxy.

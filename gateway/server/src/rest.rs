@@ -137,7 +137,14 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
             };
             let path = path.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             let query = parts.uri.query().map(str::to_owned);
-            let inbound = Inbound { path, query, headers: parts.headers, body, peer: Some(peer.0.ip()) };
+            let inbound = Inbound {
+                path,
+                query,
+                headers: parts.headers,
+                body,
+                peer: Some(peer.0.ip()),
+                counted: false,
+            };
             answer(api::pipeline::serve(&gateway, &entry, inbound).await)
         }
     })

@@ -118,6 +118,7 @@ async fn serve(
         public_url: config.public_url,
         rpc: config.rpc,
         trusted_proxies: config.trusted_proxies,
+        limits: config.limits,
         operator: config.operator,
     };
     let parts = Parts { store, signer, nodes: chains::Nodes::new(), clock: Clock::default(), settings };

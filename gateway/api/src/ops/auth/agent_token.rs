@@ -17,9 +17,11 @@ use super::TokenResponse;
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::gate;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
+use crate::throttle::{self, Target};
 
 /// Of the scopes that are written into a token for information, in bytes.
 const MAX_DERIVED: usize = 4096;
@@ -57,7 +59,9 @@ impl Operation for AgentToken {
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
         let key =
             given.api_key.ok_or_else(|| Error::invalid("api_key", "must be the agent's key (ocv_…)"))?;
-        let issued = exchange(&cx.gateway, given.agent_id, &key, cx.address).await?;
+        let target = given.agent_id.map_or(Target::Anyones, Target::Agent);
+        let work = exchange(&cx.gateway, given.agent_id, &key, cx.address);
+        let issued = throttle::guard(&cx.gateway, target, cx.address, work).await?;
         Ok(Reply::of(TokenResponse::new(&issued)?))
     }
 }
@@ -79,6 +83,7 @@ pub async fn exchange(
     for agent in &candidates {
         match issue(gateway, agent, key).await {
             Ok(issued) => {
+                gate::pass(gateway, PrincipalId::Agent(agent.id), agent.org, address).await?;
                 record(gateway, agent, "auth.success", address).await?;
                 return Ok(issued);
             }
