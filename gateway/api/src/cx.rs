@@ -181,6 +181,11 @@ impl Act {
         self.event.details.insert(key.to_owned(), value.into());
     }
 
+    /// Names another event than the route's, where the request led to something else.
+    pub fn instead(&mut self, action: &'static str) {
+        self.event.action = action;
+    }
+
     /// Names who acts, where the request itself proves it (sign-up, login).
     pub fn by(&mut self, actor: PrincipalId, org: OrgId) {
         self.event.actor = Some(actor);

@@ -206,7 +206,10 @@ actions! {
         SuspendAgents = Managers;
     PersonAction(PersonRule):
         ListApiKeys = Any,
-        CreateApiKey = InPerson;
+        CreateApiKey = InPerson,
+        SeeFactor = Any,
+        ChangeFactor = InPerson,
+        AnswerDevice = InPerson;
     AgentAction(AgentRule):
         SeeAgent = Seen,
         ChangeAgent = Managed,
