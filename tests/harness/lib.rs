@@ -18,8 +18,8 @@ pub use chain::{ADDRESSES, Anvil, KEYS, number};
 pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};
 pub use mcp::ToolReply;
 pub use parts::{
-    HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
-    python, softhsm, softhsm_token, talon,
+    HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres,
+    node_modules_with_mcp, python, softhsm, softhsm_token, talon,
 };
 pub use process::{Process, signal};
 pub use remote::RemoteSigner;

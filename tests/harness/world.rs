@@ -146,8 +146,17 @@ impl World {
         let environment = vec![
             ("TALON_OPERATOR_EMAIL".into(), OPERATOR.into()),
             ("TALON_OPERATOR_PASSWORD".into(), PASSWORD.into()),
+            // All actors share an address, and some tests try many wrong keys from it.
+            ("TALON_LOGIN_TRIES_ADDRESS".into(), "1000000".into()),
         ];
-        WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, tls: false, environment }
+        WorldDraft {
+            database,
+            keystore: Keystore::Software,
+            chain: false,
+            durable: false,
+            tls: false,
+            environment,
+        }
     }
 
     pub fn call(&self, method: Method, path: &str, token: Option<&str>) -> Call {

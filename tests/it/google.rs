@@ -228,7 +228,11 @@ async fn without_its_settings_nobody_signs_in_with_google() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = harness::talon();
     let listen = format!("127.0.0.1:{}", harness::free_port());
-    command.current_dir(&folder).env("TALON_DATA", folder.path().join("data")).env("TALON_LISTEN", listen).envs(settings);
+    command
+        .current_dir(&folder)
+        .env("TALON_DATA", folder.path().join("data"))
+        .env("TALON_LISTEN", listen)
+        .envs(settings);
     let mut talon = harness::Process::start(&mut command);
     assert!(!talon.wait(std::time::Duration::from_secs(20)).success());
     std::thread::sleep(std::time::Duration::from_millis(100));

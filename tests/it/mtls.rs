@@ -18,7 +18,13 @@ fn fingerprint(certificate: &Certificate) -> String {
 /// An agent with this certificate; its id.
 async fn register(ada: &Person<'_>, certificate: &Certificate) -> String {
     let hex = fingerprint(certificate);
-    let colons = hex.to_uppercase().as_bytes().chunks(2).map(|p| String::from_utf8_lossy(p).into_owned()).collect::<Vec<_>>().join(":");
+    let colons = hex
+        .to_uppercase()
+        .as_bytes()
+        .chunks(2)
+        .map(|p| String::from_utf8_lossy(p).into_owned())
+        .collect::<Vec<_>>()
+        .join(":");
     let body = json!({"name": "edge", "auth_method": "mtls", "client_cert_fingerprint": colons});
     let made = ada.post("/v1/agents", &body).expect(201, "mtls").await;
     assert_eq!((made.get("api_key"), &made["agent"]["client_cert_fingerprint"]), (None, &json!(hex)));
@@ -40,7 +46,12 @@ async fn works(w: &World, answer: &Value, id: &str) {
 
 /// Both databases; TLS of Talon's own.
 async fn on_tls(database: Database) {
-    let w = World::on(database).tls().with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert").with("TALON_TRUSTED_PROXIES", "10.9.8.7").start().await;
+    let w = World::on(database)
+        .tls()
+        .with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert")
+        .with("TALON_TRUSTED_PROXIES", "10.9.8.7")
+        .start()
+        .await;
     let ada = w.owner("ada").await;
     let (own, other) = (Certificate::new("edge"), Certificate::new("other"));
     let id = register(&ada, &own).await;
@@ -50,18 +61,27 @@ async fn on_tls(database: Database) {
     works(&w, &answer, &id).await;
     // Over one connection as over another, with an empty key, and people beside it.
     let with_empty = json!({"agent_id": id, "api_key": ""});
-    Call::new(&client, &w.base, Method::POST, "/v1/auth/agent-token", None).json(&with_empty).expect(200, "access_token").await;
+    Call::new(&client, &w.base, Method::POST, "/v1/auth/agent-token", None)
+        .json(&with_empty)
+        .expect(200, "access_token")
+        .await;
     Call::new(&client, &w.base, Method::GET, "/v1/auth/me", Some(&ada.token)).expect(200, "ada").await;
 
     // Another certificate; none; and one that is only talked of.
     ask(&w, &showing(&w, &other), &id).expect(401, "Wrong agent or key").await;
     ask(&w, &w.http, &id).expect(400, "api_key").await;
-    for (name, value) in [("x-client-cert", fingerprint(&own)), ("x-forwarded-client-cert", format!("Hash={}", fingerprint(&own)))] {
+    for (name, value) in [
+        ("x-client-cert", fingerprint(&own)),
+        ("x-forwarded-client-cert", format!("Hash={}", fingerprint(&own))),
+    ] {
         ask(&w, &w.http, &id).header(name, &value).expect(400, "api_key").await;
         ask(&w, &showing(&w, &other), &id).header(name, &value).expect(401, "Wrong agent or key").await;
     }
     let key = json!({"agent_id": id, "api_key": format!("ocv_{}", "A".repeat(43))});
-    Call::new(&client, &w.base, Method::POST, "/v1/auth/agent-token", None).json(&key).expect(401, "Wrong agent or key").await;
+    Call::new(&client, &w.base, Method::POST, "/v1/auth/agent-token", None)
+        .json(&key)
+        .expect(401, "Wrong agent or key")
+        .await;
     // A certificate is for the agent that was registered with it, and for none else.
     let bot = ada.agent("bot").make().await;
     let second = register(&ada, &other).await;
@@ -99,7 +119,12 @@ impl ResolvesClientCert for Thief {
     }
 }
 
-fn thief(w: &World, certificate: &Certificate, key: &Certificate, version: &'static SupportedProtocolVersion) -> reqwest::Client {
+fn thief(
+    w: &World,
+    certificate: &Certificate,
+    key: &Certificate,
+    version: &'static SupportedProtocolVersion,
+) -> reqwest::Client {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(w.certificate.as_ref().unwrap().der.clone())).unwrap();
     let key = PrivateKeyDer::from_pem_slice(key.key.as_bytes()).unwrap();
@@ -129,10 +154,20 @@ async fn a_proxys_header_counts_from_the_proxy_alone() {
     let (own, other) = (Certificate::new("edge"), Certificate::new("other"));
     let escaped = |certificate: &Certificate| {
         // As nginx has it in $ssl_client_escaped_cert.
-        certificate.pem.replace('\n', "%0A").replace(' ', "%20").replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
+        certificate
+            .pem
+            .replace('\n', "%0A")
+            .replace(' ', "%20")
+            .replace('+', "%2B")
+            .replace('/', "%2F")
+            .replace('=', "%3D")
     };
     // Plain HTTP behind a proxy at 127.0.0.1, which is where this test is.
-    let w = World::on(Database::Sqlite).with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert").with("TALON_TRUSTED_PROXIES", "127.0.0.1").start().await;
+    let w = World::on(Database::Sqlite)
+        .with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert")
+        .with("TALON_TRUSTED_PROXIES", "127.0.0.1")
+        .start()
+        .await;
     let ada = w.owner("ada").await;
     let id = register(&ada, &own).await;
     for value in [fingerprint(&own), fingerprint(&own).to_uppercase(), escaped(&own)] {
@@ -145,14 +180,17 @@ async fn a_proxys_header_counts_from_the_proxy_alone() {
     for nonsense in ["", "SUCCESS", "00", "-----BEGIN%20CERTIFICATE-----"] {
         ask(&w, &w.http, &id).header("x-client-cert", nonsense).expect(400, "api_key").await;
     }
-    let twice = ask(&w, &w.http, &id).header("x-client-cert", &fingerprint(&own)).header("x-client-cert", &fingerprint(&other));
+    let twice = ask(&w, &w.http, &id)
+        .header("x-client-cert", &fingerprint(&own))
+        .header("x-client-cert", &fingerprint(&other));
     twice.expect(400, "api_key").await;
 
     // The same from a stranger; and where no header is set up.
     for setting in [Some("10.9.8.7"), None] {
         let mut draft = World::on(Database::Sqlite);
         if let Some(proxy) = setting {
-            draft = draft.with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert").with("TALON_TRUSTED_PROXIES", proxy);
+            draft =
+                draft.with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert").with("TALON_TRUSTED_PROXIES", proxy);
         } else {
             draft = draft.with("TALON_TRUSTED_PROXIES", "127.0.0.1");
         }
@@ -162,8 +200,16 @@ async fn a_proxys_header_counts_from_the_proxy_alone() {
     }
 
     // A proxy that shows a certificate of its own to Talon: that is nobody's but the proxy's.
-    let w = World::on(Database::Sqlite).tls().with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert").with("TALON_TRUSTED_PROXIES", "127.0.0.1").start().await;
+    let w = World::on(Database::Sqlite)
+        .tls()
+        .with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert")
+        .with("TALON_TRUSTED_PROXIES", "127.0.0.1")
+        .start()
+        .await;
     let id = register(&w.owner("ada").await, &own).await;
     ask(&w, &showing(&w, &own), &id).expect(400, "api_key").await;
-    ask(&w, &showing(&w, &other), &id).header("x-client-cert", &fingerprint(&own)).expect(200, "access_token").await;
+    ask(&w, &showing(&w, &other), &id)
+        .header("x-client-cert", &fingerprint(&own))
+        .expect(200, "access_token")
+        .await;
 }

@@ -94,13 +94,16 @@ mod tests {
 
     #[test]
     fn a_fingerprint_is_read_as_it_is_written_elsewhere() {
-        let colons = HEX.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect::<Vec<_>>();
+        let colons =
+            HEX.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap()).collect::<Vec<_>>();
         let colons = colons.join(":");
         for text in [HEX, &HEX.to_uppercase(), &colons, &format!(" {} ", colons.to_uppercase())] {
             assert_eq!(hex::encode(Fingerprint::parse(text).unwrap().as_bytes()), HEX, "{text}");
         }
         let long = format!("{HEX}00");
-        for text in ["", ":", &HEX[2..], &long, &HEX.replace('2', "g"), &colons[3..], &colons.replacen(':', "::", 1)] {
+        for text in
+            ["", ":", &HEX[2..], &long, &HEX.replace('2', "g"), &colons[3..], &colons.replacen(':', "::", 1)]
+        {
             assert!(Fingerprint::parse(text).is_none(), "{text}");
         }
     }

@@ -117,14 +117,13 @@ impl Cx {
         Ok(Event { details, resource: (kind, resource), ..draft.into_event(principal.org) })
     }
 
-    /// Records a failed login of somebody who is known.
-    pub async fn auth_failure(&self, who: PrincipalId, org: OrgId, method: &str) -> Result<()> {
+    /// Records a failed login of somebody who is known. Nobody waits for it: it would take longer than for somebody who is
+    /// not.
+    pub fn auth_failure(&self, who: PrincipalId, org: OrgId, method: &str) {
         let draft = self.event("auth.failure", who.kind(), Some(who), Some(org));
         let mut event = Event { resource: (who.kind(), who.uuid()), ..draft.into_event(org) };
         event.details.insert("method".to_owned(), method.into());
-        let mut tx = self.gateway.store.begin().await?;
-        tx.record(event);
-        tx.commit().await
+        self.gateway.notes.failed(event);
     }
 
     fn event(
@@ -183,6 +182,11 @@ impl Act {
     /// Adds a detail to the event; never a value or a credential.
     pub fn note(&mut self, key: &str, value: impl Into<Value>) {
         self.event.details.insert(key.to_owned(), value.into());
+    }
+
+    /// Names another event than the route's, where the request led to something else.
+    pub fn instead(&mut self, action: &'static str) {
+        self.event.action = action;
     }
 
     /// Names who acts, where the request itself proves it (sign-up, login).

@@ -14,11 +14,13 @@ use tokio::sync::{OnceCell, watch};
 
 use crate::egress::Egress;
 use crate::installation::Installation;
-use crate::key_use::KeyUse;
 use crate::known::Known;
+use crate::limits::{LimitSettings, Limits};
+use crate::notes::Notes;
 use crate::openid::{Google, Openid};
 use crate::password::Hasher;
 use crate::registry::Registry;
+use crate::throttle::Lines;
 use crate::{authenticate, jobs, ops, refusal};
 
 /// What a gateway is made of.
@@ -44,6 +46,7 @@ pub struct Settings {
     pub egress_allow: Vec<IpNet>,
     /// `None`: nobody signs in with Google.
     pub google: Option<Google>,
+    pub limits: LimitSettings,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
 }
@@ -54,10 +57,12 @@ pub struct Gateway {
     pub(crate) clock: Clock,
     pub(crate) settings: Settings,
     pub(crate) known: Known,
-    pub(crate) key_use: KeyUse,
+    pub(crate) notes: Notes,
     pub(crate) hasher: Hasher,
     pub(crate) egress: Egress,
     pub(crate) openid: Openid,
+    pub(crate) limits: Limits,
+    pub(crate) lines: Lines,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -80,8 +85,10 @@ impl Gateway {
             egress,
             openid,
             known: Known::new(),
-            key_use: KeyUse::start(store.clone()),
+            notes: Notes::start(store.clone()),
             hasher: Hasher::new(),
+            limits: Limits::new(&settings.limits),
+            lines: Lines::new(),
             chains,
             installation: Installation::new(),
             signer_info: OnceCell::new(),

@@ -15,6 +15,7 @@ use signer_protocol::api_key::ApiKey;
 use signer_protocol::record::Principal;
 use signer_protocol::token::Claims;
 use store::Store;
+use store::ip_rules::Gate;
 use store::vaults::Vault;
 
 const FRESH: Duration = Duration::from_secs(1);
@@ -46,6 +47,7 @@ pub struct Known {
     api_keys: Cache<ApiKeyId, Arc<ApiKey>>,
     vaults: Cache<VaultId, Arc<Vault>>,
     policies: Cache<PrincipalId, Arc<Vec<Policy>>>,
+    gates: Cache<OrgId, Arc<Gate>>,
 }
 
 fn cache<K, V>(lifetime: Duration) -> Cache<K, V>
@@ -66,6 +68,7 @@ impl Known {
             api_keys: cache(FRESH),
             vaults: cache(FRESH),
             policies: cache(FRESH),
+            gates: cache(FRESH),
         }
     }
 
@@ -112,6 +115,16 @@ impl Known {
     pub async fn policies(&self, store: &Store, of: PrincipalId) -> Result<Arc<Vec<Policy>>> {
         let look_up = async { store::policies::for_principal(store, of).await.map(Arc::new) };
         self.policies.try_get_with(of, look_up).await.map_err(Arc::unwrap_or_clone)
+    }
+
+    /// What decides whether anybody of an organisation comes in.
+    pub async fn gate(&self, store: &Store, of: OrgId) -> Result<Arc<Gate>> {
+        let look_up = async { store::ip_rules::facts(store, of).await.map(Arc::new) };
+        self.gates.try_get_with(of, look_up).await.map_err(Arc::unwrap_or_clone)
+    }
+
+    pub async fn forget_gate(&self, of: OrgId) {
+        self.gates.invalidate(&of).await;
     }
 
     pub async fn forget_principal(&self, id: PrincipalId) {

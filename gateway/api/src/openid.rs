@@ -62,7 +62,10 @@ impl Openid {
     pub fn new(google: Option<Google>, egress: &Egress) -> Result<Self> {
         if let Some(google) = &google {
             egress.check(&google.jwks).map_err(|rule| {
-                Error::invalid("TALON_GOOGLE_JWKS", format!("{rule} (networks of your own: TALON_EGRESS_ALLOW)"))
+                Error::invalid(
+                    "TALON_GOOGLE_JWKS",
+                    format!("{rule} (networks of your own: TALON_EGRESS_ALLOW)"),
+                )
             })?;
         }
         let google = google.map(|google| {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use domain::{Error, Kind, Result, SecretText};
+use domain::limit::too_many;
+use domain::{Error, Result, SecretText};
 use signer_protocol::wire::Secret;
 use tokio::sync::Semaphore;
 
@@ -33,13 +34,7 @@ impl Hasher {
 
     /// What the signer checks a password by: 32 bytes.
     pub async fn stretch(&self, password: &SecretText, salt: &[u8]) -> Result<Secret> {
-        let busy = |_| {
-            Error::new(
-                Kind::TooManyRequests { retry_after: 2 },
-                "Too many people log in right now; try again.",
-            )
-        };
-        let _place = self.places.try_acquire().map_err(busy)?;
+        let _place = self.places.try_acquire().map_err(|_| busy())?;
         let _slot = self.slots.acquire().await.map_err(Error::internal)?;
         let (password, salt) = (password.clone(), salt.to_vec());
         tokio::task::spawn_blocking(move || {
@@ -54,6 +49,11 @@ impl Hasher {
         .await
         .map_err(Error::internal)?
     }
+}
+
+/// More people log in than the gateway has room for.
+pub fn busy() -> Error {
+    too_many("Too many people log in right now.", 2)
 }
 
 /// Random bytes from the system.

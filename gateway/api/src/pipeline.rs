@@ -14,6 +14,7 @@ use crate::authenticate::{self, Caller};
 use crate::catalog::Entry;
 use crate::certificate::{self, Fingerprint};
 use crate::cx::Cx;
+use crate::gate;
 use crate::gateway::Gateway;
 use crate::implied;
 use crate::problem::problem;
@@ -31,6 +32,8 @@ pub struct Inbound {
     pub peer: Option<IpAddr>,
     /// The certificate that it has shown in the TLS handshake.
     pub peer_certificate: Option<Fingerprint>,
+    /// It comes through a door that has counted it against the rates already: [`admit`] did.
+    pub counted: bool,
 }
 
 /// An answer, for whichever door.
@@ -84,10 +87,11 @@ impl Visitor {
     }
 }
 
-/// Who sends these headers, if it is an agent.
+/// Who sends these headers, if it is an agent. Counts the request against the rates.
 ///
 /// # Errors
-/// The answer, ready to be sent: 401 without a live credential, 403 for people.
+/// The answer, ready to be sent: 429 beyond a rate, 401 without a live credential, 403 for people and for whom the
+/// organisation does not let in.
 pub async fn admit(
     gateway: &Arc<Gateway>,
     headers: &HeaderMap,
@@ -96,7 +100,10 @@ pub async fn admit(
     let address = client_address(&gateway.settings.trusted_proxies, headers, peer);
     // As with a request: it may exchange a key, which writes, and is not to be left half-done by who hangs up.
     let (gateway, headers) = (gateway.clone(), headers.clone());
-    let work = async move { authenticate::caller(&gateway, &headers, address).await };
+    let work = async move {
+        gateway.limits.arrives(address)?;
+        enter(&gateway, &headers, address, false).await
+    };
     let caller = tokio::spawn(work.in_current_span()).await.map_err(Error::internal).flatten();
     let admitted = caller.and_then(|caller| match caller.principal().id {
         PrincipalId::Agent(_) => Ok(Visitor(caller)),
@@ -117,10 +124,13 @@ async fn steps(
 ) -> Result<Outbound> {
     let now = gateway.clock.now();
     let address = client_address(&gateway.settings.trusted_proxies, &request.headers, request.peer);
+    if !request.counted {
+        gateway.limits.arrives(address)?;
+    }
     let caller = if entry.public {
         None
     } else {
-        Some(authenticate::caller(&gateway, &request.headers, address).await?)
+        Some(enter(&gateway, &request.headers, address, request.counted).await?)
     };
     let certificate = certificate::shown(&gateway.settings, &mut request);
     let headers = request.headers.clone();
@@ -128,6 +138,23 @@ async fn steps(
     let cx = Cx { gateway, route, request: id, headers, address, certificate, now, caller };
     implied::complete(&cx, entry, &mut request).await?;
     entry.call(cx, request).await
+}
+
+/// Who it is, whether they ask too much, and whether their organisation lets them in from there: in this order, so that a
+/// stranger learns of no rule.
+async fn enter(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    address: Option<IpAddr>,
+    counted: bool,
+) -> Result<Caller> {
+    let caller = authenticate::caller(gateway, headers, address).await?;
+    let principal = caller.principal();
+    if !counted {
+        gateway.limits.asks(principal.id, principal.org)?;
+    }
+    gate::pass(gateway, principal.id, principal.org, address).await?;
+    Ok(caller)
 }
 
 /// The socket's address, or the one that a trusted proxy forwards: the right-most that is no trusted proxy.

@@ -173,6 +173,8 @@ pub enum OrgRule {
     Anyone,
     /// People, never agents; nor through scopes, which would bind no agent that they make.
     People,
+    /// Owners and admins, never agents; nor through scopes.
+    Managers,
 }
 
 pub enum AgentRule {
@@ -199,10 +201,15 @@ actions! {
         ListVaults = Anyone,
         CreateAgent = People,
         ListAgents = Anyone,
-        ChangeProfile = People;
+        ChangeProfile = People,
+        ManageIpRules = Managers,
+        SuspendAgents = Managers;
     PersonAction(PersonRule):
         ListApiKeys = Any,
-        CreateApiKey = InPerson;
+        CreateApiKey = InPerson,
+        SeeFactor = Any,
+        ChangeFactor = InPerson,
+        AnswerDevice = InPerson;
     AgentAction(AgentRule):
         SeeAgent = Seen,
         ChangeAgent = Managed,
@@ -309,18 +316,20 @@ pub fn pattern(subject: &Subject<'_>, pattern: &PathGlob) -> Result<()> {
 /// # Errors
 /// `Forbidden`.
 pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
-    if matches!(A::RULE, OrgRule::People) && subject.bounded() && !subject.is_agent() {
-        return Err(Error::forbidden(BOUNDED));
+    match A::RULE {
+        OrgRule::Anyone => {}
+        OrgRule::People | OrgRule::Managers if subject.is_agent() => {
+            return Err(Error::forbidden("Agents may not do this; a person of the organisation must."));
+        }
+        OrgRule::Managers if !subject.manages() => {
+            return Err(Error::forbidden(
+                "Owners and admins of the organisation may do this; ask one of them.",
+            ));
+        }
+        OrgRule::People | OrgRule::Managers if subject.bounded() => return Err(Error::forbidden(BOUNDED)),
+        OrgRule::People | OrgRule::Managers => {}
     }
-    let may = match A::RULE {
-        OrgRule::Anyone => true,
-        OrgRule::People => !subject.is_agent(),
-    };
-    if may {
-        Ok(Permit::new(subject, subject.org))
-    } else {
-        Err(Error::forbidden("Agents may not do this; a person of the organisation must."))
-    }
+    Ok(Permit::new(subject, subject.org))
 }
 
 /// What there is to know of an agent to decide.

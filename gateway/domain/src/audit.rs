@@ -11,6 +11,9 @@ pub type Hash = [u8; 32];
 /// What the chain of an organisation starts from.
 pub const GENESIS: Hash = [0; 32];
 
+/// Whose chain holds what belongs to no organisation. No organisation has this id.
+pub const SYSTEM: OrgId = OrgId::from_bytes([0; 16]);
+
 /// Something that happened: a change of state, or a value that was read. Never holds a value or a credential.
 #[derive(Clone, Debug)]
 pub struct Event {

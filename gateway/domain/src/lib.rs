@@ -9,6 +9,8 @@ pub mod error;
 pub mod ether;
 pub mod gas;
 pub mod ids;
+pub mod ip_rule;
+pub mod limit;
 pub mod password;
 pub mod path;
 pub mod policy;

@@ -5,6 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use api::Google;
+use api::LimitSettings;
+use domain::limit::Rate;
 use domain::{SecretText, Wei};
 use http::HeaderName;
 use ipnet::IpNet;
@@ -26,6 +28,7 @@ pub struct Config {
     pub client_cert_header: Option<HeaderName>,
     pub egress_allow: Vec<IpNet>,
     pub google: Option<Google>,
+    pub limits: LimitSettings,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
@@ -111,6 +114,7 @@ impl Config {
             client_cert_header: client_cert_header(&given)?,
             egress_allow: given.parsed("egress_allow", networks)?.unwrap_or_default(),
             google: google(&given)?,
+            limits: limits(&given)?,
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),
@@ -301,6 +305,30 @@ fn signer_at(text: &str) -> Option<SignerPlace> {
     }
 }
 
+/// Only who asks for it has a limit on what is known to be asked for; a stranger has one anyway.
+fn limits(given: &Given) -> Result<LimitSettings, StartError> {
+    let rate = |key: &str| given.parsed(key, rate);
+    Ok(LimitSettings {
+        total: rate("limit_total")?.flatten(),
+        address: rate("limit_address")?.unwrap_or_else(|| ADDRESS_LIMIT.parse().ok()),
+        principal: rate("limit_principal")?.flatten(),
+        organisation: rate("limit_organisation")?.flatten(),
+        address_guesses: given.parsed("login_tries_address", tries)?.unwrap_or(ADDRESS_TRIES),
+    })
+}
+
+const ADDRESS_LIMIT: &str = "100/s:500";
+const ADDRESS_TRIES: u32 = 50;
+
+/// `Some(None)`: no limit.
+fn rate(text: &str) -> Option<Option<Rate>> {
+    if text == "off" { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+fn tries(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|n| (1..=1_000_000).contains(n))
+}
+
 /// Addresses and networks, separated by commas. None of them: an empty list.
 fn networks(text: &str) -> Option<Vec<IpNet>> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -379,6 +407,13 @@ mod tests {
                 "",
                 "pkcs11_sessions (TALON_PKCS11_SESSIONS) must be NUMBER, 1 to 64",
             ),
+            (
+                &[("TALON_LIMIT_ADDRESS", "hunter2")],
+                "",
+                "limit_address (TALON_LIMIT_ADDRESS) must be NUMBER/s or NUMBER/m",
+            ),
+            (&[("TALON_LIMIT_TOTAL", "2222222/s")], "", "limit_total"),
+            (&[("TALON_LOGIN_TRIES_ADDRESS", "0")], "", "login_tries_address"),
             (&[("TALON_SIGNER_MAX_FEE", "hunter2")], "", "signer_max_fee"),
             (&[("TALON_SIGNER_ALLOW_PORT", "80,hunter2")], "", "signer_allow_port"),
             (&[], "\n\noperator_password = hunter2", "talon.toml: line 3"),
@@ -413,7 +448,7 @@ mod tests {
         let shown = |c: Config| {
             let rest =
                 (c.database_url.is_none(), c.operator.is_none(), c.tls, c.trusted_proxies, c.rpc.len());
-            (c.listen, c.data, c.public_url, c.signer, c.log, rest)
+            (c.listen, c.data, c.public_url, c.signer, c.log, format!("{:?}", c.limits), rest)
         };
         assert_eq!(shown(documented), shown(default));
     }

@@ -121,6 +121,7 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
                 body,
                 peer: Some(peer.0.ip()),
                 peer_certificate: shown.map(|certificate| Fingerprint::of(certificate)),
+                counted: false,
             };
             answer(api::pipeline::serve(&gateway, &entry, inbound).await)
         }

@@ -35,7 +35,9 @@ impl Setting {
     }
 }
 
-pub const SETTINGS: [Setting; 32] = [
+const RATE: &str = "NUMBER/s or NUMBER/m, with :BURST, or off";
+
+pub const SETTINGS: [Setting; 37] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -79,8 +81,16 @@ pub const SETTINGS: [Setting; 32] = [
         "ADDRESS[/PREFIX],…",
         "Private networks that issuers of tokens may be in [default: none]",
     ),
-    gateway("google_client_id", "CLIENT_ID", "Lets people sign in with Google: the client that you registered"),
-    gateway("google_issuer", "http(s)://HOST[/PATH]", "Who issues Google's tokens [default: https://accounts.google.com]"),
+    gateway(
+        "google_client_id",
+        "CLIENT_ID",
+        "Lets people sign in with Google: the client that you registered",
+    ),
+    gateway(
+        "google_issuer",
+        "http(s)://HOST[/PATH]",
+        "Who issues Google's tokens [default: https://accounts.google.com]",
+    ),
     gateway(
         "google_jwks",
         "http(s)://HOST[/PATH]",
@@ -89,6 +99,15 @@ pub const SETTINGS: [Setting; 32] = [
     gateway("tls_cert", "FILE", "The TLS certificate and its chain, PEM"),
     gateway("tls_key", "FILE", "The key of the TLS certificate, PEM"),
     gateway("behind_tls_proxy", "true or false", "A proxy in front terminates TLS [default: false]"),
+    gateway("limit_total", RATE, "Requests at this gateway, all together [default: off]"),
+    gateway("limit_address", RATE, "Requests of one client address, loopback aside [default: 100/s:500]"),
+    gateway("limit_principal", RATE, "Requests of one person or agent [default: off]"),
+    gateway("limit_organisation", RATE, "Requests of one organisation [default: off]"),
+    gateway(
+        "login_tries_address",
+        "NUMBER, 1 to 1000000",
+        "Wrong log-ins from one address that cost no wait [default: 50]",
+    ),
     gateway(
         "log",
         "FILTER",

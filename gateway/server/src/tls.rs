@@ -43,9 +43,8 @@ impl Tls {
         let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&self.cert)
             .collect::<Result<_, _>>()
             .map_err(|error| io::Error::other(format!("the certificate is no PEM ({error})")))?;
-        let key = PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| {
-            io::Error::other("the key is no private key: it must be PEM, and not encrypted")
-        })?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| io::Error::other("the key is no private key: it must be PEM, and not encrypted"))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let asks = AnyCertificate { provider: provider.clone() };
         let mut config = ServerConfig::builder_with_provider(provider)

@@ -121,6 +121,7 @@ async fn serve(
         client_cert_header: config.client_cert_header,
         egress_allow: config.egress_allow,
         google: config.google,
+        limits: config.limits,
         operator: config.operator,
     };
     let parts = Parts { store, signer, nodes: chains::Nodes::new(), clock: Clock::default(), settings };

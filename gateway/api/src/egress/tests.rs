@@ -89,7 +89,9 @@ async fn what_is_allowed_is_fetched_by_name_and_by_address() {
 async fn a_name_that_leads_inside_is_not_dialled() {
     let (at, came) = server(ok("{}"), Duration::ZERO).await;
     let url = |scheme: &str| format!("{scheme}://issuer.example.org:{}/", at.port());
-    for inside in ["127.0.0.1", "::ffff:127.0.0.1", "::1", "10.1.2.3", "169.254.169.254", "fd00::1", "0.0.0.0"] {
+    for inside in
+        ["127.0.0.1", "::ffff:127.0.0.1", "::1", "10.1.2.3", "169.254.169.254", "fd00::1", "0.0.0.0"]
+    {
         let failure = fetch(&egress(Changing::new(&[&[inside]]), &[]), &url("https")).await.unwrap_err();
         assert!(failure.to_string().contains("none of its addresses"), "{inside}: {failure}");
     }

@@ -58,7 +58,13 @@ impl Issuer {
     ///
     /// # Errors
     /// Why there are no keys of the issuer's at all: for the log.
-    pub async fn key(&self, egress: &Egress, clock: &Clock, word: Word, id: &str) -> Result<Option<Key>, String> {
+    pub async fn key(
+        &self,
+        egress: &Egress,
+        clock: &Clock,
+        word: Word,
+        id: &str,
+    ) -> Result<Option<Key>, String> {
         if let Some(key) = self.fresh(clock.now(), id) {
             return Ok(Some(key));
         }

@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_set_without_a_usable_key_is_none() {
-        for nonsense in ["", "[]", "{}", r#"{"keys": 1}"#, r#"{"keys": []}"#, r#"{"keys": [{"kty": "RSA"}]}"#] {
+        for nonsense in ["", "[]", "{}", r#"{"keys": 1}"#, r#"{"keys": []}"#, r#"{"keys": [{"kty": "RSA"}]}"#]
+        {
             assert!(KeySet::parse(nonsense.as_bytes()).is_err(), "{nonsense}");
         }
         let many: Vec<_> = (0..100)

@@ -30,6 +30,8 @@ path_of! {
     OfTransaction { agent_id: AgentId, tx_id: TxId }
     /// `/v1/auth/api-keys/{key_id}`
     OfApiKey { key_id: ApiKeyId }
+    /// `/v1/auth/device/code/{user_code}`
+    OfDevice { user_code: String }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }
     /// `/v1/admin/chains/{chain_id}`

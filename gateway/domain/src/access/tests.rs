@@ -124,3 +124,23 @@ fn another_organisations_things_are_missing() {
     let facts = AgentFacts { id: AgentId::new(), org: case.org, created_by: None };
     assert_eq!(agent::<SeeAgent>(&stranger, &facts).err().unwrap().kind(), crate::Kind::Missing);
 }
+
+#[test]
+fn what_is_managed_is_for_owners_and_admins_without_scopes() {
+    let mut case = case();
+    let scopes = [PathGlob::parse("s", "keys/**").unwrap()];
+    let bot = Subject { role: Some(Role::Owner), ..subject(&case, &[], &[]) };
+    assert!(org::<ManageIpRules>(&bot).is_err(), "an agent, whatever it says it is");
+    case.id = PrincipalId::User(UserId::new());
+    for role in [Role::Owner, Role::Admin] {
+        let manager = Subject { role: Some(role), ..subject(&case, &[], &[]) };
+        assert!(org::<ManageIpRules>(&manager).is_ok() && org::<SuspendAgents>(&manager).is_ok());
+        assert!(org::<SuspendAgents>(&Subject { scopes: &scopes, ..manager }).is_err());
+        let held = Subject { key: Some(Through { id: crate::ApiKeyId::new(), scopes: &scopes }), ..manager };
+        assert!(org::<ManageIpRules>(&held).is_err(), "a key for some paths");
+    }
+    for role in [Some(Role::Member), None] {
+        let other = Subject { role, ..subject(&case, &[], &[]) };
+        assert!(org::<ManageIpRules>(&other).is_err() && org::<SuspendAgents>(&other).is_err());
+    }
+}

@@ -44,16 +44,15 @@ impl LoginMethod {
                 others("mtls", &[("oidc_issuer", &issuer), ("oidc_client_id", &client)])?;
                 let rule = "must be the SHA-256 of the client's certificate (DER), as 64 hexadecimal digits";
                 let fingerprint = certificate.as_deref().and_then(Fingerprint::parse);
-                let fingerprint = fingerprint.ok_or_else(|| Error::invalid("client_cert_fingerprint", rule))?;
+                let fingerprint =
+                    fingerprint.ok_or_else(|| Error::invalid("client_cert_fingerprint", rule))?;
                 Ok(Self::Certificate(fingerprint))
             }
             Some("oidc_client_credentials") => {
                 others("oidc_client_credentials", &[("client_cert_fingerprint", &certificate)])?;
                 Ok(Self::Client { issuer: read_issuer(cx, issuer)?, client_id: read_client(client)? })
             }
-            Some(_) => {
-                Err(Error::invalid("auth_method", "must be api_key, mtls or oidc_client_credentials"))
-            }
+            Some(_) => Err(Error::invalid("auth_method", "must be api_key, mtls or oidc_client_credentials")),
         }
     }
 

@@ -9,8 +9,8 @@ use signer_protocol::wire::Secret;
 use signer_protocol::{Attested, Reason, Refusal};
 use store::agents::{self, Agent};
 
-use super::trail::{changed, seen};
 use super::login::LoginMethod;
+use super::trail::{changed, seen};
 use super::{identity, principal};
 use crate::cx::Cx;
 use crate::ops::auth::agent_token::PREFIX;

@@ -17,9 +17,11 @@ use super::{TokenResponse, asserted};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::gate;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
+use crate::throttle::{self, Target};
 
 /// Of the scopes that are written into a token for information, in bytes.
 const MAX_DERIVED: usize = 4096;
@@ -62,9 +64,15 @@ impl Operation for AgentToken {
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
         let (gateway, address) = (&cx.gateway, cx.address);
         let key = given.api_key.filter(|key| !key.expose().is_empty());
+        let target = given.agent_id.map_or(Target::Anyones, Target::Agent);
         let issued = match (given.agent_id, key, &cx.certificate) {
-            (id, Some(key), _) => exchange(gateway, id, &key, address).await?,
-            (Some(id), None, Some(shown)) => asserted::by_certificate(gateway, id, shown, address).await?,
+            (id, Some(key), _) => {
+                throttle::guard(gateway, target, address, exchange(gateway, id, &key, address)).await?
+            }
+            (Some(id), None, Some(shown)) => {
+                let work = asserted::by_certificate(gateway, id, shown, address);
+                throttle::guard(gateway, target, address, work).await?
+            }
             _ => return Err(Error::invalid("api_key", NOTHING)),
         };
         Ok(Reply::of(TokenResponse::new(&issued)?))
@@ -93,6 +101,7 @@ pub async fn exchange(
     for agent in &candidates {
         match issue(gateway, agent, key).await {
             Ok(issued) => {
+                gate::pass(gateway, PrincipalId::Agent(agent.id), agent.org, address).await?;
                 record(gateway, agent, "auth.success", "api_key", address).await?;
                 return Ok(issued);
             }

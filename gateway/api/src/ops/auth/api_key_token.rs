@@ -21,10 +21,12 @@ use super::agent_token::PREFIX;
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::gate;
 use crate::gateway::Gateway;
-use crate::key_use::COARSE;
+use crate::notes::COARSE;
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
+use crate::throttle::{self, Target};
 
 /// What a personal API key begins with.
 pub const KEY: &str = "1ck_";
@@ -56,7 +58,8 @@ impl Operation for ApiKeyToken {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
-        let issued = exchange(&cx.gateway, &given.api_key, cx.address).await?;
+        let work = exchange(&cx.gateway, &given.api_key, cx.address);
+        let issued = throttle::guard(&cx.gateway, Target::Anyones, cx.address, work).await?;
         Ok(Reply::of(TokenResponse::new(&issued)?))
     }
 }
@@ -77,12 +80,13 @@ pub async fn exchange(gateway: &Gateway, key: &SecretText, address: Option<IpAdd
     for found in candidates {
         match issue(gateway, found.user, found.record.clone(), key).await? {
             Ok(issued) => {
+                gate::pass(gateway, PrincipalId::User(found.user), found.org, address).await?;
                 succeeded(gateway, &found, address).await?;
                 return Ok(issued);
             }
             Err(refused) => match refusal::error(refused) {
                 error if error.kind() == Kind::Unauthenticated => {
-                    gateway.key_use.failed(event(gateway, &found, "auth.failure", address));
+                    gateway.notes.failed(event(gateway, &found, "auth.failure", address));
                 }
                 error => return Err(error),
             },

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use domain::{AgentId, Error, Kind, Result, SecretText};
+use domain::{AgentId, Error, Kind, PrincipalId, Result, SecretText};
 use signer_protocol::record::Assertion;
 use signer_protocol::token::{IssueAsserted, IssuedToken};
 use signer_protocol::wire::Blob;
@@ -13,7 +13,7 @@ use super::agent_token::{WRONG, derived_scopes, record};
 use crate::certificate::Fingerprint;
 use crate::gateway::Gateway;
 use crate::openid::Refused;
-use crate::refusal;
+use crate::{gate, refusal};
 
 /// The token of the issuer and client that the agent's record pins.
 ///
@@ -54,19 +54,19 @@ pub async fn by_certificate(
             Ok(Assertion::Certificate { sha256: Blob(shown.as_bytes().to_vec()) })
         }
         Some(Assertion::Certificate { .. }) => Err("another certificate".to_owned()),
-        _ => Err("the agent does not log in with a certificate".to_owned()),
+        _ => Err("the agent is deactivated, or logs in with no certificate".to_owned()),
     };
     issue(gateway, &agent, seen, "mtls", address).await
 }
 
-/// Whom the agent's record names. Whether the record is genuine, the signer will tell.
+/// Whom the record of an agent that is active names. Whether the record is genuine, the signer will tell.
 ///
 /// # Errors
 /// `Internal` if the record can't be read.
 pub fn pinned(agent: &Agent) -> Result<Option<Assertion>> {
     let record = agent.record.peek();
     record
-        .map(|principal| principal.asserted)
+        .map(|principal| principal.asserted.filter(|_| principal.active))
         .map_err(|e| Error::internal(format!("agent {}'s record is damaged: {e}", agent.id)))
 }
 
@@ -88,6 +88,7 @@ async fn issue(
     };
     match issued {
         Ok(issued) => {
+            gate::pass(gateway, PrincipalId::Agent(agent.id), agent.org, address).await?;
             record(gateway, agent, "auth.success", method, address).await?;
             Ok(issued)
         }

@@ -13,10 +13,11 @@ use signer_protocol::token::{IssueAsserted, IssuedToken};
 use store::outside_logins::{self, OutsideLogin};
 use store::users::{self, User};
 
-use super::{TokenResponse, email, insert_user};
+use super::{LoginResponse, email, insert_user, needs_code};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::gate;
 use crate::openid::{GooglePerson, Refused};
 use crate::operation::{Operation, Reply, Route};
 use crate::password::{SALT, random};
@@ -48,10 +49,10 @@ impl Operation for GoogleLogin {
     .audited("auth.success", "user");
     type Path = ();
     type Params = decode::From<GoogleAuthRequest>;
-    type Output = TokenResponse;
+    type Output = LoginResponse;
     type Access = Public;
 
-    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
+    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<LoginResponse>> {
         let seen = cx.gateway.openid.google(&cx.gateway.egress, &cx.gateway.clock, &given.id_token).await;
         let seen = seen.ok_or_else(|| Error::unavailable(NOT_SET_UP))?.map_err(|refused| match refused {
             Refused::Token(why) => Error::unauthenticated(NOT_GOOD).because(why),
@@ -70,7 +71,7 @@ impl Operation for GoogleLogin {
                 signed_up => signed_up?,
             },
         };
-        Ok(Reply::of(TokenResponse::new(&issued)?))
+        Ok(Reply::of(LoginResponse::new(&issued)?))
     }
 }
 
@@ -83,8 +84,12 @@ async fn known(cx: &Cx, seen: &GooglePerson) -> Result<Option<User>> {
 
 async fn log_in(cx: &Cx, user: &User, seen: GooglePerson) -> Result<IssuedToken> {
     let issued = issue(cx, user, seen).await?;
+    gate::pass(&cx.gateway, PrincipalId::User(user.id), user.org, cx.address).await?;
     let mut act = cx.begin().await?;
     act.by(PrincipalId::User(user.id), user.org);
+    if needs_code(&issued) {
+        act.instead("auth.challenge");
+    }
     act.note("method", "google");
     act.commit(user.id).await?;
     Ok(issued)

@@ -4,16 +4,19 @@ use domain::{Error, Kind, PrincipalId, Result, SecretText};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use signer_protocol::Attested;
 use signer_protocol::record::{Credential, CredentialKind};
-use signer_protocol::token::IssueToken;
-use store::users;
+use signer_protocol::token::{IssueToken, IssuedToken};
+use store::users::{self, User};
 
-use super::{TokenResponse, email};
+use super::{LoginResponse, email, needs_code};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::password::SALT;
+use crate::throttle::{self, Target};
+use crate::{gate, refusal};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct LoginRequest {
@@ -34,37 +37,54 @@ impl Operation for Login {
             .audited("auth.success", "user");
     type Path = ();
     type Params = decode::From<LoginRequest>;
-    type Output = TokenResponse;
+    type Output = LoginResponse;
     type Access = Public;
 
-    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
-        if given.password.expose().len() > MAX_PASSWORD {
-            return Err(Error::unauthenticated(WRONG).because("a password that is too long to be one"));
+    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<LoginResponse>> {
+        let check = check(cx, &given);
+        let (user, issued) =
+            throttle::guard(&cx.gateway, Target::Account(&given.email), cx.address, check).await?;
+        let mut act = cx.begin().await?;
+        act.by(PrincipalId::User(user.id), user.org);
+        if needs_code(&issued) {
+            act.instead("auth.challenge");
         }
-        let user = match email(&given.email) {
-            Ok(email) => users::facts_by_email(cx.store(), &email).await?,
-            Err(_) => None,
-        };
-        // An unknown email costs the same hash as a known one.
-        let salt = user.as_ref().map_or_else(|| vec![0; SALT], |u| u.salt.clone());
-        let secret = cx.gateway.hasher.stretch(&given.password, &salt).await?;
-        let user = user.ok_or_else(|| Error::unauthenticated(WRONG).because("unknown email"))?;
-        let proof = Credential { kind: CredentialKind::Password, secret };
-        let request = IssueToken { record: user.record, proof, derived_scopes: Vec::new() };
-        let issued = cx.signer(async |signer, context| signer.issue_token(context, request).await).await;
-        let id = PrincipalId::User(user.id);
-        match issued {
-            Ok(issued) => {
-                let mut act = cx.begin().await?;
-                act.by(id, user.org);
-                act.commit(user.id).await?;
-                Ok(Reply::of(TokenResponse::new(&issued)?))
-            }
-            Err(error) if error.kind() == Kind::Unauthenticated => {
-                cx.auth_failure(id, user.org, "password").await?;
-                Err(Error::unauthenticated(WRONG).because(error))
-            }
-            Err(error) => Err(error),
+        act.commit(user.id).await?;
+        Ok(Reply::of(LoginResponse::new(&issued)?))
+    }
+}
+
+/// Whose password it is, and a token for them. What it costs, it costs for an email that nobody has as well.
+async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
+    if given.password.expose().len() > MAX_PASSWORD {
+        return Err(Error::unauthenticated(WRONG).because("a password that is too long to be one"));
+    }
+    let user = match email(&given.email) {
+        Ok(email) => users::facts_by_email(cx.store(), &email).await?,
+        Err(_) => None,
+    };
+    let salt = user.as_ref().map_or_else(|| vec![0; SALT], |user| user.salt.clone());
+    let secret = cx.gateway.hasher.stretch(&given.password, &salt).await?;
+    let proof = Credential { kind: CredentialKind::Password, secret };
+    let record =
+        user.as_ref().map_or_else(|| Attested::from_parts([0; 32], b"{}"), |user| user.record.clone());
+    let request = IssueToken { record, proof, derived_scopes: Vec::new() };
+    let issued = cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await);
+    let issued = issued.await;
+    let Some(user) = user else {
+        cx.gateway.notes.stranger(cx.address, cx.now());
+        return Err(Error::unauthenticated(WRONG).because("unknown email"));
+    };
+    let id = PrincipalId::User(user.id);
+    match issued.map_err(refusal::error) {
+        Ok(issued) => {
+            gate::pass(&cx.gateway, id, user.org, cx.address).await?;
+            Ok((user, issued))
         }
+        Err(error) if error.kind() == Kind::Unauthenticated => {
+            cx.auth_failure(id, user.org, "password");
+            Err(Error::unauthenticated(WRONG).because(error))
+        }
+        Err(error) => Err(error),
     }
 }

@@ -1,0 +1,28 @@
+//! Whom an organisation lets in: from which addresses, and whether its agents at all.
+
+use std::net::IpAddr;
+
+use domain::{Error, OrgId, PrincipalId, Result, ip_rule};
+
+use crate::gateway::Gateway;
+
+const SUSPENDED: &str =
+    "Your organisation has suspended all of its agents. An owner or admin can resume them.";
+const ELSEWHERE: &str =
+    "An IP rule of your organisation denies this address. Come from another, or ask an owner or admin.";
+
+/// Each request of a known principal passes here, and so does whoever issues a token, after the credential was found to
+/// be right and before the token is given.
+///
+/// # Errors
+/// `Forbidden`, without saying which rule it was.
+pub async fn pass(gateway: &Gateway, who: PrincipalId, org: OrgId, address: Option<IpAddr>) -> Result<()> {
+    let gate = gateway.known.gate(&gateway.store, org).await?;
+    if !ip_rule::admits(&gate.rules, who, address) {
+        return Err(Error::forbidden(ELSEWHERE).because(format!("{who} from {address:?}")));
+    }
+    if gate.agents_suspended && matches!(who, PrincipalId::Agent(_)) {
+        return Err(Error::forbidden(SUSPENDED).because(who));
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! What is noted off a request's path: when an API key was last used, and that somebody tried a credential in vain. A
+//! request never waits for it; so a wrong credential takes no longer where there is somebody to note it for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use domain::audit::{Event, SYSTEM};
+use domain::{ApiKeyId, Error, EventId, Result, Time};
+use moka::sync::Cache;
+use serde_json::{Map, Value};
+use store::{Store, api_keys};
+use tokio::sync::mpsc;
+
+/// How exact `last_used_at` is.
+pub const COARSE: Duration = Duration::from_secs(60);
+/// Notes that may wait to be written. More are left out: each costs a commit, and anyone can try keys.
+const QUEUE: usize = 256;
+const CAPACITY: u64 = 20_000;
+/// Strangers' failures are gathered so long, and written as one event for each address.
+const GATHER: Duration = Duration::from_secs(10);
+/// Addresses told apart in that time; all others are one.
+const ADDRESSES: usize = 256;
+
+enum Note {
+    Used(ApiKeyId, Time),
+    Failed(Box<Event>),
+    Stranger(Option<IpAddr>, Time),
+}
+
+pub struct Notes {
+    /// Keys whose use was noted a moment ago.
+    noted: Cache<ApiKeyId, ()>,
+    queue: mpsc::Sender<Note>,
+}
+
+impl Notes {
+    /// Starts to write what is noted, until the gateway ends.
+    pub fn start(store: Store) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        tokio::spawn(write(store, waiting));
+        Self { noted: Cache::builder().max_capacity(CAPACITY).time_to_live(COARSE).build(), queue }
+    }
+
+    /// A token of the key was used.
+    pub fn used(&self, key: ApiKeyId, at: Time) {
+        if self.noted.contains_key(&key) {
+            return;
+        }
+        self.noted.insert(key, ());
+        if self.queue.try_send(Note::Used(key, at)).is_err() {
+            self.noted.invalidate(&key);
+        }
+    }
+
+    /// Somebody tried a credential of somebody's that is not the right one.
+    pub fn failed(&self, event: Event) {
+        self.try_note(Note::Failed(Box::new(event)));
+    }
+
+    /// Somebody tried to log in as somebody who is not known.
+    pub fn stranger(&self, from: Option<IpAddr>, at: Time) {
+        self.try_note(Note::Stranger(from, at));
+    }
+
+    fn try_note(&self, note: Note) {
+        if let Err(error) = self.queue.try_send(note) {
+            tracing::warn!(%error, "a wrong credential was not put on the audit trail: too many at once");
+        }
+    }
+}
+
+async fn write(store: Store, mut waiting: mpsc::Receiver<Note>) {
+    let mut strangers = Strangers::default();
+    let mut ticks = tokio::time::interval(GATHER);
+    loop {
+        let written = tokio::select! {
+            note = waiting.recv() => match note {
+                Some(Note::Used(key, at)) => used(&store, key, at).await,
+                Some(Note::Failed(event)) => record(&store, vec![*event]).await,
+                Some(Note::Stranger(from, at)) => {
+                    strangers.add(from, at);
+                    Ok(())
+                }
+                None => {
+                    let _ended = record(&store, strangers.take()).await;
+                    return;
+                }
+            },
+            _ = ticks.tick() => record(&store, strangers.take()).await,
+        };
+        if let Err(error) = written {
+            tracing::warn!(%error, "what happened could not be noted");
+        }
+    }
+}
+
+async fn used(store: &Store, key: ApiKeyId, at: Time) -> Result<()> {
+    let mut tx = store.begin().await?;
+    api_keys::used(&mut tx, key, at, COARSE).await?;
+    tx.commit().await
+}
+
+async fn record(store: &Store, events: Vec<Event>) -> Result<(), Error> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.begin().await?;
+    events.into_iter().for_each(|event| tx.record(event));
+    tx.commit().await
+}
+
+/// Failures that are nobody's, by address: how many, and when the last was.
+#[derive(Default)]
+struct Strangers(BTreeMap<String, (u64, Time)>);
+
+impl Strangers {
+    fn add(&mut self, from: Option<IpAddr>, at: Time) {
+        let address = from.map(|address| address.to_string()).unwrap_or_default();
+        let known = self.0.len() < ADDRESSES || self.0.contains_key(&address);
+        let found = self.0.entry(if known { address } else { "others".to_owned() }).or_insert((0, at));
+        *found = (found.0.saturating_add(1), at);
+    }
+
+    fn take(&mut self) -> Vec<Event> {
+        let event = |(address, (times, at)): (String, (u64, Time))| Event {
+            id: EventId::new(),
+            org: SYSTEM,
+            action: "auth.failure",
+            actor: None,
+            resource: ("user", String::new()),
+            details: Map::from_iter([
+                ("method".to_owned(), Value::from("password")),
+                ("account".to_owned(), "unknown".into()),
+                ("times".to_owned(), times.into()),
+            ]),
+            address: Some(address),
+            at,
+        };
+        std::mem::take(&mut self.0).into_iter().map(event).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_failures_are_one_event_for_each_address() {
+        let mut strangers = Strangers::default();
+        for n in 0..1000_u32 {
+            strangers.add(Some(IpAddr::from(n.min(2).to_be_bytes())), Time::from_millis(n.into()));
+        }
+        let events = strangers.take();
+        let times: Vec<_> = events.iter().map(|event| event.details["times"].clone()).collect();
+        assert_eq!(times, [1, 1, 998]);
+        assert!(events.iter().all(|event| event.org == SYSTEM && event.actor.is_none()));
+        assert!(strangers.take().is_empty());
+        for n in 0..1000_u32 {
+            strangers.add(Some(IpAddr::from(n.to_be_bytes())), Time::from_millis(0));
+        }
+        let events = strangers.take();
+        assert_eq!(events.len(), ADDRESSES + 1, "a flood from everywhere is bounded");
+        let others = events.iter().find(|event| event.address.as_deref() == Some("others")).unwrap();
+        assert_eq!(others.details["times"], 1000 - ADDRESSES);
+    }
+}

@@ -1,0 +1,272 @@
+//! What security hangs on, counted in the database, so that it holds for all gateways together.
+//!
+//! So many in a window, for what is costly or seen by others:
+//!
+//! ```ignore
+//! const ENROLMENTS: Window = Window::new(10, Duration::from_secs(3600));
+//! throttle::take(&cx.gateway, "enroll.address", &[&throttle::place(cx.address)], ENROLMENTS).await?;
+//! ```
+//!
+//! Guesses, for whatever somebody must know (`Unauthenticated` is a wrong guess, `Ok` a right one, any other error none):
+//!
+//! ```ignore
+//! throttle::guard(&cx.gateway, Target::Account(&email), cx.address, async { check(password).await }).await?
+//! ```
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::limit::{Throttle, Window};
+use domain::{AgentId, Error, Kind, Result};
+use moka::sync::Cache;
+use sha2::{Digest as _, Sha256};
+use store::limits::{self, Guess};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::gateway::Gateway;
+use crate::limits::site;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An account's password (NIST SP 800-63B §5.2.2 allows 100 wrong guesses in a row): from the tenth on, one guess in 15
+/// minutes.
+const ACCOUNT: Throttle = Throttle { free: 5, lock_after: 10, lock: MINUTE.saturating_mul(15), forget: DAY };
+/// An agent's key, by its id. 256 bits are not guessed; this bounds what trying costs.
+const AGENT: Throttle = Throttle { free: 20, lock_after: 40, ..ACCOUNT };
+/// A place is forgotten so long after the last log-in there.
+const FAMILIAR: Duration = DAY.saturating_mul(90);
+
+/// What is guessed at.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// What the person with this email knows. Spelt as it was given: case, spaces and Unicode variants are one account.
+    Account(&'a str),
+    /// The key of this agent. Nobody keeps the agent out by guessing from elsewhere.
+    Agent(AgentId),
+    /// A credential that says itself whose it is: the address alone counts.
+    Anyones,
+}
+
+/// Takes one of what a window allows for this key.
+///
+/// # Errors
+/// `TooManyRequests`, with the time until there is room.
+pub async fn take(gateway: &Gateway, what: &str, of: &[&str], window: Window) -> Result<()> {
+    let mut tx = gateway.store.begin().await?;
+    limits::take(&mut tx, &key(what, of), window, gateway.clock.now()).await?;
+    tx.commit().await
+}
+
+/// Does what tells whether a guess is right, unless there were too many wrong ones.
+///
+/// # Errors
+/// `TooManyRequests` alike for accounts that there are and for others; else whatever the work answers.
+pub async fn guard<T>(
+    gateway: &Gateway,
+    target: Target<'_>,
+    from: Option<IpAddr>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    match target {
+        Target::Account(email) => password(gateway, email, from, work).await,
+        Target::Agent(id) => {
+            let own = key("agent", &[&id.to_string(), &place(from)]);
+            long_key(gateway, Some(own), from, work).await
+        }
+        Target::Anyones => long_key(gateway, None, from, work).await,
+    }
+}
+
+/// Each guess is counted before it is looked at, and what was no wrong guess is given back: so guesses that come at once
+/// are no more than those that come one by one.
+async fn password<T>(
+    gateway: &Gateway,
+    email: &str,
+    from: Option<IpAddr>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let attempt = Attempt::begin(gateway, email, from).await?;
+    let answer = work.await;
+    match &answer {
+        Ok(_) => attempt.was_right(gateway).await?,
+        Err(error) if error.kind() == Kind::Unauthenticated => {}
+        Err(_) => attempt.was_none(gateway).await?,
+    }
+    answer
+}
+
+/// Nobody guesses 256 bits, however many try at once; so a right key costs no count, and a wrong one is counted after it.
+async fn long_key<T>(
+    gateway: &Gateway,
+    own: Option<String>,
+    from: Option<IpAddr>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let address = (key("address", &[&place(from)]), by_address(gateway));
+    let counted: Vec<_> = [Some(address), own.map(|own| (own, AGENT))].into_iter().flatten().collect();
+    for (key, _) in &counted {
+        limits::is_open(&gateway.store, key, gateway.clock.now()).await?;
+    }
+    let answer = work.await;
+    if answer.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+        let mut tx = gateway.store.begin().await?;
+        for (key, throttle) in &counted {
+            limits::guess(&mut tx, key, throttle, gateway.clock.now()).await?;
+        }
+        tx.commit().await?;
+    }
+    answer
+}
+
+/// A guess at a password, that counts as wrong for the time being.
+struct Attempt {
+    /// At the account; cleared by a right guess.
+    own: Guess,
+    /// From this address, whatever it guesses at.
+    address: Option<Guess>,
+    /// Where a right guess makes somebody at home.
+    home: String,
+    /// Held while it is looked at.
+    _turns: Vec<OwnedSemaphorePermit>,
+}
+
+impl Attempt {
+    async fn begin(gateway: &Gateway, email: &str, from: Option<IpAddr>) -> Result<Self> {
+        let now = gateway.clock.now();
+        let (account, at) = (account(email), place(from));
+        let home = key("home", &[&account, &at]);
+        // Who has logged in from here before is counted apart: strangers' guesses are no lock for them.
+        let is_home = limits::is_familiar(&gateway.store, &home, now).await?;
+        let own = if is_home { home.clone() } else { key("account", &[&account]) };
+        let address = (!is_home).then(|| (key("address", &[&at]), by_address(gateway)));
+        // Addresses first, always: so that nobody waits in a circle, and whoever floods waits for themselves.
+        let counted: Vec<_> = address.iter().cloned().chain([(own.clone(), ACCOUNT)]).collect();
+        let mut turns = vec![gateway.lines.place()?];
+        for (key, throttle) in &counted {
+            limits::is_open(&gateway.store, key, now).await?;
+            turns.push(gateway.lines.turn(key, throttle).await?);
+        }
+        let mut tx = gateway.store.begin().await?;
+        let mut guesses = Vec::with_capacity(counted.len());
+        for (key, throttle) in &counted {
+            guesses.push(limits::guess(&mut tx, key, throttle, gateway.clock.now()).await?);
+        }
+        tx.commit().await?;
+        let own = guesses.pop().ok_or_else(|| Error::internal("a guess that was not counted"))?;
+        Ok(Self { own, address: guesses.pop(), home, _turns: turns })
+    }
+
+    async fn was_right(self, gateway: &Gateway) -> Result<()> {
+        let mut tx = gateway.store.begin().await?;
+        if let Some(address) = &self.address {
+            limits::give_back(&mut tx, address).await?;
+        }
+        limits::clear(&mut tx, &self.own.key).await?;
+        limits::learn(&mut tx, &self.home, gateway.clock.now().plus(FAMILIAR)).await?;
+        tx.commit().await
+    }
+
+    async fn was_none(self, gateway: &Gateway) -> Result<()> {
+        let mut tx = gateway.store.begin().await?;
+        for guess in self.address.iter().chain([&self.own]) {
+            limits::give_back(&mut tx, guess).await?;
+        }
+        tx.commit().await
+    }
+}
+
+/// Who guesses at the same thing at once waits for the others, so that a few right log-ins of one person at once are not
+/// taken for as many wrong ones.
+pub struct Lines {
+    known: Cache<String, Arc<Semaphore>>,
+    places: Arc<Semaphore>,
+}
+
+/// Log-ins that may wait or be looked at, on this gateway; each holds a request in memory.
+const PLACES: usize = 256;
+const LINES: u64 = 20_000;
+
+impl Lines {
+    pub fn new() -> Self {
+        let known = Cache::builder().max_capacity(LINES).time_to_idle(MINUTE).build();
+        Self { known, places: Arc::new(Semaphore::new(PLACES)) }
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().map_err(|_| crate::password::busy())
+    }
+
+    /// As many at once as cost no wait.
+    async fn turn(&self, key: &str, throttle: &Throttle) -> Result<OwnedSemaphorePermit> {
+        let at_once = usize::try_from(throttle.free.saturating_sub(1).max(1)).map_err(Error::internal)?;
+        let made = || Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
+        let line = self.known.get_with(key.to_owned(), made);
+        line.acquire_owned().await.map_err(Error::internal)
+    }
+}
+
+/// Many may share an address, so it has more tries than an account.
+fn by_address(gateway: &Gateway) -> Throttle {
+    let free = gateway.settings.limits.address_guesses;
+    Throttle { free, lock_after: free.saturating_mul(2), ..ACCOUNT }
+}
+
+/// An address as it is counted.
+pub fn place(address: Option<IpAddr>) -> String {
+    site(address).to_string()
+}
+
+/// An email as it is counted: whatever a mail server or a careless comparison could take for the same is the same.
+fn account(email: &str) -> String {
+    let folded = email.nfkc().flat_map(char::to_lowercase).collect::<String>();
+    folded.nfkc().filter(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(*c)).collect()
+}
+
+/// Zero-width characters and marks of direction (Unicode's format characters, as far as they are met in addresses).
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+}
+
+/// SHA-256 over what is counted and whose it is, each with its length in front; hex.
+fn key(what: &str, of: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in std::iter::once(&what).chain(of) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex::encode(hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_account_however_it_is_spelt() {
+        let ada = account("ada@example.org");
+        for spelt in [
+            " ADA@example.org ",
+            "a da@example.org\t",
+            "ａｄａ@example.org",
+            "ada@\u{200b}example.org",
+            "Ada@EXAMPLE.org\u{feff}",
+            "\u{1d41a}da@example.org",
+        ] {
+            assert_eq!(account(spelt), ada, "{spelt:?}");
+        }
+        // The sign for kelvin is a K, and a composed letter is the same as a decomposed one.
+        assert_eq!(account("\u{212a}@x.y"), account("k@x.y"));
+        assert_eq!(account("e\u{301}@x.y"), account("É@x.y"));
+        assert_ne!(account("ada@example.com"), ada);
+    }
+
+    #[test]
+    fn keys_are_apart() {
+        assert_ne!(key("a", &["b", "c"]), key("a", &["bc"]));
+        assert_ne!(key("a", &["b"]), key("ab", &[]));
+        assert!(!key("account", &["ada@example.org"]).contains("ada"));
+    }
+}
