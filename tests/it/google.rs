@@ -167,13 +167,49 @@ both! {
     }
 }
 
+/// The code of this moment (RFC 6238: SHA-1, six digits, 30 seconds) for a seed in base32.
+fn code(seed: &str) -> String {
+    let bits: String = seed
+        .chars()
+        .map(|c| format!("{:05b}", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".find(c).unwrap()))
+        .collect();
+    let bytes = bits
+        .as_bytes()
+        .chunks_exact(8)
+        .map(|b| u8::from_str_radix(std::str::from_utf8(b).unwrap(), 2).unwrap());
+    let key =
+        aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &bytes.collect::<Vec<_>>());
+    let mac = aws_lc_rs::hmac::sign(&key, &(now() / 30).to_be_bytes());
+    let at = usize::from(mac.as_ref()[19] & 15);
+    let word = u32::from_be_bytes(mac.as_ref()[at..at + 4].try_into().unwrap()) & 0x7fff_ffff;
+    format!("{:06}", word % 1_000_000)
+}
+
+both! {
+    with issuer,
+    async fn a_second_factor_is_asked_for_after_google(w: World, issuer: Issuer) {
+        let id_token = || issuer.rsa.sign(&issuer.claims("1", "grace@example.org"));
+        let first = sign_in(&w, &id_token()).await.expect(200, "access_token");
+        let grace = harness::Person::new(&w, String::new(), first["access_token"].as_str().unwrap().to_owned());
+        let seed = grace.post("/v1/auth/mfa/setup", &json!({})).expect(200, "otpauth").await;
+        let shown = json!({"code": code(seed["secret"].as_str().unwrap())});
+        let enabled = grace.post("/v1/auth/mfa/verify-setup", &shown).expect(200, "recovery_codes").await;
+        let half = sign_in(&w, &id_token()).await.expect(200, "mfa_token");
+        assert_eq!((&half["mfa_required"], &half["access_token"], &half["expires_in"]), (&json!(true), &json!(""), &json!(300)));
+        let half = half["mfa_token"].as_str().unwrap();
+        w.call(Method::GET, "/v1/auth/me", Some(half)).expect(401, "").await;
+        let whole = json!({"mfa_token": half, "code": enabled["recovery_codes"][0]});
+        let answer = w.post("/v1/auth/mfa/verify", &whole).expect(200, "access_token").await;
+        assert_eq!(profile(&w, &answer).await["totp_enabled"], true);
+    }
+}
+
 both! {
     with issuer,
     async fn sign_ups_can_be_closed_and_log_ins_go_on(w: World, issuer: Issuer) {
         sign_in(&w, &issuer.rsa.sign(&issuer.claims("1", "grace@example.org"))).await.expect(200, "access_token");
         let root = w.operator().await;
-        root.put("/v1/admin/settings/auth.open_signup", &json!({"value": "false"})).reply().await;
-        root.put("/v1/admin/settings/auth.open_signup", &json!({"value": false})).reply().await;
+        root.put("/v1/admin/settings/auth.open_signup", &json!({"value": "false"})).expect(200, "false").await;
         sign_in(&w, &issuer.rsa.sign(&issuer.claims("2", "new@example.org"))).await.expect(403, "closed it");
         sign_in(&w, &issuer.rsa.sign(&issuer.claims("1", "grace@example.org"))).await.expect(200, "access_token");
     }
