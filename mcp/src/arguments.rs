@@ -67,7 +67,9 @@ pub fn request(
     let reads = listed.entry.route.method == Method::GET;
     let query = if reads && !fields.is_empty() { Some(query(&fields)?) } else { None };
     let body = if reads { Bytes::new() } else { Bytes::from(Value::Object(fields).to_string()) };
-    Ok(Made { request: Inbound { path, query, headers, body, peer: visit.peer, counted: true }, fresh })
+    let request =
+        Inbound { path, query, headers, body, peer: visit.peer, peer_certificate: None, counted: true };
+    Ok(Made { request, fresh })
 }
 
 fn placeholder(argument: &Argument, value: Option<Value>) -> Result<String> {

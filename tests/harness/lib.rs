@@ -3,7 +3,9 @@
 
 mod actors;
 mod beside;
+mod certificates;
 mod chain;
+mod issuer;
 mod mailbox;
 mod mcp;
 mod parts;
@@ -14,11 +16,13 @@ mod world;
 
 pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use beside::Beside;
+pub use certificates::Certificate;
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
+pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};
 pub use mcp::ToolReply;
 pub use parts::{
-    HSM_PIN, anvil, built, client_script, find_softhsm, free_port, has_postgres, node_modules_with_mcp,
-    python, softhsm, softhsm_token, talon,
+    HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres,
+    node_modules_with_mcp, python, softhsm, softhsm_token, talon,
 };
 pub use process::{Process, signal};
 pub use remote::RemoteSigner;
@@ -45,6 +49,29 @@ macro_rules! both {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn postgres() {
                 test($crate::World::on($crate::Database::Postgres).start().await).await;
+            }
+        }
+    };
+    (with issuer, $(#[$meta:meta])* async fn $name:ident($w:ident: World, $issuer:ident: Issuer) $body:block) => {
+        mod $name {
+            #[expect(unused_imports, reason = "not every test uses everything")]
+            use super::*;
+            $(#[$meta])*
+            async fn test($w: $crate::World, $issuer: $crate::Issuer) $body
+
+            async fn on(database: $crate::Database) {
+                let issuer = $crate::Issuer::start().await;
+                test($crate::World::on(database).all(&issuer.settings()).start().await, issuer).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                on($crate::Database::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                on($crate::Database::Postgres).await;
             }
         }
     };

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crate::certificates::Certificate;
+
 fn environment(key: &str) -> Option<String> {
     std::env::vars().find(|(k, _)| k == key).map(|(_, value)| value)
 }
@@ -122,6 +124,13 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// A client that believes this certificate alone.
+pub fn believing(server: &Certificate) -> reqwest::ClientBuilder {
+    let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let root = reqwest::Certificate::from_pem(server.pem.as_bytes()).unwrap();
+    reqwest::Client::builder().no_proxy().tls_certs_only([root])
 }
 
 /// A client that asks no proxy. Tests speak plain HTTP; the client wants a TLS provider all the same.

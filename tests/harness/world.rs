@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::actors::Person;
 use crate::beside::Beside;
+use crate::certificates::Certificate;
 use crate::chain::Anvil;
 use crate::parts;
 use crate::process::{Process, signal};
@@ -35,6 +36,7 @@ pub struct WorldDraft {
     keystore: Keystore,
     chain: bool,
     durable: bool,
+    tls: bool,
     environment: Vec<(String, String)>,
 }
 
@@ -58,6 +60,17 @@ impl WorldDraft {
 
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.environment.push((key.into(), value.into()));
+        self
+    }
+
+    pub fn all(mut self, settings: &[(&str, String)]) -> Self {
+        self.environment.extend(settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        self
+    }
+
+    /// Listens with TLS, with a certificate that only this world's clients believe.
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
         self
     }
 
@@ -90,10 +103,18 @@ impl WorldDraft {
         if self.keystore == Keystore::Hsm {
             environment.extend(hsm(folder.path()));
         }
-        let http = parts::http();
+        let certificate = self.tls.then(|| Certificate::new("127.0.0.1"));
+        let (scheme, http) = match &certificate {
+            Some(own) => {
+                environment.extend(own.write(folder.path()).map(|(k, v)| (k.to_owned(), v)));
+                ("https", parts::believing(own).build().unwrap())
+            }
+            None => ("http", parts::http()),
+        };
         let world = World {
             talon: Mutex::new(launch(folder.path(), port, &environment)),
-            base: format!("http://127.0.0.1:{port}"),
+            base: format!("{scheme}://127.0.0.1:{port}"),
+            certificate,
             folder,
             port,
             environment,
@@ -110,6 +131,8 @@ impl WorldDraft {
 pub struct World {
     talon: Mutex<Process>,
     pub base: String,
+    /// What it shows, if it listens with TLS.
+    pub certificate: Option<Certificate>,
     folder: TempDir,
     port: u16,
     environment: Vec<(String, String)>,
@@ -127,7 +150,14 @@ impl World {
             // All actors share an address, and some tests try many wrong keys from it.
             ("TALON_LOGIN_TRIES_ADDRESS".into(), "1000000".into()),
         ];
-        WorldDraft { database, keystore: Keystore::Software, chain: false, durable: false, environment }
+        WorldDraft {
+            database,
+            keystore: Keystore::Software,
+            chain: false,
+            durable: false,
+            tls: false,
+            environment,
+        }
     }
 
     pub fn call(&self, method: Method, path: &str, token: Option<&str>) -> Call {

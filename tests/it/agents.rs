@@ -54,7 +54,7 @@ both! {
             ada.post("/v1/agents", &body).expect(400, field).await;
             ada.patch(&format!("/v1/agents/{}", bot.id), &json!({field: value})).expect(400, field).await;
         }
-        ada.post("/v1/agents", &json!({"name": "x", "auth_method": "mtls"})).expect(400, "auth_method").await;
+        ada.post("/v1/agents", &json!({"name": "x", "auth_method": "password"})).expect(400, "auth_method").await;
     }
 }
 

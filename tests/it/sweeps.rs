@@ -77,6 +77,7 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/health",
         "GET /v1/health/hsm",
         "POST /v1/auth/signup",
+        "POST /v1/auth/google",
         "POST /v1/auth/token",
         "DELETE /v1/auth/token",
         "POST /v1/auth/agent-token",

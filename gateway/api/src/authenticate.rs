@@ -8,7 +8,7 @@ use domain::access::{Subject, Through};
 use domain::{Error, Kind, PrincipalId, Result, SecretText, Time, VaultId};
 use http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use signer_protocol::token::{ACCESS, Caller as SignerCaller, Claims, FromKey, ISSUER};
+use signer_protocol::token::{ACCESS, Caller as SignerCaller, Claims, FromKey, ISSUER, MFA};
 use signer_protocol::wire::Secret;
 
 use crate::gateway::Gateway;
@@ -103,7 +103,7 @@ async fn with_token(gateway: &Gateway, token: Arc<SecretText>) -> Result<Caller>
     let claims = match gateway.known.tokens.get(&digest).await {
         Some(claims) => claims,
         None => {
-            let claims = Arc::new(verify(gateway, &token).await?);
+            let claims = Arc::new(verify(gateway, &token, ACCESS).await?);
             if store::tokens::is_revoked(&gateway.store, claims.jti).await? {
                 return Err(Error::unauthenticated(BAD_TOKEN).because("revoked"));
             }
@@ -171,8 +171,17 @@ fn bearer(headers: &HeaderMap) -> Result<SecretText> {
     }
 }
 
-/// Signature and claims, against the signer's public key.
-async fn verify(gateway: &Gateway, token: &SecretText) -> Result<Claims> {
+/// What a token says that stands for the first half of a login. It opens nothing; whether it is still good, the signer
+/// says.
+///
+/// # Errors
+/// `Unauthenticated`, for a token of any other kind too.
+pub async fn first_half(gateway: &Gateway, token: &SecretText) -> Result<Claims> {
+    verify(gateway, token, MFA).await
+}
+
+/// Signature, claims and kind, against the signer's public key.
+async fn verify(gateway: &Gateway, token: &SecretText, kind: &str) -> Result<Claims> {
     let key = gateway.token_key().await?;
     let mut rules = Validation::new(Algorithm::EdDSA);
     rules.set_issuer(&[ISSUER]);
@@ -182,8 +191,9 @@ async fn verify(gateway: &Gateway, token: &SecretText) -> Result<Claims> {
     rules.validate_exp = false;
     let verified = jsonwebtoken::decode::<Claims>(token.expose(), key, &rules)
         .map_err(|error| Error::unauthenticated(BAD_TOKEN).because(error))?;
-    if verified.claims.kind != ACCESS {
-        return Err(Error::unauthenticated(BAD_TOKEN).because("not an access token"));
+    if verified.claims.kind != kind {
+        return Err(Error::unauthenticated(BAD_TOKEN)
+            .because(format!("a token of the kind {}", verified.claims.kind)));
     }
     Ok(verified.claims)
 }

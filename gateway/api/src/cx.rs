@@ -17,6 +17,7 @@ use store::vaults::Vault;
 use store::{Store, Tx};
 
 use crate::authenticate::Caller;
+use crate::certificate::Fingerprint;
 use crate::gateway::Gateway;
 use crate::operation::Route;
 use crate::refusal;
@@ -28,6 +29,8 @@ pub struct Cx {
     pub(crate) request: RequestId,
     pub(crate) headers: HeaderMap,
     pub(crate) address: Option<IpAddr>,
+    /// What the client has shown to us, or to a proxy that is believed.
+    pub(crate) certificate: Option<Fingerprint>,
     pub(crate) now: Time,
     pub(crate) caller: Option<Caller>,
 }
@@ -203,6 +206,11 @@ impl Act {
     /// Adds a detail to the event; never a value or a credential.
     pub fn note(&mut self, key: &str, value: impl Into<Value>) {
         self.event.details.insert(key.to_owned(), value.into());
+    }
+
+    /// Names another event than the route's, where the request led to something else.
+    pub fn instead(&mut self, action: &'static str) {
+        self.event.action = action;
     }
 
     /// Names who acts, where the request itself proves it (sign-up, login).

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use domain::{Clock, Result, SecretText};
+use http::HeaderName;
 use ipnet::IpNet;
 use jsonwebtoken::DecodingKey;
 use signer_protocol::record::Principal;
@@ -12,10 +13,12 @@ use signer_protocol::{Attested, Client, Reason, Refusal};
 use store::Store;
 use tokio::sync::{OnceCell, watch};
 
+use crate::egress::Egress;
 use crate::installation::Installation;
 use crate::known::Known;
 use crate::limits::{LimitSettings, Limits};
 use crate::notes::Notes;
+use crate::openid::{Google, Openid};
 use crate::outside::mail::Post;
 use crate::password::Hasher;
 use crate::registry::Registry;
@@ -38,8 +41,14 @@ pub struct Settings {
     pub public_url: String,
     /// Addresses of nodes by chain name, over those in the registry.
     pub rpc: BTreeMap<String, SecretText>,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` is believed, and what they say of client certificates.
     pub trusted_proxies: Vec<IpNet>,
+    /// In which header they say it; `None`: they say nothing of that.
+    pub client_cert_header: Option<HeaderName>,
+    /// Networks beside the internet into which this gateway may be sent, to fetch something.
+    pub egress_allow: Vec<IpNet>,
+    /// `None`: nobody signs in with Google.
+    pub google: Option<Google>,
     pub limits: LimitSettings,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
@@ -54,6 +63,8 @@ pub struct Gateway {
     pub(crate) notes: Notes,
     pub(crate) hasher: Hasher,
     pub(crate) post: Post,
+    pub(crate) egress: Egress,
+    pub(crate) openid: Openid,
     pub(crate) limits: Limits,
     pub(crate) lines: Lines,
     pub(crate) chains: Registry,
@@ -72,7 +83,11 @@ impl Gateway {
     pub async fn start(parts: Parts) -> Result<Arc<Self>> {
         let Parts { store, signer, nodes, post, clock, settings } = parts;
         let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
+        let egress = Egress::new(&settings.egress_allow)?;
+        let openid = Openid::new(settings.google.clone(), &egress)?;
         let mut gateway = Self {
+            egress,
+            openid,
             known: Known::new(),
             notes: Notes::start(store.clone()),
             hasher: Hasher::new(),

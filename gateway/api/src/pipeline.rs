@@ -12,6 +12,7 @@ use tracing::Instrument as _;
 use crate::access::ONLY_AGENTS;
 use crate::authenticate::{self, Caller};
 use crate::catalog::Entry;
+use crate::certificate::{self, Fingerprint};
 use crate::cx::Cx;
 use crate::gate;
 use crate::gateway::Gateway;
@@ -29,6 +30,8 @@ pub struct Inbound {
     pub body: Bytes,
     /// The socket's other end.
     pub peer: Option<IpAddr>,
+    /// The certificate that it has shown in the TLS handshake.
+    pub peer_certificate: Option<Fingerprint>,
     /// It comes through a door that has counted it against the rates already: [`admit`] did.
     pub counted: bool,
 }
@@ -129,8 +132,10 @@ async fn steps(
     } else {
         Some(enter(&gateway, &request.headers, address, request.counted).await?)
     };
+    let certificate = certificate::shown(&gateway.settings, &mut request);
     let headers = request.headers.clone();
-    let cx = Cx { gateway, route: entry.route.clone(), request: id, headers, address, now, caller };
+    let route = entry.route.clone();
+    let cx = Cx { gateway, route, request: id, headers, address, certificate, now, caller };
     implied::complete(&cx, entry, &mut request).await?;
     entry.call(cx, request).await
 }

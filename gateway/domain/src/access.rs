@@ -218,7 +218,10 @@ actions! {
         CreateApiKey = InPerson,
         ChangePassword = InPerson,
         DeleteAccount = InPerson,
-        JoinOrganisation = InPerson;
+        JoinOrganisation = InPerson,
+        SeeFactor = Any,
+        ChangeFactor = InPerson,
+        AnswerDevice = InPerson;
     AgentAction(AgentRule):
         SeeAgent = Seen,
         ChangeAgent = Managed,

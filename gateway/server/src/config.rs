@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use api::Google;
 use api::LimitSettings;
 use domain::limit::Rate;
 use domain::{SecretText, Wei};
+use http::HeaderName;
 use ipnet::IpNet;
 use signer_protocol::HostPort;
 use signer_protocol::tls::Files;
@@ -27,6 +29,9 @@ pub struct Config {
     pub smtp: Option<SecretText>,
     /// Whom mail is from.
     pub mail_from: String,
+    pub client_cert_header: Option<HeaderName>,
+    pub egress_allow: Vec<IpNet>,
+    pub google: Option<Google>,
     pub limits: LimitSettings,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
@@ -122,6 +127,9 @@ impl Config {
             trusted_proxies: given.parsed("trusted_proxies", networks)?.unwrap_or_default(),
             smtp,
             mail_from: mail_from.unwrap_or_else(|| NOBODY.into()),
+            client_cert_header: client_cert_header(&given)?,
+            egress_allow: given.parsed("egress_allow", networks)?.unwrap_or_default(),
+            google: google(&given)?,
             limits: limits(&given)?,
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
@@ -223,6 +231,37 @@ fn password(given: &Given) -> Result<Option<SecretText>, StartError> {
     let text = std::fs::read_to_string(file.expose())
         .map_err(|error| wrong(format!("operator_password_file can't be read: {error}")))?;
     Ok(Some(SecretText::from(text.trim_end_matches(['\r', '\n']).to_owned())))
+}
+
+/// A header that nobody may set would be a promise that is not kept.
+fn client_cert_header(given: &Given) -> Result<Option<HeaderName>, StartError> {
+    let header = given.parsed("client_cert_header", |text| text.parse().ok())?;
+    if header.is_some() && given.text("trusted_proxies").is_none() {
+        return Err(wrong("client_cert_header is what trusted_proxies send; trusted_proxies is missing"));
+    }
+    Ok(header)
+}
+
+fn google(given: &Given) -> Result<Option<Google>, StartError> {
+    let owned = |text: &str| Some(text.to_owned());
+    // With its path and its slash: tokens name it as it is.
+    let address = |text: &str| {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+        (!host.is_empty() && !host.contains(['?', '#', '@', ' '])).then(|| text.to_owned())
+    };
+    let issuer = given.parsed("google_issuer", address)?;
+    let jwks = given.parsed("google_jwks", address)?;
+    match given.parsed("google_client_id", owned)? {
+        Some(client_id) => Ok(Some(Google {
+            client_id,
+            issuer: issuer.unwrap_or_else(|| "https://accounts.google.com".into()),
+            jwks: jwks.unwrap_or_else(|| "https://www.googleapis.com/oauth2/v3/certs".into()),
+        })),
+        None if issuer.is_some() || jwks.is_some() => {
+            Err(wrong("google_issuer and google_jwks go with google_client_id, which is missing"))
+        }
+        None => Ok(None),
+    }
 }
 
 fn switch(text: &str) -> Option<bool> {
@@ -376,6 +415,11 @@ mod tests {
             (&[("TALON_SMTP_URL", "https://hunter2")], "", "smtp_url"),
             (&[("TALON_SMTP_URL", "smtps://a:hunter2@b")], "", "mail_from is missing"),
             (&[("TALON_MAIL_FROM", "hunter2")], "", "mail_from (TALON_MAIL_FROM) must be NAME <ADDRESS>"),
+            (&[("TALON_EGRESS_ALLOW", "hunter2")], "", "egress_allow"),
+            (&[("TALON_CLIENT_CERT_HEADER", "hunter 2")], "", "client_cert_header"),
+            (&[("TALON_CLIENT_CERT_HEADER", "X-Cert")], "", "trusted_proxies is missing"),
+            (&[("TALON_GOOGLE_JWKS", "hunter2")], "", "google_jwks"),
+            (&[("TALON_GOOGLE_ISSUER", "https://x")], "", "google_client_id, which is missing"),
             (&[("TALON_KEYSTORE", "hunter2")], "", "software or pkcs11"),
             (
                 &[("TALON_PKCS11_SESSIONS", "65")],
@@ -405,6 +449,15 @@ mod tests {
     fn proxies_are_addresses_or_networks() {
         let config = load(&[], "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]").unwrap();
         assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    }
+
+    #[test]
+    fn google_is_google_unless_somebody_else_is_named() {
+        assert!(load(&[], "").unwrap().google.is_none());
+        let config = load(&[("TALON_GOOGLE_CLIENT_ID", "x.apps.googleusercontent.com")], "").unwrap();
+        let google = config.google.unwrap();
+        assert_eq!(google.issuer, "https://accounts.google.com");
+        assert_eq!(google.jwks, "https://www.googleapis.com/oauth2/v3/certs");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod recover;
 mod rest;
 pub mod settings;
 mod supervise;
+mod tls;
 mod worker;
 
 pub use admin::{Admin, admin};

@@ -49,6 +49,8 @@ enum SignerCommand {
     Init(Box<signer::Options>),
     /// Make the certificates for a signer on another host.
     Certificates(signer::CertificateOptions),
+    /// Take the second factor from a person who has lost it, while everything is stopped.
+    ForgetSecondFactor(signer::ForgetOptions),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +77,9 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         Some(Command::Signer { command: SignerCommand::Init(options) }) => Ok(signer::main_init(*options)),
         Some(Command::Signer { command: SignerCommand::Certificates(options) }) => {
             Ok(signer::main_certificates(options))
+        }
+        Some(Command::Signer { command: SignerCommand::ForgetSecondFactor(options) }) => {
+            Ok(signer::main_forget(&options))
         }
         Some(Command::Migrate(options)) => {
             gateway::migrate(&options)?;

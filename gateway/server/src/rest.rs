@@ -2,11 +2,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::{Entry, Gateway, Inbound, Outbound, problem};
+use api::{Entry, Fingerprint, Gateway, Inbound, Outbound, problem};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::RawPathParamsRejection;
@@ -15,6 +14,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse as _, Response};
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls::TlsInfo;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use domain::{Error, Kind, RequestId};
@@ -22,7 +22,7 @@ use futures::StreamExt as _;
 use http::{HeaderName, HeaderValue, Method, header};
 use mcp::Door;
 
-use crate::{StartError, mcp_mount};
+use crate::mcp_mount;
 
 /// Of a body, in bytes: a 1 MiB value in JSON, with room for escapes.
 const MAX_BODY: usize = 1536 * 1024;
@@ -41,31 +41,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const HELLO: &str =
     "Talon: a vault and signing gateway for AI agents.\nREST under /v1; the health of it all: /v1/health\n";
-
-/// A certificate and its key, read before the process locks itself in.
-pub struct Tls {
-    cert: Vec<u8>,
-    key: Vec<u8>,
-    named: String,
-}
-
-impl Tls {
-    /// # Errors
-    /// If one of them can't be read.
-    pub fn read(cert: &Path, key: &Path) -> Result<Self, StartError> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| StartError::Tls(path.display().to_string(), error))
-        };
-        let named = format!("{} with the key {}", cert.display(), key.display());
-        Ok(Self { cert: read(cert)?, key: read(key)?, named })
-    }
-
-    /// # Errors
-    /// If they are no certificate and key that belong together.
-    pub async fn parse(self) -> Result<RustlsConfig, StartError> {
-        RustlsConfig::from_pem(self.cert, self.key).await.map_err(|error| StartError::Tls(self.named, error))
-    }
-}
 
 /// Serves until the handle is told to stop and the requests are done.
 ///
@@ -141,12 +116,15 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
             };
             let path = path.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             let query = parts.uri.query().map(str::to_owned);
+            let tls = parts.extensions.get::<Arc<TlsInfo>>();
+            let shown = tls.and_then(|tls| tls.peer_certificates.first());
             let inbound = Inbound {
                 path,
                 query,
                 headers: parts.headers,
                 body,
                 peer: Some(peer.0.ip()),
+                peer_certificate: shown.map(|certificate| Fingerprint::of(certificate)),
                 counted: false,
             };
             answer(api::pipeline::serve(&gateway, &entry, inbound).await)

@@ -37,7 +37,7 @@ impl Setting {
 
 const RATE: &str = "NUMBER/s or NUMBER/m, with :BURST, or off";
 
-pub const SETTINGS: [Setting; 34] = [
+pub const SETTINGS: [Setting; 39] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -78,6 +78,31 @@ pub const SETTINGS: [Setting; 34] = [
     )
     .secret(),
     gateway("mail_from", "NAME <ADDRESS>", "Whom mail is from; goes with smtp_url"),
+    gateway(
+        "client_cert_header",
+        "HEADER",
+        "The header in which trusted_proxies name a client's certificate [default: none]",
+    ),
+    gateway(
+        "egress_allow",
+        "ADDRESS[/PREFIX],…",
+        "Private networks that issuers of tokens may be in [default: none]",
+    ),
+    gateway(
+        "google_client_id",
+        "CLIENT_ID",
+        "Lets people sign in with Google: the client that you registered",
+    ),
+    gateway(
+        "google_issuer",
+        "http(s)://HOST[/PATH]",
+        "Who issues Google's tokens [default: https://accounts.google.com]",
+    ),
+    gateway(
+        "google_jwks",
+        "http(s)://HOST[/PATH]",
+        "Where the keys of Google's tokens are [default: https://www.googleapis.com/oauth2/v3/certs]",
+    ),
     gateway("tls_cert", "FILE", "The TLS certificate and its chain, PEM"),
     gateway("tls_key", "FILE", "The key of the TLS certificate, PEM"),
     gateway("behind_tls_proxy", "true or false", "A proxy in front terminates TLS [default: false]"),

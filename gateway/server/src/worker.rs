@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Config, SignerAt};
 use crate::process::READY;
-use crate::rest::Tls;
+use crate::tls::Tls;
 use crate::{StartError, isolation, rest};
 
 /// What requests have to finish in when the gateway ends.
@@ -136,7 +136,7 @@ async fn serve(
     let mut term =
         signal(SignalKind::terminate()).map_err(|error| StartError::Process("the signal handler", error))?;
     let tls = match tls {
-        Some(tls) => Some(tls.parse().await?),
+        Some(tls) => Some(tls.parse()?),
         None => None,
     };
     let keystore = keystore(&signer).await?;
@@ -146,6 +146,9 @@ async fn serve(
         public_url: config.public_url,
         rpc: config.rpc,
         trusted_proxies: config.trusted_proxies,
+        client_cert_header: config.client_cert_header,
+        egress_allow: config.egress_allow,
+        google: config.google,
         limits: config.limits,
         operator: config.operator,
     };

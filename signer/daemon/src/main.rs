@@ -14,6 +14,8 @@ enum Command {
     Init(Box<signer::Options>),
     /// Makes the certificates for a gateway on another host.
     Certificates(signer::CertificateOptions),
+    /// Takes the second factor from a person who has lost it, while the signer is stopped.
+    ForgetSecondFactor(signer::ForgetOptions),
 }
 
 fn main() -> ExitCode {
@@ -21,5 +23,6 @@ fn main() -> ExitCode {
         Command::Run(options) => signer::main(*options),
         Command::Init(options) => signer::main_init(*options),
         Command::Certificates(options) => signer::main_certificates(options),
+        Command::ForgetSecondFactor(options) => signer::main_forget(&options),
     }
 }

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::certificates;
 use crate::config::Config;
 use crate::options::Options;
+use crate::recovery::{ForgetOptions, forget_second_factor};
 use crate::start::{StartError, init, run};
 
 /// `talon-signer run` and `talon signer`: everything but parsing the command line.
@@ -25,6 +26,11 @@ pub fn main_certificates(options: certificates::Options) -> ExitCode {
     use std::io::Write as _;
     let made = certificates::make(&options, Clock::default().now());
     ended(made.and_then(|text| std::io::stdout().write_all(text.as_bytes()).map_err(StartError::from)))
+}
+
+/// `talon-signer forget-second-factor`: takes a lost one from a person.
+pub fn main_forget(options: &ForgetOptions) -> ExitCode {
+    ended(forget_second_factor(options))
 }
 
 fn in_isolation(config: &Config) -> Result<(), StartError> {

@@ -4,6 +4,7 @@
 pub mod enrolment;
 mod guardrails;
 mod identity;
+mod login;
 mod record;
 mod show;
 mod suspension;
@@ -26,6 +27,7 @@ use crate::tool::{Effect, Tool};
 pub use enrolment::{EnrollAgent, EnrollmentCredentials};
 pub use guardrails::address;
 use guardrails::{GuardrailFields, GuardrailPatches};
+use login::{LoginFields, LoginMethod};
 use record::{Row, change, default_settings, register, settings_of, token_ttl};
 pub(super) use record::{end, prefix, scopes};
 pub use show::{AgentResponse, AgentSelfResponse};
@@ -36,9 +38,20 @@ pub struct CreateAgentRequest {
     name: String,
     #[serde(default)]
     description: Option<String>,
-    /// `api_key`; `mtls` and `oidc_client_credentials` are not available yet.
+    /// `api_key` (when left out), `mtls` or `oidc_client_credentials`: for good.
     #[serde(default)]
     auth_method: Option<String>,
+    /// With `mtls`: the SHA-256 of its certificate (DER), in hex, with colons or without. Who issued the certificate, and
+    /// until when, is not looked at.
+    #[serde(default)]
+    client_cert_fingerprint: Option<String>,
+    /// With `oidc_client_credentials`: who issues its tokens, exactly as they say it (`iss`). They must be for this
+    /// gateway's public address alone (`aud`).
+    #[serde(default)]
+    oidc_issuer: Option<String>,
+    /// With `oidc_client_credentials`: the client, as its tokens name it (`azp` or `client_id`).
+    #[serde(default)]
+    oidc_client_id: Option<String>,
     /// Path globs that bound what the agent may touch, whatever its policies say.
     #[serde(default)]
     scopes: Option<Vec<String>>,
@@ -72,8 +85,9 @@ pub struct CreateAgentRequest {
 #[derive(Serialize, JsonSchema)]
 pub struct AgentCreatedResponse {
     agent: AgentResponse,
-    /// Shown once.
-    api_key: Revealed,
+    /// Shown once. Agents that log in by certificate or issuer have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<Revealed>,
 }
 
 /// Registers an agent.
@@ -99,9 +113,13 @@ impl Operation for CreateAgent {
         (): (),
         decode::From(new): Self::Params,
     ) -> Result<Reply<AgentCreatedResponse>> {
-        if !matches!(new.auth_method.as_deref(), None | Some("api_key")) {
-            return Err(Error::invalid("auth_method", "must be api_key; the others are not available yet"));
-        }
+        let login = LoginFields {
+            auth_method: new.auth_method,
+            client_cert_fingerprint: new.client_cert_fingerprint,
+            oidc_issuer: new.oidc_issuer,
+            oidc_client_id: new.oidc_client_id,
+        };
+        let method = LoginMethod::read(cx, login)?;
         let fields = GuardrailFields {
             allowed_chains: new.tx_allowed_chains.unwrap_or_default(),
             to_allowlist: new.tx_to_allowlist.unwrap_or_default(),
@@ -117,9 +135,9 @@ impl Operation for CreateAgent {
         settings.expires_at = record::end(cx, new.expires_at)?;
         settings.guardrails = fields.read(cx).await?;
         let (name, description) = (name("name", &new.name)?, description(new.description)?);
-        let (agent, key) = register(cx, &may, name, description, settings).await?;
+        let (agent, key) = register(cx, &may, (name, description), &method, settings).await?;
         let response = AgentResponse::new(cx, &agent).await?;
-        Ok(Reply::of(AgentCreatedResponse { agent: response, api_key: Revealed::new(&key) }))
+        Ok(Reply::of(AgentCreatedResponse { agent: response, api_key: key.as_ref().map(Revealed::new) }))
     }
 }
 
@@ -369,6 +387,13 @@ impl Operation for RotateAgentKey {
         (): (),
     ) -> Result<Reply<AgentKeyRotatedResponse>> {
         let agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
+        if principal(&agent)?.asserted.is_some() {
+            return Err(Error::conflict(format!(
+                "This agent logs in without a key ({}), so there is none to rotate. Deactivate it to end it; for \
+                 another certificate or client, register another agent.",
+                agent.auth_method
+            )));
+        }
         let (key, credential) = record::new_key()?;
         let new_key = Row::Key(record::prefix(&key));
         change(cx, &may, agent, Change::RotateKey(credential), new_key).await?;

@@ -39,6 +39,8 @@ path_of! {
     OfInvitation { invitation_id: InvitationId }
     /// `/v1/security/ip-rules/{rule_id}`
     OfIpRule { rule_id: IpRuleId }
+    /// `/v1/auth/device/code/{user_code}`
+    OfDevice { user_code: String }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }
     /// `/v1/admin/chains/{chain_id}`

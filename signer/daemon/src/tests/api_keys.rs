@@ -140,7 +140,7 @@ async fn a_keys_id_is_used_once() {
 async fn a_key_goes_with_its_own_persons_record() {
     let w = World::new();
     let (owner, stranger) = (w.owner().await, w.owner().await);
-    let colleague = w.person(owner.org, Role::Admin).await;
+    let colleague = w.person(&owner, Role::Admin).await;
     let key = w.key(&owner, &[]).await;
     for other in [&stranger, &colleague] {
         assert_eq!(reason(w.exchange(other, &key).await), Reason::Tampered);
@@ -267,7 +267,7 @@ async fn a_key_that_was_never_used_ends_as_well() {
 async fn who_revokes_a_key() {
     let w = World::new();
     let (owner, stranger) = (w.owner().await, w.owner().await);
-    let mia = w.person(owner.org, Role::Member).await;
+    let mia = w.person(&owner, Role::Member).await;
     let agent = w.agent(&mia, settings()).await;
     let (key, second) = (w.key(&mia, &["a"]).await, w.key(&mia, &[]).await);
     let neighbour = w.through(&mia, &second).await;

@@ -158,3 +158,35 @@ async fn pruning_forgets_only_what_has_expired() {
     assert_eq!(d.w.signer.ledger.spent(d.agent.agent_id()).await.unwrap(), ether("6"));
     assert_eq!(reason(d.sign(&d.submit(pay("1")).await.unwrap(), 0).await), Reason::NonceUsed);
 }
+
+/// A ledger of format 2 has no seats, no second factors, and no time of its list of keys: it goes on as it is.
+#[tokio::test]
+async fn a_ledger_of_format_2_is_brought_up_to_date() {
+    let w = World::new();
+    let owner = w.owner().await;
+    let vault = w.vault(&owner).await;
+    let World { signer, clock, keys, folder } = w;
+    drop(signer);
+    let db = redb::Database::open(folder.path().join(ledger::FILE)).unwrap();
+    let tx = db.begin_write().unwrap();
+    let newer =
+        ["ended", "suspended", "seats", "invitations", "device_grants", "totp_steps", "recovery_codes"];
+    for table in newer.into_iter().chain(["guesses", "forgotten_factors"]) {
+        let handle = tx.list_tables().unwrap().find(|found| redb::TableHandle::name(found) == table).unwrap();
+        assert!(tx.delete_table(handle).unwrap());
+    }
+    let meta = redb::TableDefinition::<&str, u64>::new("meta");
+    tx.open_table(meta).unwrap().insert("format", 2).unwrap();
+    tx.commit().unwrap();
+    drop(db);
+    let w = World::over(folder, keys, clock);
+    let label = vault.label("api/token", domain::SecretType::ApiKey);
+    w.seal(&owner, &vault, label, "hunter2").await.unwrap();
+    // An owner from before invites, and is followed from then on.
+    w.person(&owner, domain::Role::Owner).await;
+    drop(w.signer);
+    let db = redb::Database::open(w.folder.path().join(ledger::FILE)).unwrap();
+    let meta = redb::ReadableDatabase::begin_read(&db).unwrap().open_table(meta).unwrap();
+    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), 3);
+    assert!(redb::ReadableTable::get(&meta, "vault_keys_since").unwrap().is_none(), "it has all keys");
+}

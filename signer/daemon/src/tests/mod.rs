@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{AgentId, Clock, OrgId, PrincipalId, Role, SecretPath, SecretType, UserId, VaultId, Wei};
+use domain::{
+    AgentId, Clock, InvitationId, OrgId, PrincipalId, Role, SecretPath, SecretType, UserId, VaultId, Wei,
+};
 use signer_protocol::attested::Attested;
-use signer_protocol::people::Login;
+use signer_protocol::people::{Invitation, Invite, Join, Login, Newcomer};
 use signer_protocol::record::{
     AgentLogin, AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation,
     Guardrails, Principal,
@@ -21,11 +23,17 @@ use crate::ledger::{self, Ledger};
 use crate::refuse::Result;
 
 mod api_keys;
+mod asserted;
 mod dependencies;
+mod devices;
+mod enrolment;
 mod identities;
 mod intents;
 mod keystore;
 mod ledgers;
+mod mfa;
+mod organisations;
+mod people;
 mod principals;
 mod remote;
 mod replacements;
@@ -96,20 +104,31 @@ impl World {
         self.actor(record, credential).await
     }
 
-    /// Another person of the organisation. Invitations come later: the record is made by the test.
-    pub async fn person(&self, org: OrgId, role: Role) -> Actor {
-        let id = PrincipalId::User(UserId::new());
-        let credential = password(2);
-        let code = crate::principals::credential_code(&self.signer, id, &credential).await.unwrap();
-        let owner = self.owner().await;
-        let record = Principal {
-            id,
-            org,
-            role: Some(role),
-            verifier: Some(signer_protocol::record::Verifier { kind: credential.kind, code }),
-            ..owner.record.peek().unwrap()
-        };
-        self.actor(self.signer.statements.attest(&record).await.unwrap(), credential).await
+    /// Another person of the organisation, whom its owner has invited.
+    pub async fn person(&self, owner: &Actor, role: Role) -> Actor {
+        let invitation = self.invite(owner, role).await.unwrap();
+        let who = Newcomer::New(Login::Proof(password(2)));
+        self.actor(self.join(&invitation, who).await.unwrap(), password(2)).await
+    }
+
+    pub async fn invite(&self, by: &Actor, role: Role) -> Result<Attested<Invitation>> {
+        let expires_at = self.clock.now().plus(Duration::from_secs(3600));
+        let (by, id, user) = (by.caller(), InvitationId::new(), UserId::new());
+        self.signer.invite(Invite { by, id, user, role, expires_at }).await
+    }
+
+    pub async fn join(
+        &self,
+        invitation: &Attested<Invitation>,
+        who: Newcomer,
+    ) -> Result<Attested<Principal>> {
+        self.signer.join(Join { invitation: invitation.clone(), who }).await
+    }
+
+    /// Confirms a changed record, and logs in with what it takes now.
+    pub async fn again(&self, actor: &Actor, record: Attested<Principal>) -> Actor {
+        self.signer.confirm(record.clone()).await.unwrap();
+        self.actor(record, actor.credential.clone()).await
     }
 
     pub async fn agent(&self, by: &Actor, settings: AgentSettings) -> Actor {
@@ -189,6 +208,13 @@ impl Actor {
 
     pub fn with_record(&self, record: Attested<Principal>) -> Self {
         Self { record, ..self.clone() }
+    }
+
+    pub fn user(&self) -> UserId {
+        match self.id {
+            PrincipalId::User(id) => id,
+            PrincipalId::Agent(_) => panic!("an agent"),
+        }
     }
 
     pub fn agent_id(&self) -> AgentId {

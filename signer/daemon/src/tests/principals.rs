@@ -118,8 +118,8 @@ async fn an_agent_changes_no_record() {
 async fn a_member_changes_only_the_agents_that_it_made() {
     let w = World::new();
     let owner = w.owner().await;
-    let (mia, max) = (w.person(owner.org, Role::Member).await, w.person(owner.org, Role::Member).await);
-    let admin = w.person(owner.org, Role::Admin).await;
+    let (mia, max) = (w.person(&owner, Role::Member).await, w.person(&owner, Role::Member).await);
+    let admin = w.person(&owner, Role::Admin).await;
     let agent = w.agent(&mia, settings()).await;
     assert_eq!(agent.record.peek().unwrap().created_by.map(PrincipalId::User), Some(mia.id));
     assert_eq!(reason(w.change(&max, &agent, Change::Update(settings())).await), Reason::Forbidden);
@@ -140,7 +140,7 @@ async fn nobody_changes_a_record_of_another_organisation() {
 async fn a_persons_record_is_no_agents() {
     let w = World::new();
     let owner = w.owner().await;
-    let member = w.person(owner.org, Role::Member).await;
+    let member = w.person(&owner, Role::Member).await;
     for change in [Change::Update(settings()), Change::RotateKey(agent_key(1))] {
         assert_eq!(reason(w.change(&owner, &member, change.clone()).await), Reason::Forbidden);
         assert_eq!(reason(w.change(&member, &member, change).await), Reason::Forbidden);

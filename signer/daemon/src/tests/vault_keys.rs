@@ -78,7 +78,7 @@ async fn a_vault_gets_no_second_key() {
     let owner = w.owner().await;
     let (vault, identities) = (w.vault(&owner).await, w.identities_vault(&owner).await);
     let (label, blob) = w.sealed(&owner, &vault).await;
-    let (agent, member) = (w.agent(&owner, settings()).await, w.person(owner.org, Role::Member).await);
+    let (agent, member) = (w.agent(&owner, settings()).await, w.person(&owner, Role::Member).await);
     let w = w.restarted();
     for by in [&agent, &member, &owner] {
         assert_eq!(reason(w.make_key(by, vault.id).await), Reason::Conflict);
@@ -98,7 +98,7 @@ async fn another_key_than_the_vaults_own_is_refused_everywhere() {
     let owner = w.owner().await;
     let (vault, identities) = (w.vault(&owner).await, w.identities_vault(&owner).await);
     let (label, blob) = w.sealed(&owner, &vault).await;
-    let (agent, member) = (w.agent(&owner, settings()).await, w.person(owner.org, Role::Member).await);
+    let (agent, member) = (w.agent(&owner, settings()).await, w.person(&owner, Role::Member).await);
     for by in [&agent, &member, &owner] {
         for vault in [&vault, &identities] {
             let second = w.second(by, vault, Holds::Values).await;

@@ -4,12 +4,11 @@ use domain::access::{self, Permit};
 use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
 use signer_protocol::Attested;
 use signer_protocol::identity::Maker;
-use signer_protocol::record::{
-    AgentLogin, AgentSettings, Change, Credential, CredentialKind, Guardrails, Principal,
-};
+use signer_protocol::record::{AgentSettings, Change, Credential, CredentialKind, Guardrails, Principal};
 use signer_protocol::wire::Secret;
 use store::agents::{self, Agent};
 
+use super::login::LoginMethod;
 use super::trail::{changed, seen};
 use super::{identity, principal};
 use crate::cx::Cx;
@@ -71,13 +70,13 @@ pub enum Row {
 pub async fn register(
     cx: &Cx,
     may: &Permit<access::CreateAgent, OrgId>,
-    name: String,
-    description: Option<String>,
+    texts: (String, Option<String>),
+    method: &LoginMethod,
     settings: AgentSettings,
-) -> Result<(Agent, SecretText)> {
+) -> Result<(Agent, Option<SecretText>)> {
     // Somebody may make the organisation's first agent at the same moment, and so the vault for both.
     for _ in 0..TRIES {
-        if let Some(registered) = try_register(cx, may, &name, &description, &settings).await? {
+        if let Some(registered) = try_register(cx, may, &texts, method, &settings).await? {
             return Ok(registered);
         }
     }
@@ -88,16 +87,16 @@ pub async fn register(
 async fn try_register(
     cx: &Cx,
     may: &Permit<access::CreateAgent, OrgId>,
-    name: &str,
-    description: &Option<String>,
+    (name, description): &(String, Option<String>),
+    method: &LoginMethod,
     settings: &AgentSettings,
-) -> Result<Option<(Agent, SecretText)>> {
-    let (key, credential) = new_key()?;
+) -> Result<Option<(Agent, Option<SecretText>)>> {
+    let (login, key) = method.make()?;
     let id = AgentId::new();
     let born = identity::make(cx, may, Maker::Caller(cx.for_signer()?), id).await?;
     let change = Change::CreateAgent {
         id,
-        login: AgentLogin::Key(credential),
+        login,
         identity: Some(born.made.identity.clone()),
         settings: settings.clone(),
     };
@@ -105,10 +104,10 @@ async fn try_register(
     let agent = Agent {
         id,
         org: may.org(),
-        name: name.to_owned(),
+        name: name.clone(),
         description: description.clone(),
-        auth_method: "api_key".to_owned(),
-        key_prefix: Some(prefix(&key)),
+        auth_method: method.name().to_owned(),
+        key_prefix: key.as_ref().map(prefix),
         record,
         version: 1,
         created_at: cx.now(),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use domain::{AgentId, OrgId, PrincipalId, Result, Time, UserId, VaultId, Wei};
 use schemars::JsonSchema;
 use serde::Serialize;
-use signer_protocol::record::Guardrails;
+use signer_protocol::record::{Assertion, Guardrails};
 use signer_protocol::{Reason, Refusal};
 use store::agents::Agent;
 
@@ -46,6 +46,13 @@ pub struct AgentResponse {
     /// The first characters of the key, to tell keys apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     key_prefix: Option<String>,
+    /// SHA-256, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_cert_fingerprint: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oidc_issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oidc_client_id: Option<String>,
     scopes: Vec<String>,
     is_active: bool,
     intents_api_enabled: bool,
@@ -101,12 +108,20 @@ impl GuardrailsShown {
 impl AgentResponse {
     pub async fn new(cx: &Cx, agent: &Agent) -> Result<Self> {
         let record = principal(agent)?;
+        let (certificate, issuer, client) = match record.asserted {
+            Some(Assertion::Certificate { sha256 }) => (Some(hex::encode(sha256.0)), None, None),
+            Some(Assertion::Client { issuer, client_id }) => (None, Some(issuer), Some(client_id)),
+            Some(Assertion::Person { .. }) | None => (None, None, None),
+        };
         Ok(Self {
             id: agent.id,
             name: agent.name.clone(),
             description: agent.description.clone(),
             auth_method: agent.auth_method.clone(),
             key_prefix: agent.key_prefix.clone(),
+            client_cert_fingerprint: certificate,
+            oidc_issuer: issuer,
+            oidc_client_id: client,
             scopes: record.scopes.iter().map(ToString::to_string).collect(),
             is_active: record.active,
             intents_api_enabled: record.intents,

@@ -8,10 +8,14 @@ use super::AgentResponse;
 use crate::cx::Cx;
 
 /// All that a person decides about an agent, and which key it has: the prefix is shown to everybody who sees the agent.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 18] = [
     "name",
     "description",
+    "auth_method",
     "key_prefix",
+    "client_cert_fingerprint",
+    "oidc_issuer",
+    "oidc_client_id",
     "scopes",
     "is_active",
     "expires_at",

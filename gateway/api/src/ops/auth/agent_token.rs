@@ -1,19 +1,19 @@
-//! An agent's key, exchanged for a token.
+//! An agent's key, or what proves it otherwise, exchanged for a token.
 
 use std::net::IpAddr;
 
 use domain::audit::Event;
-use domain::{AgentId, Error, EventId, Kind, PrincipalId, Result, SecretText};
+use domain::{AgentId, Error, EventId, Kind, PathGlob, PrincipalId, Result, SecretText};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
-use signer_protocol::record::{Credential, CredentialKind};
+use signer_protocol::record::{Assertion, Credential, CredentialKind};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use signer_protocol::wire::Secret;
 use store::agents::{self, Agent};
 
-use super::TokenResponse;
+use super::{TokenResponse, asserted};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
@@ -33,15 +33,19 @@ pub struct AgentTokenRequest {
     /// Found by the key when it is left out.
     #[serde(default)]
     agent_id: Option<AgentId>,
+    /// The agent's key, or the token of its issuer and client. An agent that has shown its certificate needs none.
     #[serde(default)]
     api_key: Option<SecretText>,
 }
 
-/// Exchanges an agent's key for a token.
+/// Exchanges for a token what an agent logs in with.
 pub struct AgentToken;
 
-const WRONG: &str =
+pub const WRONG: &str =
     "Wrong agent or key, or the agent is deactivated or expired. Ask whoever registered the agent.";
+
+const NOTHING: &str = "must be the agent's key (ocv_…), or its issuer's token; an agent with a certificate sends its \
+                       agent_id alone, over a connection on which it has shown the certificate";
 
 impl Operation for AgentToken {
     const ROUTE: Route = Route::new(
@@ -49,7 +53,8 @@ impl Operation for AgentToken {
         Method::POST,
         "/v1/auth/agent-token",
         200,
-        "Exchanges an agent's key for a token, with the agent's id or by the key alone.",
+        "Exchanges an agent's key for a token, with the agent's id or by the key alone; for agents without a key, the token \
+         of its issuer's client, or the TLS certificate that it shows.",
     );
     type Path = ();
     type Params = decode::From<AgentTokenRequest>;
@@ -57,11 +62,19 @@ impl Operation for AgentToken {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
-        let key =
-            given.api_key.ok_or_else(|| Error::invalid("api_key", "must be the agent's key (ocv_…)"))?;
+        let (gateway, address) = (&cx.gateway, cx.address);
+        let key = given.api_key.filter(|key| !key.expose().is_empty());
         let target = given.agent_id.map_or(Target::Anyones, Target::Agent);
-        let work = exchange(&cx.gateway, given.agent_id, &key, cx.address);
-        let issued = throttle::guard(&cx.gateway, target, cx.address, work).await?;
+        let issued = match (given.agent_id, key, &cx.certificate) {
+            (id, Some(key), _) => {
+                throttle::guard(gateway, target, address, exchange(gateway, id, &key, address)).await?
+            }
+            (Some(id), None, Some(shown)) => {
+                let work = asserted::by_certificate(gateway, id, shown, address);
+                throttle::guard(gateway, target, address, work).await?
+            }
+            _ => return Err(Error::invalid("api_key", NOTHING)),
+        };
         Ok(Reply::of(TokenResponse::new(&issued)?))
     }
 }
@@ -80,11 +93,16 @@ pub async fn exchange(
             None => Vec::new(),
         },
     };
+    if let (Some(_), Some(agent)) = (id, candidates.first())
+        && let Some(Assertion::Client { issuer, client_id }) = asserted::pinned(agent)?
+    {
+        return asserted::by_token(gateway, agent, (issuer, client_id), key, address).await;
+    }
     for agent in &candidates {
         match issue(gateway, agent, key).await {
             Ok(issued) => {
                 gate::pass(gateway, PrincipalId::Agent(agent.id), agent.org, address).await?;
-                record(gateway, agent, "auth.success", address).await?;
+                record(gateway, agent, "auth.success", "api_key", address).await?;
                 return Ok(issued);
             }
             Err(error) if error.kind() == Kind::Unauthenticated => {}
@@ -93,19 +111,13 @@ pub async fn exchange(
     }
     // Whose failure it was is only certain where an id was given.
     if let (Some(_), Some(agent)) = (id, candidates.first()) {
-        record(gateway, agent, "auth.failure", address).await?;
+        record(gateway, agent, "auth.failure", "api_key", address).await?;
     }
     Err(Error::unauthenticated(WRONG))
 }
 
 async fn issue(gateway: &Gateway, agent: &Agent, key: &SecretText) -> Result<IssuedToken> {
-    let policies = gateway.known.policies(&gateway.store, PrincipalId::Agent(agent.id)).await?;
-    let mut derived_scopes: Vec<_> = policies.iter().map(|p| p.pattern.clone()).collect();
-    derived_scopes.dedup();
-    // They are for information, and whoever writes policies must not make a token too long to be sent.
-    if derived_scopes.iter().map(|scope| scope.as_str().len()).sum::<usize>() > MAX_DERIVED {
-        derived_scopes.clear();
-    }
+    let derived_scopes = derived_scopes(gateway, agent.id).await?;
     let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
     let request = IssueToken { record: agent.record.clone(), proof, derived_scopes };
     gateway
@@ -115,10 +127,23 @@ async fn issue(gateway: &Gateway, agent: &Agent, key: &SecretText) -> Result<Iss
         .map_err(refusal::error)
 }
 
-async fn record(
+/// What an agent's policies come to, for its token to say.
+pub async fn derived_scopes(gateway: &Gateway, agent: AgentId) -> Result<Vec<PathGlob>> {
+    let policies = gateway.known.policies(&gateway.store, PrincipalId::Agent(agent)).await?;
+    let mut scopes: Vec<_> = policies.iter().map(|p| p.pattern.clone()).collect();
+    scopes.dedup();
+    // They are for information, and whoever writes policies must not make a token too long to be sent.
+    if scopes.iter().map(|scope| scope.as_str().len()).sum::<usize>() > MAX_DERIVED {
+        scopes.clear();
+    }
+    Ok(scopes)
+}
+
+pub async fn record(
     gateway: &Gateway,
     agent: &Agent,
     action: &'static str,
+    method: &'static str,
     address: Option<IpAddr>,
 ) -> Result<()> {
     let now = gateway.clock.now();
@@ -132,7 +157,7 @@ async fn record(
         action,
         actor: Some(PrincipalId::Agent(agent.id)),
         resource: ("agent", agent.id.to_string()),
-        details: Map::from_iter([("method".to_owned(), "api_key".into())]),
+        details: Map::from_iter([("method".to_owned(), method.into())]),
         address: address.map(|a| a.to_string()),
         at: now,
     });

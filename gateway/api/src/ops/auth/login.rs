@@ -9,7 +9,7 @@ use signer_protocol::record::{Credential, CredentialKind};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use store::users::{self, User};
 
-use super::{MAX_PASSWORD, TokenResponse, email};
+use super::{LoginResponse, MAX_PASSWORD, email, needs_code};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
@@ -35,17 +35,20 @@ impl Operation for Login {
             .audited("auth.success", "user");
     type Path = ();
     type Params = decode::From<LoginRequest>;
-    type Output = TokenResponse;
+    type Output = LoginResponse;
     type Access = Public;
 
-    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
+    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<LoginResponse>> {
         let check = check(cx, &given);
         let (user, issued) =
             throttle::guard(&cx.gateway, Target::Account(&given.email), cx.address, check).await?;
         let mut act = cx.begin().await?;
         act.by(PrincipalId::User(user.id), user.org);
+        if needs_code(&issued) {
+            act.instead("auth.challenge");
+        }
         act.commit(user.id).await?;
-        Ok(Reply::of(TokenResponse::new(&issued)?))
+        Ok(Reply::of(LoginResponse::new(&issued)?))
     }
 }
 

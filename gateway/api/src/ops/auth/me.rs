@@ -5,6 +5,7 @@ use domain::{OrMissing as _, OrgId, Result, Role, Time, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use signer_protocol::record::Principal;
 use store::users::{self, User};
 
 use crate::access::{InOrg, People};
@@ -29,16 +30,16 @@ pub struct UserProfileResponse {
 }
 
 impl UserProfileResponse {
-    fn new(user: User, role: Option<Role>) -> Self {
+    fn new(user: User, principal: &Principal) -> Self {
         Self {
             id: user.id,
             email: user.email,
             display_name: user.display_name,
             auth_method: user.auth_method,
-            role,
+            role: principal.role,
             email_verified: user.email_verified,
             marketing_emails: user.marketing_emails,
-            totp_enabled: false,
+            totp_enabled: principal.mfa.is_some(),
             created_at: user.created_at,
         }
     }
@@ -56,7 +57,7 @@ impl Operation for Me {
 
     async fn run(cx: &Cx, id: UserId, (): (), (): ()) -> Result<Reply<UserProfileResponse>> {
         let user = users::facts(cx.store(), id).await?.or_missing("user")?;
-        Ok(Reply::of(UserProfileResponse::new(user, cx.caller()?.principal().role)))
+        Ok(Reply::of(UserProfileResponse::new(user, cx.caller()?.principal())))
     }
 }
 
@@ -111,6 +112,6 @@ impl Operation for UpdateMe {
         // What people are called is not for the trail, which outlives them.
         act.note("changed", changed);
         act.commit(user.id).await?;
-        Ok(Reply::of(UserProfileResponse::new(user, cx.caller()?.principal().role)))
+        Ok(Reply::of(UserProfileResponse::new(user, cx.caller()?.principal())))
     }
 }

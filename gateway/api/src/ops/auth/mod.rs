@@ -3,11 +3,15 @@
 pub mod agent_token;
 pub mod api_key_token;
 mod api_keys;
+pub mod asserted;
 mod change_password;
 pub mod delete_me;
+mod device;
+mod google;
 mod jwks;
 mod login;
 mod me;
+mod mfa;
 mod refresh;
 pub mod reset_password;
 mod resource;
@@ -19,7 +23,7 @@ use domain::{AgentId, Error, PrincipalId, Result, SecretText};
 use schemars::JsonSchema;
 use serde::Serialize;
 use signer_protocol::record::{Credential, CredentialKind};
-use signer_protocol::token::IssuedToken;
+use signer_protocol::token::{ACCESS, IssuedToken};
 
 use crate::gateway::Gateway;
 use crate::password::{SALT, random};
@@ -29,9 +33,12 @@ pub use api_key_token::ApiKeyToken;
 pub use api_keys::{CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use change_password::ChangePassword;
 pub use delete_me::{DeleteMe, is_owner, tell};
+pub use device::{ApproveDevice, DenyDevice, DeviceCode, DeviceStatus, DeviceToken};
+pub use google::GoogleLogin;
 pub use jwks::Jwks;
 pub use login::Login;
 pub use me::{Me, UpdateMe};
+pub use mfa::{DisableMfa, MfaStatus, SetUpMfa, VerifyMfa, VerifyMfaSetup};
 pub use refresh::Refresh;
 pub use reset_password::{ForgotPassword, ResetPassword};
 pub use resource::ProtectedResource;
@@ -98,8 +105,56 @@ pub(super) async fn stretched(gateway: &Gateway, password: &SecretText, salt: &[
     Ok(Credential { kind: CredentialKind::Password, secret })
 }
 
-/// The token itself.
+/// What logging in answers: a token, or that a code must be shown first.
+#[derive(Serialize, JsonSchema)]
+pub struct LoginResponse {
+    /// Empty where a code must be shown first.
+    access_token: domain::Revealed,
+    /// `Bearer`
+    token_type: &'static str,
+    /// Seconds.
+    expires_in: i64,
+    /// A time-based or a recovery code must be shown to `/v1/auth/mfa/verify`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    mfa_required: bool,
+    /// For `/v1/auth/mfa/verify` and nothing else, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mfa_token: Option<domain::Revealed>,
+}
+
+impl LoginResponse {
+    pub fn new(issued: &IssuedToken) -> Result<Self> {
+        let mfa_required = needs_code(issued);
+        let given = domain::Revealed::new(&jwt(issued)?);
+        let none = || domain::Revealed::new(&SecretText::from(String::new()));
+        let (access_token, mfa_token) = if mfa_required { (none(), Some(given)) } else { (given, None) };
+        Ok(Self {
+            access_token,
+            token_type: "Bearer",
+            expires_in: issued.claims.exp - issued.claims.iat,
+            mfa_required,
+            mfa_token,
+        })
+    }
+}
+
+/// Whether this is the first half of a login, which must never be given out as an access token.
+pub fn needs_code(issued: &IssuedToken) -> bool {
+    issued.claims.kind != ACCESS
+}
+
+/// An access token itself.
+///
+/// # Errors
+/// For a token of any other kind.
 pub fn text(issued: &IssuedToken) -> Result<SecretText> {
+    if needs_code(issued) {
+        return Err(Error::internal("a token that is no access token was about to be given out as one"));
+    }
+    jwt(issued)
+}
+
+fn jwt(issued: &IssuedToken) -> Result<SecretText> {
     let jwt =
         std::str::from_utf8(issued.jwt.expose()).map_err(|_| Error::internal("a token that is not text"))?;
     Ok(SecretText::from(jwt.to_owned()))

@@ -1,0 +1,101 @@
+//! Agents for whom somebody else vouches: an issuer by a token, or the TLS handshake by a certificate. The record pins
+//! whom the gateway must have recognised; the signer compares.
+
+use std::net::IpAddr;
+
+use domain::{AgentId, Error, Kind, PrincipalId, Result, SecretText};
+use signer_protocol::record::Assertion;
+use signer_protocol::token::{IssueAsserted, IssuedToken};
+use signer_protocol::wire::Blob;
+use store::agents::{self, Agent};
+
+use super::agent_token::{WRONG, derived_scopes, record};
+use crate::certificate::Fingerprint;
+use crate::gateway::Gateway;
+use crate::openid::Refused;
+use crate::{gate, refusal};
+
+/// The token of the issuer and client that the agent's record pins.
+///
+/// # Errors
+/// `Unauthenticated`, whatever is wrong with it, the issuer being away included; the log says what.
+pub async fn by_token(
+    gateway: &Gateway,
+    agent: &Agent,
+    (issuer, client_id): (String, String),
+    token: &SecretText,
+    address: Option<IpAddr>,
+) -> Result<IssuedToken> {
+    let pinned = (agent.org, issuer.as_str(), client_id.as_str());
+    let audience = &gateway.settings.public_url;
+    let checked = gateway.openid.client(&gateway.egress, &gateway.clock, pinned, audience, token).await;
+    let seen = match checked {
+        Ok(()) => Ok(Assertion::Client { issuer, client_id }),
+        Err(Refused::Token(why)) => Err(format!("the issuer's token: {why}")),
+        Err(Refused::NoKeys(why)) => Err(format!("the issuer's keys: {why}")),
+    };
+    issue(gateway, agent, seen, "oidc_client_credentials", address).await
+}
+
+/// The certificate that the agent's record pins.
+///
+/// # Errors
+/// `Unauthenticated`, whatever is wrong; the log says what.
+pub async fn by_certificate(
+    gateway: &Gateway,
+    id: AgentId,
+    shown: &Fingerprint,
+    address: Option<IpAddr>,
+) -> Result<IssuedToken> {
+    let agent = agents::facts(&gateway.store, id).await?;
+    let agent = agent.ok_or_else(|| Error::unauthenticated(WRONG).because("unknown agent"))?;
+    let seen = match pinned(&agent)? {
+        Some(Assertion::Certificate { sha256 }) if shown.is(&sha256.0) => {
+            Ok(Assertion::Certificate { sha256: Blob(shown.as_bytes().to_vec()) })
+        }
+        Some(Assertion::Certificate { .. }) => Err("another certificate".to_owned()),
+        _ => Err("the agent is deactivated, or logs in with no certificate".to_owned()),
+    };
+    issue(gateway, &agent, seen, "mtls", address).await
+}
+
+/// Whom the record of an agent that is active names. Whether the record is genuine, the signer will tell.
+///
+/// # Errors
+/// `Internal` if the record can't be read.
+pub fn pinned(agent: &Agent) -> Result<Option<Assertion>> {
+    let record = agent.record.peek();
+    record
+        .map(|principal| principal.asserted.filter(|_| principal.active))
+        .map_err(|e| Error::internal(format!("agent {}'s record is damaged: {e}", agent.id)))
+}
+
+async fn issue(
+    gateway: &Gateway,
+    agent: &Agent,
+    seen: Result<Assertion, String>,
+    method: &'static str,
+    address: Option<IpAddr>,
+) -> Result<IssuedToken> {
+    let issued = match seen {
+        Ok(seen) => {
+            let derived_scopes = derived_scopes(gateway, agent.id).await?;
+            let request = IssueAsserted { record: agent.record.clone(), seen, derived_scopes };
+            let issued = gateway.signer.call(async |signer, cx| signer.issue_asserted(cx, request).await);
+            issued.await.map_err(refusal::error)
+        }
+        Err(why) => Err(Error::unauthenticated(WRONG).because(why)),
+    };
+    match issued {
+        Ok(issued) => {
+            gate::pass(gateway, PrincipalId::Agent(agent.id), agent.org, address).await?;
+            record(gateway, agent, "auth.success", method, address).await?;
+            Ok(issued)
+        }
+        Err(error) if error.kind() == Kind::Unauthenticated => {
+            record(gateway, agent, "auth.failure", method, address).await?;
+            Err(Error::unauthenticated(WRONG).because(error))
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,144 @@
+//! Signing in with Google: who is known logs in, who is not signs up. An account that was made another way is never
+//! joined with this one: whoever made it with somebody else's address would keep the key to it.
+
+use domain::setting::OPEN_SIGNUP;
+use domain::{Error, Kind, OrgId, PrincipalId, Result, SecretText, UserId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Map;
+use signer_protocol::people::Login as SignerLogin;
+use signer_protocol::record::FoundOrganisation;
+use signer_protocol::token::{IssueAsserted, IssuedToken};
+use store::outside_logins::{self, OutsideLogin};
+use store::users::{self, User};
+
+use super::{LoginResponse, email, insert_user, needs_code};
+use crate::access::Public;
+use crate::cx::Cx;
+use crate::decode;
+use crate::gate;
+use crate::openid::{GooglePerson, Refused};
+use crate::operation::{Operation, Reply, Route};
+use crate::password::{SALT, random};
+
+#[derive(Deserialize, JsonSchema)]
+pub struct GoogleAuthRequest {
+    /// As Google's sign-in gave it to the client that is set up here.
+    id_token: SecretText,
+}
+
+/// Logs a person in with Google.
+pub struct GoogleLogin;
+
+const NOT_SET_UP: &str = "Nobody signs in with Google here: the operator has not set TALON_GOOGLE_CLIENT_ID. Log in with \
+                          email and password.";
+const NOT_GOOD: &str = "Google's token is not valid here, or has expired. Sign in with Google again.";
+const AWAY: &str = "Google's keys can't be fetched right now; try again in a moment.";
+const ANOTHERS: &str = "This email has an account already, which does not log in with this Google account. Log in the way \
+                        that it was made.";
+
+impl Operation for GoogleLogin {
+    const ROUTE: Route = Route::new(
+        "googleAuth",
+        Method::POST,
+        "/v1/auth/google",
+        200,
+        "Logs a person in with Google's id_token; who is not known yet is signed up.",
+    )
+    .audited("auth.success", "user");
+    type Path = ();
+    type Params = decode::From<GoogleAuthRequest>;
+    type Output = LoginResponse;
+    type Access = Public;
+
+    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<LoginResponse>> {
+        let seen = cx.gateway.openid.google(&cx.gateway.egress, &cx.gateway.clock, &given.id_token).await;
+        let seen = seen.ok_or_else(|| Error::unavailable(NOT_SET_UP))?.map_err(|refused| match refused {
+            Refused::Token(why) => Error::unauthenticated(NOT_GOOD).because(why),
+            Refused::NoKeys(why) => Error::unavailable(AWAY).because(why),
+        })?;
+        let issued = match known(cx, &seen).await? {
+            Some(user) => log_in(cx, &user, seen).await?,
+            None => match sign_up(cx, &seen).await {
+                // The same person a moment ago, by another request.
+                Err(error) if error.kind() == Kind::Conflict => {
+                    // Writers may share a commit: what the other one wrote is seen when what comes after it is there.
+                    cx.store().begin().await?.commit().await?;
+                    let user = known(cx, &seen).await?.ok_or(error)?;
+                    log_in(cx, &user, seen).await?
+                }
+                signed_up => signed_up?,
+            },
+        };
+        Ok(Reply::of(LoginResponse::new(&issued)?))
+    }
+}
+
+async fn known(cx: &Cx, seen: &GooglePerson) -> Result<Option<User>> {
+    match outside_logins::facts(cx.store(), &seen.issuer, &seen.subject).await? {
+        Some(id) => users::facts(cx.store(), id).await,
+        None => Ok(None),
+    }
+}
+
+async fn log_in(cx: &Cx, user: &User, seen: GooglePerson) -> Result<IssuedToken> {
+    let issued = issue(cx, user, seen).await?;
+    gate::pass(&cx.gateway, PrincipalId::User(user.id), user.org, cx.address).await?;
+    let mut act = cx.begin().await?;
+    act.by(PrincipalId::User(user.id), user.org);
+    if needs_code(&issued) {
+        act.instead("auth.challenge");
+    }
+    act.note("method", "google");
+    act.commit(user.id).await?;
+    Ok(issued)
+}
+
+/// The signer compares with what the person's record pins.
+async fn issue(cx: &Cx, user: &User, seen: GooglePerson) -> Result<IssuedToken> {
+    let request =
+        IssueAsserted { record: user.record.clone(), seen: seen.assertion, derived_scopes: Vec::new() };
+    cx.signer(async |signer, context| signer.issue_asserted(context, request).await).await
+}
+
+/// Makes the person, with an organisation of their own.
+async fn sign_up(cx: &Cx, seen: &GooglePerson) -> Result<IssuedToken> {
+    let email = email(&seen.email)?;
+    if users::facts_by_email(cx.store(), &email).await?.is_some() {
+        return Err(Error::conflict(ANOTHERS));
+    }
+    if !cx.gateway.installation.is_on(cx.store(), &OPEN_SIGNUP).await? {
+        return Err(Error::forbidden(
+            "Nobody may sign up here; the installation's operators have closed it.",
+        ));
+    }
+    let (org, owner) = (OrgId::new(), UserId::new());
+    let login = SignerLogin::Asserted(seen.assertion.clone());
+    let request = FoundOrganisation { org, owner, login };
+    let record = cx.signer(async |signer, context| signer.found_organisation(context, request).await).await?;
+    let user = User {
+        id: owner,
+        org,
+        email,
+        display_name: seen.name.as_deref().and_then(|name| super::super::name("name", name).ok()),
+        auth_method: "google".to_owned(),
+        email_verified: true,
+        marketing_emails: false,
+        // Whoever tries a password waits as long as with any other account, and is refused.
+        salt: random::<SALT>()?.to_vec(),
+        record,
+        created_at: cx.now(),
+    };
+    let mut act = cx.begin().await?;
+    act.by(PrincipalId::User(user.id), user.org);
+    act.note("method", "google");
+    insert_user(&mut act, &user).await?;
+    let login = OutsideLogin { issuer: &seen.issuer, subject: &seen.subject, user: user.id };
+    outside_logins::insert(&mut act, &login).await?;
+    act.also("user.signup", "user", user.id, Map::from_iter([("method".to_owned(), "google".into())]))?;
+    act.commit(user.id).await?;
+    let request =
+        IssueAsserted { record: user.record, seen: seen.assertion.clone(), derived_scopes: Vec::new() };
+    cx.signer(async |signer, context| signer.issue_asserted(context, request).await).await
+}

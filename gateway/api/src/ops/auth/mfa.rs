@@ -1,0 +1,343 @@
+//! The second factor: set up, shown at login, taken away. Seeds and codes are checked in the signer alone.
+
+use domain::access::{self, Permit};
+use domain::{Error, Kind, PrincipalId, Result, Revealed, SecretBytes, SecretText, UserId};
+use http::Method;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use signer_protocol::mfa::{self, MfaProof};
+use signer_protocol::record::{Credential, CredentialKind, Principal};
+use signer_protocol::wire::Secret;
+use signer_protocol::{Attested, Reason, Refusal};
+use store::{second_factors, users};
+
+use super::TokenResponse;
+use crate::access::{Own, Public};
+use crate::cx::Cx;
+use crate::operation::{Operation, Reply, Route};
+use crate::{authenticate, decode, gate, refusal};
+
+const OFF: &str = "The second factor is off; there is nothing to do.";
+const WRONG: &str =
+    "The code is wrong or was used, or the login has expired. Wait for the next code, or log in again.";
+/// Nobody's code is longer.
+const MAX_CODE: usize = 64;
+
+#[derive(Serialize, JsonSchema)]
+pub struct MfaStatusResponse {
+    enabled: bool,
+}
+
+/// Whether the caller's second factor is on.
+pub struct MfaStatus;
+
+impl Operation for MfaStatus {
+    const ROUTE: Route = Route::new(
+        "mfaStatus",
+        Method::GET,
+        "/v1/auth/mfa/status",
+        200,
+        "Whether logging in takes a code from your authenticator app.",
+    );
+    type Path = ();
+    type Params = ();
+    type Output = MfaStatusResponse;
+    type Access = Own<access::SeeFactor>;
+
+    async fn run(
+        cx: &Cx,
+        _: Permit<access::SeeFactor, UserId>,
+        (): (),
+        (): (),
+    ) -> Result<Reply<MfaStatusResponse>> {
+        Ok(Reply::of(MfaStatusResponse { enabled: cx.caller()?.principal().mfa.is_some() }))
+    }
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct MfaSetupResponse {
+    /// For a QR code (Key URI format): what authenticator apps scan.
+    otpauth_uri: Revealed,
+    /// The same secret in base32, to type in. Shown once.
+    secret: Revealed,
+}
+
+/// A new seed for the caller.
+pub struct SetUpMfa;
+
+impl Operation for SetUpMfa {
+    const ROUTE: Route = Route::new(
+        "mfaSetup",
+        Method::POST,
+        "/v1/auth/mfa/setup",
+        200,
+        "Makes a secret for your authenticator app. It counts once its first code came to verify-setup, within ten minutes.",
+    )
+    .audited("mfa.setup", "user");
+    type Path = ();
+    type Params = ();
+    type Output = MfaSetupResponse;
+    type Access = Own<access::ChangeFactor>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ChangeFactor, UserId>,
+        (): (),
+        (): (),
+    ) -> Result<Reply<MfaSetupResponse>> {
+        let user = users::facts(cx.store(), *may.on()).await?.ok_or_else(|| Error::missing("user"))?;
+        let request = mfa::SetUpMfa { by: cx.for_signer()? };
+        let new = cx.signer(async |signer, context| signer.set_up_mfa(context, request).await).await?;
+        let secret = base32(new.seed.expose());
+        let mut act = cx.begin().await?;
+        second_factors::keep_pending(&mut act, &may, &new.pending).await?;
+        act.commit(may.on()).await?;
+        Ok(Reply::of(MfaSetupResponse {
+            otpauth_uri: Revealed::new(&otpauth_uri(&user.email, &secret)),
+            secret: Revealed::new(&secret),
+        }))
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct MfaVerifySetupRequest {
+    /// The six digits that the app shows.
+    code: SecretText,
+}
+
+#[derive(Serialize, JsonSchema)]
+pub struct MfaVerifySetupResponse {
+    /// Eight, each good once in place of a code. Shown once: keep them where the phone is not.
+    recovery_codes: Vec<Revealed>,
+}
+
+/// Switches the second factor on.
+pub struct VerifyMfaSetup;
+
+impl Operation for VerifyMfaSetup {
+    const ROUTE: Route = Route::new(
+        "mfaVerifySetup",
+        Method::POST,
+        "/v1/auth/mfa/verify-setup",
+        200,
+        "Switches the second factor on with a code of the new secret, and gives out the recovery codes, once.",
+    )
+    .audited("mfa.enable", "user");
+    type Path = ();
+    type Params = decode::From<MfaVerifySetupRequest>;
+    type Output = MfaVerifySetupResponse;
+    type Access = Own<access::ChangeFactor>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ChangeFactor, UserId>,
+        (): (),
+        decode::From(given): Self::Params,
+    ) -> Result<Reply<MfaVerifySetupResponse>> {
+        let code = code(&given.code)?;
+        let found = second_factors::facts(cx.store(), *may.on()).await?;
+        let pending = found.pending.ok_or_else(|| {
+            Error::new(Kind::Invalid, "No set-up is under way; begin with POST /v1/auth/mfa/setup.")
+        })?;
+        let request = mfa::EnableMfa { by: cx.for_signer()?, pending, code };
+        let enabled = cx.signer(async |signer, context| signer.enable_mfa(context, request).await).await;
+        let enabled = enabled.map_err(wrong_is_invalid)?;
+        let mut act = cx.begin().await?;
+        second_factors::enable(&mut act, &may, &enabled.record, &enabled.mfa).await?;
+        act.commit(may.on()).await?;
+        in_force(cx, *may.on(), enabled.record).await?;
+        let codes = enabled.recovery_codes.into_iter().map(revealed).collect::<Result<_>>()?;
+        Ok(Reply::of(MfaVerifySetupResponse { recovery_codes: codes }))
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct MfaVerifyRequest {
+    /// From the log-in.
+    mfa_token: SecretText,
+    /// The six digits that the app shows, or a recovery code.
+    code: SecretText,
+}
+
+/// The second half of a log-in.
+pub struct VerifyMfa;
+
+impl Operation for VerifyMfa {
+    const ROUTE: Route = Route::new(
+        "mfaVerify",
+        Method::POST,
+        "/v1/auth/mfa/verify",
+        200,
+        "Ends a log-in that asked for a code. The mfa_token and the code are good once; five wrong codes stop it for a \
+         while.",
+    )
+    .audited("auth.success", "user");
+    type Path = ();
+    type Params = decode::From<MfaVerifyRequest>;
+    type Output = TokenResponse;
+    type Access = Public;
+
+    async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
+        let code = code(&given.code)?;
+        let wrong = |why: Error| Error::unauthenticated(WRONG).because(why);
+        let claims = authenticate::first_half(&cx.gateway, &given.mfa_token).await.map_err(wrong)?;
+        let PrincipalId::User(user) = claims.sub else { return Err(Error::unauthenticated(WRONG)) };
+        let person = users::facts(cx.store(), user).await?.ok_or_else(|| Error::unauthenticated(WRONG))?;
+        let factor = second_factors::facts(cx.store(), user).await?.factor;
+        let mfa = factor.ok_or_else(|| Error::unauthenticated(WRONG).because("no second factor"))?;
+        let token = Secret::from(&given.mfa_token);
+        let request = mfa::VerifyMfa { token, record: person.record, mfa, code };
+        match cx.signer(async |signer, context| signer.verify_mfa(context, request).await).await {
+            Ok(issued) => {
+                gate::pass(&cx.gateway, claims.sub, person.org, cx.address).await?;
+                let mut act = cx.begin().await?;
+                act.by(claims.sub, person.org);
+                act.note("method", "mfa");
+                act.commit(user).await?;
+                Ok(Reply::of(TokenResponse::new(&issued)?))
+            }
+            Err(error) if matches!(error.kind(), Kind::Unauthenticated | Kind::TooManyRequests { .. }) => {
+                cx.auth_failure(claims.sub, person.org, "mfa");
+                Err(if error.kind() == Kind::Unauthenticated { wrong(error) } else { error })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct MfaDisableRequest {
+    /// The six digits that the app shows, or a recovery code.
+    #[serde(default)]
+    code: Option<SecretText>,
+    /// In place of a code.
+    #[serde(default)]
+    password: Option<SecretText>,
+}
+
+/// Switches the second factor off.
+pub struct DisableMfa;
+
+impl Operation for DisableMfa {
+    const ROUTE: Route = Route::new(
+        "mfaDisable",
+        Method::DELETE,
+        "/v1/auth/mfa",
+        204,
+        "Switches the second factor off, with a code, a recovery code, or your password.",
+    )
+    .audited("mfa.disable", "user");
+    type Path = ();
+    type Params = decode::From<MfaDisableRequest>;
+    type Output = ();
+    type Access = Own<access::ChangeFactor>;
+
+    async fn run(
+        cx: &Cx,
+        may: Permit<access::ChangeFactor, UserId>,
+        (): (),
+        decode::From(given): Self::Params,
+    ) -> Result<Reply<()>> {
+        let factor = second_factors::facts(cx.store(), *may.on()).await?.factor;
+        let mfa = factor.ok_or_else(|| Error::new(Kind::Invalid, OFF))?;
+        let proof = proof(cx, *may.on(), given).await?;
+        let request = mfa::DisableMfa { by: cx.for_signer()?, mfa, proof };
+        let record = cx.signer(async |signer, context| signer.disable_mfa(context, request).await).await;
+        let record = record.map_err(wrong_is_invalid)?;
+        let mut act = cx.begin().await?;
+        second_factors::disable(&mut act, &may, &record).await?;
+        act.commit(may.on()).await?;
+        in_force(cx, *may.on(), record).await?;
+        Ok(Reply::of(()))
+    }
+}
+
+async fn proof(cx: &Cx, user: UserId, given: MfaDisableRequest) -> Result<MfaProof> {
+    match (given.code, given.password) {
+        (Some(shown), None) => Ok(MfaProof::Code(code(&shown)?)),
+        (None, Some(password)) => {
+            let person = users::facts(cx.store(), user).await?.ok_or_else(|| Error::missing("user"))?;
+            let secret = cx.gateway.hasher.stretch(&password, &person.salt).await?;
+            Ok(MfaProof::Password(Credential { kind: CredentialKind::Password, secret }))
+        }
+        _ => Err(Error::new(Kind::Invalid, "Send either code or password.")),
+    }
+}
+
+/// From here on the record before it is refused, here at once.
+async fn in_force(cx: &Cx, user: UserId, record: Attested<Principal>) -> Result<()> {
+    cx.gateway.known.forget_principal(PrincipalId::User(user)).await;
+    match cx.gateway.signer.call(async |signer, context| signer.confirm(context, record).await).await {
+        // It was changed once more since: that one is the newest then.
+        Ok(()) | Err(Refusal { reason: Reason::RolledBack, .. }) => Ok(()),
+        Err(refused) => Err(refusal::error(refused)),
+    }
+}
+
+fn code(given: &SecretText) -> Result<Secret> {
+    match given.expose().trim() {
+        "" => Err(Error::invalid("code", "must be the code that the app shows, or a recovery code")),
+        text if text.len() > MAX_CODE => Err(Error::invalid("code", "is too long to be one")),
+        text => Ok(Secret::from(text.as_bytes().to_vec())),
+    }
+}
+
+/// The caller is who they are; what they have shown is wrong.
+fn wrong_is_invalid(error: Error) -> Error {
+    match error.kind() {
+        Kind::Unauthenticated => Error::new(Kind::Invalid, error.detail()),
+        Kind::Conflict => Error::new(Kind::Invalid, error.detail()),
+        _ => error,
+    }
+}
+
+fn revealed(code: Secret) -> Result<Revealed> {
+    let code = SecretBytes::from(code);
+    let text = std::str::from_utf8(code.expose()).map_err(|_| Error::internal("a code that is not text"))?;
+    Ok(Revealed::new(&SecretText::from(text.to_owned())))
+}
+
+/// The Key URI format of authenticator apps.
+fn otpauth_uri(email: &str, secret: &SecretText) -> SecretText {
+    let label: String = form_urlencoded::byte_serialize(email.as_bytes()).collect();
+    let secret = secret.expose();
+    SecretText::from(format!(
+        "otpauth://totp/Talon:{label}?secret={secret}&issuer=Talon&algorithm=SHA1&digits=6&period=30"
+    ))
+}
+
+/// RFC 4648 §6, without padding: a seed of 20 bytes needs none.
+fn base32(bytes: &[u8]) -> SecretText {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let mut text = String::with_capacity(bytes.len().div_ceil(5) * 8);
+    for group in bytes.chunks(5) {
+        let bits =
+            group.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte)) << (8 * (5 - group.len()));
+        for letter in 0..(group.len() * 8).div_ceil(5) {
+            text.push(char::from(ALPHABET[(bits >> (35 - 5 * letter) & 31) as usize]));
+        }
+    }
+    SecretText::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4648 §10, without the padding.
+    #[test]
+    fn seeds_are_written_in_base32() {
+        let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base32(text.as_bytes()));
+        let wanted = ["", "MY", "MZXQ", "MZXW6", "MZXW6YQ", "MZXW6YTB", "MZXW6YTBOI"];
+        assert_eq!(texts.each_ref().map(SecretText::expose), wanted);
+    }
+
+    #[test]
+    fn apps_are_told_whose_it_is() {
+        let uri = otpauth_uri("a+b@example.org", &SecretText::from("MZXW6YTB".to_owned()));
+        assert_eq!(
+            uri.expose(),
+            "otpauth://totp/Talon:a%2Bb%40example.org?secret=MZXW6YTB&issuer=Talon&algorithm=SHA1&digits=6&period=30"
+        );
+    }
+}
