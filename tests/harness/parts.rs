@@ -118,8 +118,9 @@ fn on_path(name: &str) -> Option<PathBuf> {
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let seed = u16::try_from(std::process::id() % 2000).unwrap() * 20;
-        let port = 20_000 + (seed + NEXT.fetch_add(1, Ordering::Relaxed)) % 40_000;
+        let seed = u16::try_from(std::process::id() % 600).unwrap() * 20;
+        // Below those that the kernel gives out (from 32,768 on): a connection would have one of these by now.
+        let port = 20_000 + (seed + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

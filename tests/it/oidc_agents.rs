@@ -125,7 +125,8 @@ both! {
     async fn a_slow_or_dead_issuer_holds_up_its_own_agents_alone(w: World, issuer: Issuer) {
         let ada = w.owner("ada").await;
         let (slow, dead) = (Issuer::start().await, Issuer::start().await);
-        (slow.delay(Duration::from_secs(60)), dead.down(true));
+        slow.delay(Duration::from_secs(60));
+        dead.down(true);
         let [quick_id, slow_id, dead_id] = [register(&ada, &issuer.url).await, register(&ada, &slow.url).await, register(&ada, &dead.url).await];
         let token = issuer.rsa.sign(&claims(&w, &issuer));
         let begun = Instant::now();
