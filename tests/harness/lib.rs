@@ -12,6 +12,7 @@ mod parts;
 mod process;
 mod remote;
 mod replies;
+mod totp;
 mod world;
 
 pub use actors::{Agent, AgentDraft, Person, Vault};
@@ -27,6 +28,7 @@ pub use parts::{
 pub use process::{Process, signal};
 pub use remote::RemoteSigner;
 pub use replies::{Call, Reply};
+pub use totp::Authenticator;
 pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};
 
 pub use serde_json::{Value, json};

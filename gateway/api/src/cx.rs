@@ -44,6 +44,7 @@ impl Cx {
             request: RequestId::new(),
             headers: HeaderMap::new(),
             address: None,
+            certificate: None,
             now: gateway.clock.now(),
             caller: None,
         }

@@ -32,8 +32,9 @@ pub struct Claims {
     /// Seconds since 1970.
     pub exp: i64,
     pub jti: TokenId,
-    /// The personal API key that the token was issued against. Its scopes are then the token's, and a ceiling.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The personal API key that the token was issued against. Its scopes are then the token's, and a ceiling. Written
+    /// where there is none, too: on the wire fields go by their order, so that only the last may be left out.
+    #[serde(default)]
     pub key: Option<FromKey>,
     /// Whether a device's login (RFC 8628) led to it: good for what its person does, but not for what must be done in
     /// person.

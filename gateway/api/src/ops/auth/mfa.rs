@@ -243,6 +243,9 @@ impl Operation for DisableMfa {
         let proof = proof(cx, *may.on(), given).await?;
         let request = mfa::DisableMfa { by: cx.for_signer()?, mfa, proof };
         let record = cx.signer(async |signer, context| signer.disable_mfa(context, request).await).await;
+        if record.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+            cx.auth_failure(may.by(), may.org(), "mfa");
+        }
         let record = record.map_err(wrong_is_invalid)?;
         let mut act = cx.begin().await?;
         second_factors::disable(&mut act, &may, &record).await?;
