@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tracing::Level;
-use tracing_subscriber::filter::{EnvFilter, FilterExt as _, filter_fn};
-use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Config, SignerAt, environment};
@@ -42,7 +42,9 @@ pub fn serve(flags: &Flags) -> Result<ExitCode, StartError> {
     // Below a warning the MCP library logs whole messages, values and all.
     let no_values = filter_fn(|event| !event.target().starts_with("rmcp") || *event.level() <= Level::WARN);
     let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(coloured);
-    tracing_subscriber::registry().with(log.with_filter(filter.and(no_values))).init();
+    // Filters of the whole, not of the layer: sqlx asks whether a statement would be logged, and a layer's own filter takes
+    // its answer for the next event of the thread, which is lost then.
+    tracing_subscriber::registry().with(filter).with(no_values).with(log).init();
     isolation::close_memory()?;
     if flags.worker {
         return worker::run(config);
