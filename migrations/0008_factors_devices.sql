@@ -1,7 +1,7 @@
 -- People's second factors, as the signer attests them: seed and recovery codes are sealed there. What counts is what the
 -- person's record pins.
 CREATE TABLE second_factors (
-    user_id TEXT NOT NULL PRIMARY KEY REFERENCES users (id),
+    user_id TEXT NOT NULL PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     -- A seed that waits for its first code.
     pending BYTEA,
     factor BYTEA
@@ -18,7 +18,7 @@ CREATE TABLE devices (
     -- pending, approved, denied or issued
     status TEXT NOT NULL,
     -- Who answered.
-    user_id TEXT REFERENCES users (id),
+    user_id TEXT REFERENCES users (id) ON DELETE CASCADE,
     -- The signer's grant, of an approved one.
     permission BYTEA,
     polled_at BIGINT,

@@ -8,35 +8,10 @@ import sys
 import time
 
 from oneclaw import create_client
-from oneclaw.errors import OneclawError
+from walk import done, locked_out, password, refused
 
 base, email, private_key = sys.argv[1:]
-password = "Correct-Horse-7-Battery"
 recipient = "0x00000000000000000000000000000000000c0de0"
-
-
-def done(answer):
-    """The data of an answer that must be a success."""
-    assert answer.error is None, answer
-    return answer.data
-
-
-def refused(status, answer):
-    """The message of an answer that must be a refusal with this status."""
-    assert answer.error is not None and answer.meta.status == status, f"not refused with {status}: {answer}"
-    assert answer.error.message, f"a refusal without a word: {answer}"
-    return answer.error.message
-
-
-def locked_out(key):
-    """The client exchanges the key before its first request, and raises if it can't."""
-    try:
-        create_client(base_url=base, api_key=key).agents.me()
-    except OneclawError as error:
-        assert "401" in str(error), error
-    else:
-        raise AssertionError("a key that has ended still works")
-
 
 # A person signs up, and signs in again later.
 ada = create_client(base_url=base)
@@ -126,10 +101,10 @@ assert any(c["name"] == "ethereum" for c in done(ada.chains.list())["chains"])
 
 # A new key ends the old one; a deleted agent, everything of it.
 new_key = done(ada.agents.rotate_key(signer))["api_key"]
-locked_out(signer_key)
+locked_out(base, signer_key)
 assert done(create_client(base_url=base, api_key=new_key).agents.me())["id"] == signer
 done(ada.agents.delete(signer))
-locked_out(new_key)
+locked_out(base, new_key)
 done(ada.secrets.delete(vault, "api/token"))
 refused(410, ada.secrets.get(vault, "api/token"))
 

@@ -163,6 +163,12 @@ both! {
         vault.put("a", "generic", "v").await;
         let bot = ada.agent("bot").reads(&vault, "a").make().await;
         let (_, key) = ada.api_key(&json!({"name": "k"})).await;
+        // Something in each table that names the organisation or its people.
+        ada.post("/v1/org/invite", &json!({"email": "bob@example.org"})).expect(200, "bob").await;
+        ada.post("/v1/security/ip-rules", &json!({"rule_type": "deny", "cidr": "203.0.113.0/24"})).expect(201, "id").await;
+        ada.post("/v1/auth/mfa/setup", &json!({})).expect(200, "otpauth").await;
+        let device = w.post("/v1/auth/device/code", &json!({"client_id": "tv"})).expect(200, "user_code").await;
+        ada.post("/v1/auth/device/approve", &json!({"user_code": device["user_code"]})).expect(200, "").await;
         let org = org_of(&w, &ada.email).await;
         delete(&ada, &json!({"confirmation": "yes"})).expect(400, "DELETE MY ACCOUNT").await;
         let right = json!({"confirm": "DELETE MY ACCOUNT"});

@@ -1,6 +1,8 @@
 //! What holds for every operation that there is, now and later: the list comes from the OpenAPI document.
 
-use harness::{Call, Value, World, both, json};
+use std::time::Duration;
+
+use harness::{Call, PASSWORD, Value, World, both, json};
 use reqwest::Method;
 
 const NOBODY: &str = "01890000-0000-7000-8000-000000000000";
@@ -261,11 +263,71 @@ both! {
         let ada = w.owner("ada").await;
         for operation in operations() {
             // The one that ends the token that the others need.
-            let token = if operation.id == "revokeToken" { w.owner("bob").await.token } else { ada.token.clone() };
+            let token = match operation.id.as_str() {
+                "revokeToken" => w.owner("bob").await.token,
+                "suspendAllAgents" => w.owner("cleo").await.token,
+                _ => ada.token.clone(),
+            };
             let reply = operation.call(&w, &operation.at(NOBODY, NOBODY, NOBODY), Some(&token)).reply().await;
             let header = |name: &str| reply.headers.get(name).map(String::as_str);
             assert_eq!((header("cache-control"), header("x-content-type-options")), (Some("no-store"), Some("nosniff")), "{}", operation.id);
             assert!(reply.status < 500, "{}: {}", operation.id, reply.text);
         }
+    }
+}
+
+both! {
+    async fn an_expired_token_opens_nothing(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        let end = domain::Clock::default().now().plus(Duration::from_secs(3));
+        // An agent's token, and a person's, which end with the agent and with the API key.
+        let bot = ada.agent("bot").set("expires_at", end.to_string()).make().await;
+        let (_, key) = ada.api_key(&json!({"name": "k", "expires_at": end.to_string()})).await;
+        let exchanged = w.post("/v1/auth/api-key-token", &json!({"api_key": key})).expect(200, "access_token").await;
+        let person = exchanged["access_token"].as_str().unwrap();
+        bot.get("/v1/agents/me").expect(200, "bot").await;
+        ada.through(person).get("/v1/auth/me").expect(200, "ada").await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        for operation in operations().iter().filter(|o| !o.public) {
+            let path = operation.at(&vault.id, &bot.id, NOBODY);
+            for token in [&bot.token, person, &bot.key, &key] {
+                operation.call(&w, &path, Some(token)).expect(401, "").await;
+            }
+        }
+    }
+}
+
+both! {
+    /// What members may not: the organisation's people, its addresses, its kill switch.
+    async fn a_member_gets_nothing_that_owners_and_admins_decide(w: World) {
+        let ada = w.owner("ada").await;
+        ada.post("/v1/org/invite", &json!({"email": "bob@example.org"})).expect(200, "bob").await;
+        let ticket = w.ticket("bob@example.org", "You are invited").await;
+        let body = json!({"email": "bob@example.org", "password": PASSWORD, "invitation": ticket});
+        let bob = w.post("/v1/auth/signup", &body).expect(200, "access_token").await;
+        let bob = ada.through(bob["access_token"].as_str().unwrap());
+        let (vault, bot) = (ada.vault("main").await, ada.agent("bot").make().await);
+        let policy = vault.allow(&bot.id, "keys/a", &["read"]).await;
+        let seen = ["listMembers", "joinOrganisation"];
+        let managers = |o: &&Operation| {
+            (o.path.starts_with("/v1/org/") && !seen.contains(&o.id.as_str()))
+                || o.path.starts_with("/v1/security/")
+                || o.path.ends_with("-all")
+                || (o.path.starts_with("/v1/agents/{agent_id}") && o.method != Method::GET)
+                || (o.path.starts_with("/v1/vaults/{vault_id}") && o.path.contains("polic"))
+        };
+        let all = operations();
+        let managers: Vec<_> = all.iter().filter(managers).collect();
+        assert!(managers.len() >= 17, "{:?}", managers.iter().map(|o| &o.id).collect::<Vec<_>>());
+        for operation in managers {
+            let mut path = operation.at(&vault.id, &bot.id, policy["id"].as_str().unwrap());
+            if operation.path.contains("{user_id}") {
+                path = operation.path.replace("{user_id}", &ada.id().await);
+            }
+            let reply = operation.call(&w, &path, Some(&bob.token)).reply().await;
+            assert_eq!(reply.status, 403, "{}: {}", operation.id, reply.text);
+        }
+        bot.get("/v1/agents/me").expect(200, "bot").await;
     }
 }

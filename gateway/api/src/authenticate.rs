@@ -40,6 +40,7 @@ impl Caller {
             vault_ids: &self.vault_ids,
             scopes: &principal.scopes,
             key: self.claims.key.map(|key| Through { id: key.id, scopes: &self.claims.scopes }),
+            device: self.claims.device,
             address,
             at,
         }

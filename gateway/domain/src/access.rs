@@ -72,6 +72,8 @@ pub struct Subject<'a> {
     pub scopes: &'a [PathGlob],
     /// The personal API key that the token came from.
     pub key: Option<Through<'a>>,
+    /// Whether a device's login led to the token.
+    pub device: bool,
     pub address: Option<IpAddr>,
     pub at: Time,
 }

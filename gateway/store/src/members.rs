@@ -15,7 +15,6 @@ const NAME: &str = "SELECT name FROM organisations WHERE id = $1";
 /// What nobody could reach any more if the last person left.
 const COUNT_THINGS: &str = "SELECT (SELECT COUNT(*) FROM vaults WHERE org_id = $1 AND deleted_at IS NULL AND purpose IS NULL) \
                             + (SELECT COUNT(*) FROM agents WHERE org_id = $1) AS found";
-const CHANGE: &str = "UPDATE users SET record = $4 WHERE id = $1 AND org_id = $2 AND record = $3";
 const MOVE: &str = "UPDATE users SET org_id = $4, record = $5, email_verified = 1 WHERE id = $1 AND org_id = $2 AND record = $3";
 
 /// The organisation's people, oldest first.
@@ -36,19 +35,17 @@ pub async fn organisation_name(store: &Store, org: OrgId) -> Result<Option<Strin
     row.map(|row| row.text("name")).transpose()
 }
 
-/// Stores a member's next record. `false`: somebody else changed the member since `from` was read.
+/// Stores a member's next record.
+///
+/// # Errors
+/// `Conflict` if somebody else changed the member since `from` was read.
 pub async fn change(
     tx: &mut Tx,
     may: &Permit<ManageMember, UserId>,
     from: &Attested<Principal>,
     to: &Attested<Principal>,
-) -> Result<bool> {
-    let change = sqlx::query(CHANGE)
-        .bind(may.on().to_string())
-        .bind(may.org().to_string())
-        .bind(from.as_bytes())
-        .bind(to.as_bytes());
-    Ok(change.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+) -> Result<()> {
+    users::replace_record(tx, *may.on(), may.org(), from, to).await
 }
 
 /// Removes a member, as somebody is deleted who deletes their own account: see [`users::delete`]. `false`: somebody

@@ -1,21 +1,19 @@
 //! People's second factors: opaque statements of the signer's, stored with the record that pins one.
 
 use domain::access::{ChangeFactor, Permit};
-use domain::{Error, Result, UserId};
+use domain::{Result, UserId};
 use signer_protocol::Attested;
 use signer_protocol::mfa::{Mfa, PendingMfa};
 use signer_protocol::record::Principal;
 
 use crate::row::Columns as _;
-use crate::{Store, Tx, failed};
+use crate::{Store, Tx, failed, users};
 
 const KEEP_PENDING: &str = "INSERT INTO second_factors (user_id, pending) VALUES ($1, $2) \
                             ON CONFLICT (user_id) DO UPDATE SET pending = excluded.pending";
 const ENABLE: &str = "UPDATE second_factors SET factor = $2, pending = NULL WHERE user_id = $1";
 const DISABLE: &str = "DELETE FROM second_factors WHERE user_id = $1";
 const FIND: &str = "SELECT pending, factor FROM second_factors WHERE user_id = $1";
-const REPLACE_RECORD: &str =
-    "UPDATE users SET record = $4, version = $5 WHERE id = $1 AND org_id = $2 AND version = $3";
 
 /// What is stored for a person.
 #[derive(Default)]
@@ -53,10 +51,11 @@ pub async fn keep_pending(
 pub async fn enable(
     tx: &mut Tx,
     may: &Permit<ChangeFactor, UserId>,
+    from: &Attested<Principal>,
     record: &Attested<Principal>,
     factor: &Attested<Mfa>,
 ) -> Result<()> {
-    replace_record(tx, may, record).await?;
+    users::replace_record(tx, *may.on(), may.org(), from, record).await?;
     let enable = sqlx::query(ENABLE).bind(may.on().to_string()).bind(factor.as_bytes());
     enable.execute(tx.connection()).await.map_err(failed).map(drop)
 }
@@ -68,28 +67,9 @@ pub async fn enable(
 pub async fn disable(
     tx: &mut Tx,
     may: &Permit<ChangeFactor, UserId>,
+    from: &Attested<Principal>,
     record: &Attested<Principal>,
 ) -> Result<()> {
-    replace_record(tx, may, record).await?;
+    users::replace_record(tx, *may.on(), may.org(), from, record).await?;
     sqlx::query(DISABLE).bind(may.on().to_string()).execute(tx.connection()).await.map_err(failed).map(drop)
-}
-
-/// A record follows the version before it, and no other.
-async fn replace_record(
-    tx: &mut Tx,
-    may: &Permit<ChangeFactor, UserId>,
-    record: &Attested<Principal>,
-) -> Result<()> {
-    let version = record.peek().map_err(Error::internal)?.version;
-    let version = i64::try_from(version).map_err(Error::internal)?;
-    let replace = sqlx::query(REPLACE_RECORD)
-        .bind(may.on().to_string())
-        .bind(may.org().to_string())
-        .bind(version - 1)
-        .bind(record.as_bytes())
-        .bind(version);
-    match replace.execute(tx.connection()).await.map_err(failed)?.rows_affected() {
-        1 => Ok(()),
-        _ => Err(Error::conflict("Your account was changed at the same moment; try again.")),
-    }
 }

@@ -36,6 +36,7 @@ const TAKE: &str = "UPDATE users SET id = id WHERE id = $1 AND org_id = $2 RETUR
 const UPDATE_PROFILE: &str =
     "UPDATE users SET display_name = $3, marketing_emails = $4 WHERE id = $1 AND org_id = $2";
 
+const REPLACE_RECORD: &str = "UPDATE users SET record = $4 WHERE id = $1 AND org_id = $2 AND record = $3";
 const SET_PASSWORD: &str =
     "UPDATE users SET salt = $3, record = $4, version = version + 1 WHERE id = $1 AND record = $2";
 /// Changes nothing: it holds the organisation until the commit, so that its people are counted one after the other.
@@ -134,6 +135,30 @@ pub async fn set_password(
     let set =
         sqlx::query(SET_PASSWORD).bind(id.to_string()).bind(from.as_bytes()).bind(salt).bind(to.as_bytes());
     Ok(set.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Stores the record that follows `from`, and no other: what it was made from is what is there.
+///
+/// # Errors
+/// `Conflict` if the person was changed since `from` was read.
+pub(crate) async fn replace_record(
+    tx: &mut Tx,
+    id: UserId,
+    org: OrgId,
+    from: &Attested<Principal>,
+    to: &Attested<Principal>,
+) -> Result<()> {
+    let replace = sqlx::query(REPLACE_RECORD)
+        .bind(id.to_string())
+        .bind(org.to_string())
+        .bind(from.as_bytes())
+        .bind(to.as_bytes());
+    match replace.execute(tx.connection()).await.map_err(failed)?.rows_affected() {
+        1 => Ok(()),
+        _ => Err(Error::conflict(
+            "This account was changed at the same moment; look at it again, then repeat.",
+        )),
+    }
 }
 
 /// Everybody in an organisation. Until the transaction ends, nobody else who asks this way gets an answer: so two last

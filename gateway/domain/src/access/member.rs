@@ -63,6 +63,7 @@ mod tests {
             vault_ids: &[],
             scopes: &[],
             key: None,
+            device: false,
             address: None,
             at: Time::from_seconds(1000),
         }

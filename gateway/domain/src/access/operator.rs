@@ -74,6 +74,7 @@ mod tests {
             address: None,
             at: Time::from_seconds(1000),
             key: None,
+            device: false,
         };
         let ours = Some(org);
         for role in [Role::Owner, Role::Admin] {

@@ -19,7 +19,7 @@ pub trait PersonAction {
 pub enum PersonRule {
     /// However they signed in.
     Any,
-    /// With a login of their own, not through an API key: a key that leaks must not lead to other credentials.
+    /// With a login of their own, not through an API key or a device: what leaks must not lead to other credentials.
     InPerson,
 }
 
@@ -38,10 +38,13 @@ pub fn person<A: PersonAction>(subject: &Subject<'_>) -> Result<Permit<A, UserId
 /// A person with a login of their own.
 pub(super) fn in_person(subject: &Subject<'_>) -> Result<UserId> {
     let user = human(subject)?;
-    match subject.key {
-        None => Ok(user),
-        Some(_) => Err(Error::forbidden(
+    match (subject.key, subject.device) {
+        (None, false) => Ok(user),
+        (Some(_), _) => Err(Error::forbidden(
             "A token that came from an API key may not do this; log in with your password.",
+        )),
+        (None, true) => Err(Error::forbidden(
+            "A token that came from a device's login may not do this; log in with your password.",
         )),
     }
 }
@@ -94,6 +97,7 @@ mod tests {
             vault_ids: &[],
             scopes: &own,
             key: Some(Through { id, scopes }),
+            device: false,
             address: None,
             at: Time::from_seconds(1000),
         };
@@ -121,6 +125,8 @@ mod tests {
         }
         let in_person = Subject { key: None, ..wide };
         assert!(person::<CreateApiKey>(&in_person).is_ok() && api_key(&in_person, id).is_ok());
+        let tv = Subject { device: true, ..in_person };
+        assert!(person::<ListApiKeys>(&tv).is_ok() && person::<CreateApiKey>(&tv).is_err());
         let bot = Subject { id: PrincipalId::Agent(AgentId::new()), ..in_person };
         assert!(person::<ListApiKeys>(&bot).is_err() && api_key(&bot, id).is_err());
     }

@@ -36,7 +36,17 @@ fn policy(case: &Case, pattern: &str, permissions: &[Permission]) -> Policy {
 
 fn subject<'a>(case: &Case, vault_ids: &'a [VaultId], scopes: &'a [PathGlob]) -> Subject<'a> {
     let at = Time::from_seconds(1000);
-    Subject { id: case.id, org: case.org, role: None, vault_ids, scopes, key: None, address: None, at }
+    Subject {
+        id: case.id,
+        org: case.org,
+        role: None,
+        vault_ids,
+        scopes,
+        key: None,
+        device: false,
+        address: None,
+        at,
+    }
 }
 
 fn path(text: &str) -> SecretPath {

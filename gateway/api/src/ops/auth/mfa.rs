@@ -5,17 +5,18 @@ use domain::{Error, Kind, PrincipalId, Result, Revealed, SecretBytes, SecretText
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use signer_protocol::Attested;
 use signer_protocol::mfa::{self, MfaProof};
 use signer_protocol::record::{Credential, CredentialKind, Principal};
 use signer_protocol::wire::Secret;
-use signer_protocol::{Attested, Reason, Refusal};
 use store::{second_factors, users};
 
 use super::TokenResponse;
 use crate::access::{Own, Public};
-use crate::cx::Cx;
+use crate::cx::{Act, Cx};
 use crate::operation::{Operation, Reply, Route};
-use crate::{authenticate, decode, gate, refusal};
+use crate::outside::mail::{self, Letter};
+use crate::{authenticate, decode, gate};
 
 const OFF: &str = "The second factor is off; there is nothing to do.";
 const WRONG: &str =
@@ -139,11 +140,14 @@ impl Operation for VerifyMfaSetup {
         let pending = found.pending.ok_or_else(|| {
             Error::new(Kind::Invalid, "No set-up is under way; begin with POST /v1/auth/mfa/setup.")
         })?;
-        let request = mfa::EnableMfa { by: cx.for_signer()?, pending, code };
+        let by = cx.for_signer()?;
+        let from = by.record.clone();
+        let request = mfa::EnableMfa { by, pending, code };
         let enabled = cx.signer(async |signer, context| signer.enable_mfa(context, request).await).await;
         let enabled = enabled.map_err(wrong_is_invalid)?;
         let mut act = cx.begin().await?;
-        second_factors::enable(&mut act, &may, &enabled.record, &enabled.mfa).await?;
+        second_factors::enable(&mut act, &may, &from, &enabled.record, &enabled.mfa).await?;
+        tell(cx, &mut act, *may.on(), true).await?;
         act.commit(may.on()).await?;
         in_force(cx, *may.on(), enabled.record).await?;
         let codes = enabled.recovery_codes.into_iter().map(revealed).collect::<Result<_>>()?;
@@ -241,14 +245,17 @@ impl Operation for DisableMfa {
         let factor = second_factors::facts(cx.store(), *may.on()).await?.factor;
         let mfa = factor.ok_or_else(|| Error::new(Kind::Invalid, OFF))?;
         let proof = proof(cx, *may.on(), given).await?;
-        let request = mfa::DisableMfa { by: cx.for_signer()?, mfa, proof };
+        let by = cx.for_signer()?;
+        let from = by.record.clone();
+        let request = mfa::DisableMfa { by, mfa, proof };
         let record = cx.signer(async |signer, context| signer.disable_mfa(context, request).await).await;
         if record.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
             cx.auth_failure(may.by(), may.org(), "mfa");
         }
         let record = record.map_err(wrong_is_invalid)?;
         let mut act = cx.begin().await?;
-        second_factors::disable(&mut act, &may, &record).await?;
+        second_factors::disable(&mut act, &may, &from, &record).await?;
+        tell(cx, &mut act, *may.on(), false).await?;
         act.commit(may.on()).await?;
         in_force(cx, *may.on(), record).await?;
         Ok(Reply::of(()))
@@ -270,11 +277,13 @@ async fn proof(cx: &Cx, user: UserId, given: MfaDisableRequest) -> Result<MfaPro
 /// From here on the record before it is refused, here at once.
 async fn in_force(cx: &Cx, user: UserId, record: Attested<Principal>) -> Result<()> {
     cx.gateway.known.forget_principal(PrincipalId::User(user)).await;
-    match cx.gateway.signer.call(async |signer, context| signer.confirm(context, record).await).await {
-        // It was changed once more since: that one is the newest then.
-        Ok(()) | Err(Refusal { reason: Reason::RolledBack, .. }) => Ok(()),
-        Err(refused) => Err(refusal::error(refused)),
-    }
+    cx.gateway.confirm(&record).await
+}
+
+/// Whoever has taken an account over must not change this unseen.
+async fn tell(cx: &Cx, act: &mut Act, user: UserId, on: bool) -> Result<()> {
+    let Some(user) = users::facts(cx.store(), user).await? else { return Ok(()) };
+    mail::queue(act, &user.email, &Letter::SecondFactor { on }, cx.now()).await
 }
 
 fn code(given: &SecretText) -> Result<Secret> {

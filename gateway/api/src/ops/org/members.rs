@@ -112,9 +112,7 @@ impl Operation for ChangeMemberRole {
         if role != Role::Owner {
             another_owner(&mut act, may.org(), user.id).await?;
         }
-        if !members::change(&mut act, &may, &user.record, &record).await? {
-            return Err(changed());
-        }
+        members::change(&mut act, &may, &user.record, &record).await?;
         act.note("from", before.map(Role::as_str));
         act.note("to", role.as_str());
         act.commit(user.id).await?;
@@ -149,7 +147,9 @@ impl Operation for RemoveMember {
         let mut act = cx.begin().await?;
         another_owner(&mut act, may.org(), user.id).await?;
         if !members::remove(&mut act, &may, &user.record, &last).await? {
-            return Err(changed());
+            return Err(Error::conflict(
+                "Somebody else changed this account just now; look at it again, then repeat.",
+            ));
         }
         act.note("role", role_of(&user)?.map(Role::as_str));
         act.commit(user.id).await?;
@@ -173,8 +173,4 @@ async fn another_owner(tx: &mut Tx, org: OrgId, than: UserId) -> Result<()> {
 
 fn role_of(user: &User) -> Result<Option<Role>> {
     user.record.peek().map(|record| record.role).map_err(Error::internal)
-}
-
-fn changed() -> Error {
-    Error::conflict("Somebody else changed this account just now; look at it again, then repeat.")
 }
