@@ -31,6 +31,7 @@ mod mtls;
 mod oidc_agents;
 mod policies;
 mod process;
+mod promises;
 mod remote_signer;
 mod secrets;
 mod shell;
