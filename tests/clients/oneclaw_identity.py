@@ -124,10 +124,10 @@ assert done(back.auth.mfa_verify(half, used))["expires_in"] == 900
 assert done(back.auth.me())["email"] == "ada@example.com"
 again = create_client(base_url=base)
 half = first_half(again, password)
-assert "used" in refused(401, again.auth.mfa_verify(half, used))
+refused(401, again.auth.mfa_verify(half, used))
 done(again.auth.mfa_verify(half, recovery[0]))
 done(again.auth.me())
-assert "used" in refused(401, again.auth.mfa_verify(first_half(again, password), recovery[0]))
+refused(401, again.auth.mfa_verify(first_half(again, password), recovery[0]))
 refused(400, back.auth.mfa_disable())
 refused(400, back.auth.mfa_disable(code=used))
 done(back.auth.mfa_disable(code=code(secret, 1)))
