@@ -226,8 +226,8 @@ both! {
     }
 }
 
-/// Logins of a known and of an unknown email, one after the other, so that whatever else the machine does meets both. The
-/// medians of 60 each are within 15 per cent of each other.
+/// Logins of a known and of an unknown email, in pairs, so that whatever else the machine does meets both. Of 60 pairs the
+/// median difference is within 15 per cent of the median login. It runs by itself: see `.config/nextest.toml`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_takes_as_long_for_an_email_that_nobody_has() {
     const EACH: usize = 60;
@@ -246,11 +246,13 @@ async fn a_login_takes_as_long_for_an_email_that_nobody_has() {
         took[which].push(begun.elapsed().as_secs_f64());
         assert_eq!(reply.status, 401, "{}", reply.text);
     }
-    let [known, unknown] = took.map(|mut times| {
+    let median = |mut times: Vec<f64>| {
         times.sort_by(f64::total_cmp);
         times[EACH / 2]
-    });
-    let apart = (known - unknown).abs() / known.min(unknown);
-    println!("known {:.2} ms, unknown {:.2} ms, {:.1} % apart", known * 1e3, unknown * 1e3, apart * 100.0);
-    assert!(apart < 0.15, "known {known:.4} s, unknown {unknown:.4} s");
+    };
+    let [known, unknown] = took;
+    let apart = median(known.iter().zip(&unknown).map(|(known, unknown)| known - unknown).collect());
+    let (known, unknown) = (median(known), median(unknown));
+    println!("known {:.2} ms, unknown {:.2} ms, {:.2} ms apart", known * 1e3, unknown * 1e3, apart * 1e3);
+    assert!(apart.abs() < 0.15 * known, "known {known:.4} s, unknown {unknown:.4} s, {apart:.4} s apart");
 }

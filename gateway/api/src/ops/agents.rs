@@ -55,7 +55,8 @@ pub struct CreateAgentRequest {
     /// Path globs that bound what the agent may touch, whatever its policies say.
     #[serde(default)]
     scopes: Option<Vec<String>>,
-    #[serde(default)]
+    /// Clients that say `api_key_expires_at` mean the same.
+    #[serde(default, alias = "api_key_expires_at")]
     expires_at: Option<Time>,
     /// The agent may submit transactions, and never reads a key.
     #[serde(default)]
@@ -246,7 +247,7 @@ pub struct UpdateAgentRequest {
     scopes: Patch<Vec<String>>,
     #[serde(default)]
     is_active: Option<bool>,
-    #[serde(default)]
+    #[serde(default, alias = "api_key_expires_at")]
     expires_at: Patch<Time>,
     #[serde(default)]
     intents_api_enabled: Option<bool>,
