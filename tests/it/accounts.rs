@@ -49,6 +49,12 @@ both! {
         let token = w.ticket("bob@example.org", "Confirm your address").await;
         assert_eq!(w.post(at, &json!({"token": token})).expect(200, "").await["access_token"], "");
         assert_eq!(login(&w, "bob@example.org", PASSWORD).await, 200);
+        // Who had begun when sign-up was closed is as late as everybody else.
+        sign_up("zoe@example.org").expect(200, "").await;
+        let token = w.ticket("zoe@example.org", "Confirm your address").await;
+        let off = json!({"value": "false"});
+        w.operator().await.put("/v1/admin/settings/auth.open_signup", &off).expect(200, "").await;
+        w.post(at, &json!({"token": token, "password": PASSWORD})).expect(403, "closed").await;
     }
 }
 
@@ -90,6 +96,12 @@ both! {
         let at = "/v1/auth/reset-password";
         let reset = |token: &str, password: &str| w.post(at, &json!({"token": token, "new_password": password}));
         reset(&token, "weak").expect(400, "password: needs").await;
+        // Strangers have locked the account meanwhile: that is no lock for whoever reads its mail.
+        for _ in 0..5 {
+            login(&w, &ada.email, "Wrong-Horse-42!x").await;
+        }
+        w.sql("UPDATE throttles SET guesses = 50, blocked_until = 9000000000000000").await;
+        assert_eq!(login(&w, &ada.email, PASSWORD).await, 429);
         reset(&token.replace(&token[..1], "."), NEW).expect(400, "used up").await;
         let (one, other) = tokio::join!(reset(&token, NEW).reply(), reset(&token, NEW).reply());
         let mut both = [one.status, other.status];

@@ -38,6 +38,7 @@ both! {
         assert_eq!(poll(&w, &tv).await, json!({"error": "authorization_pending"}));
         assert_eq!(poll(&w, &tv).await, json!({"error": "slow_down"}));
         let path = format!("/v1/auth/device/code/{}", tv.user_code.to_lowercase().replace('-', ""));
+        assert!(w.get("/device").reply().await.text.contains("Code on the device"));
         let seen = w.get(&path).expect(200, "pending").await;
         assert_eq!((&seen["client_id"], &seen["user_code"]), (&json!("tv"), &json!(tv.user_code)));
         answer(&ada, "approve", &tv).await.expect(200, "approved");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use harness::{Call, Database, PASSWORD, Person, Value, World, json};
+use harness::{Call, Database, PASSWORD, Person, Value, World, both, json};
 use reqwest::Method;
 
 const RULES: &str = "/v1/security/ip-rules";
@@ -199,7 +199,7 @@ async fn what_is_not_understood_is_refused_and_rules_are_their_managers_alone() 
         let path = format!("{RULES}/{}", rule["id"].as_str().unwrap());
         let (_, scoped) = ada.api_key(&json!({"name": "k", "scopes": ["keys/**"]})).await;
         let good = json!({"rule_type": "deny", "cidr": "10.0.0.0/8"});
-        for (token, told) in [(&bot.token, "Agents may not"), (&scoped, "with scopes")] {
+        for (token, told) in [(&bot.token, "for people"), (&scoped, "with scopes")] {
             w.call(Method::GET, RULES, Some(token)).expect(403, told).await;
             w.call(Method::POST, RULES, Some(token)).json(&good).expect(403, told).await;
             w.call(Method::DELETE, &path, Some(token)).expect(403, told).await;
@@ -233,4 +233,18 @@ async fn a_rule_counts_on_every_gateway_within_a_second() {
         }
     })
     .await;
+}
+
+both! {
+    /// What leaks must not lock out those who could take it back.
+    async fn an_api_key_or_a_device_changes_no_rule(w: World) {
+        let ada = w.owner("ada").await;
+        let (_, key) = ada.api_key(&json!({"name": "ci"})).await;
+        let program = ada.through(&key);
+        let rule = json!({"rule_type": "allow", "cidr": "127.0.0.1"});
+        program.post("/v1/security/ip-rules", &rule).expect(403, "API key").await;
+        let made = ada.post("/v1/security/ip-rules", &rule).expect(201, "id").await;
+        program.get("/v1/security/ip-rules").expect(200, "127.0.0.1").await;
+        program.delete(&format!("/v1/security/ip-rules/{}", made["id"].as_str().unwrap())).expect(403, "API key").await;
+    }
 }

@@ -1,6 +1,6 @@
 //! Who is in an organisation: invited, joined, promoted, removed.
 
-use harness::{PASSWORD, Person, World, both, json};
+use harness::{Authenticator, PASSWORD, Person, World, both, json};
 
 /// Invites somebody; what the mailed link holds.
 async fn invite(by: &Person<'_>, email: &str, role: &str) -> String {
@@ -220,5 +220,38 @@ both! {
         bot.get("/v1/agents/me").expect(200, "bot").await;
         let bob = w.owner("bob").await;
         bob.get(&vault.path("a")).expect(404, "No such vault").await;
+    }
+}
+
+both! {
+    /// Nobody could operate the installation any more.
+    async fn the_last_operator_does_not_move_away(w: World) {
+        let (root, eve) = (w.operator().await, w.owner("eve").await);
+        let ticket = invite(&eve, &root.email, "member").await;
+        root.post("/v1/org/join", &json!({"invitation": ticket})).expect(409, "operates this installation").await;
+        root.get("/v1/admin/settings").expect(200, "auth.open_signup").await;
+    }
+}
+
+both! {
+    /// Whatever somebody has set up, they can be removed; whatever changes their record, they can change it again.
+    async fn a_second_factor_or_a_device_makes_nobody_stay(w: World) {
+        let ada = w.owner("ada").await;
+        let bob = member(&ada, "bob", "member").await;
+        let id = bob.id().await;
+        bob.post("/v1/auth/mfa/setup", &json!({})).expect(200, "otpauth").await;
+        ada.patch(&format!("/v1/org/members/{id}"), &json!({"role": "admin"})).expect(200, "admin").await;
+        let bob = log_in(&w, "bob@example.org").await;
+        let setup = bob.post("/v1/auth/mfa/setup", &json!({})).expect(200, "otpauth").await;
+        let app = Authenticator::new(setup["secret"].as_str().unwrap());
+        bob.post("/v1/auth/mfa/verify-setup", &json!({"code": app.code(0).await})).expect(200, "recovery_codes").await;
+        w.mail("bob@example.org", "Your second factor is on").await;
+        let device = w.post("/v1/auth/device/code", &json!({"client_id": "tv"})).expect(200, "user_code").await;
+        bob.post("/v1/auth/device/approve", &json!({"user_code": device["user_code"]})).expect(200, "approved").await;
+        ada.delete(&format!("/v1/org/members/{id}")).expect(204, "").await;
+        bob.get("/v1/auth/me").expect(401, "").await;
+        let body = json!({"device_code": device["device_code"], "grant_type": "urn:ietf:params:oauth:grant-type:device_code"});
+        let told = w.post("/v1/auth/device/token", &body).reply().await;
+        assert!(told.body["access_token"].is_null(), "{}", told.text);
     }
 }

@@ -117,7 +117,7 @@ both! {
         let eve = json!({"email": "eve@example.org", "password": harness::PASSWORD});
         w.post("/v1/auth/signup", &eve).expect(403, "").await;
         shell.run("settings set auth.open_signup maybe").expect(1, "must be true or false");
-        shell.run("settings set auth.open_sesame true").expect(1, "There are: auth.open_signup");
+        shell.run("settings set auth.open_sesame true").expect(1, "There are: auth.email_verification, auth.open_signup");
         shell.run("settings set ../chains true").expect(1, "No such setting");
         shell.run("settings unset auth.open_signup").expect(0, "at its default");
         w.post("/v1/auth/signup", &eve).expect(200, "").await;

@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::limit::{Throttle, Window};
-use domain::{AgentId, Error, Kind, Result};
+use domain::{AgentId, Error, Kind, Result, Time};
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
+use store::Tx;
 use store::limits::{self, Guess};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use unicode_normalization::UnicodeNormalization as _;
@@ -185,6 +186,16 @@ impl Attempt {
         }
         tx.commit().await
     }
+}
+
+/// Whoever has shown that an account's mail is theirs starts anew, and is at home where they are: strangers' guesses at the
+/// old password are no lock for them.
+pub async fn forgive(tx: &mut Tx, email: &str, from: Option<IpAddr>, now: Time) -> Result<()> {
+    let account = account(email);
+    let home = key("home", &[&account, &place(from)]);
+    limits::clear(tx, &key("account", &[&account])).await?;
+    limits::clear(tx, &home).await?;
+    limits::learn(tx, &home, now.plus(FAMILIAR)).await
 }
 
 /// Who guesses at the same thing at once waits for the others, so that a few right log-ins of one person at once are not

@@ -213,7 +213,8 @@ actions! {
         ListMembers = People,
         InviteMember = ManagersInPerson,
 
-        ManageIpRules = Managers,
+        SeeIpRules = Managers,
+        ManageIpRules = ManagersInPerson,
         SuspendAgents = Managers;
     PersonAction(PersonRule):
         ListApiKeys = Any,

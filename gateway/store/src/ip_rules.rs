@@ -1,6 +1,6 @@
 //! Whom an organisation lets in: its rules about addresses, and whether its agents are suspended.
 
-use domain::access::{ManageIpRules, Permit, SuspendAgents};
+use domain::access::{ManageIpRules, Permit, SeeIpRules, SuspendAgents};
 use domain::ip_rule::IpRule;
 use domain::{IpRuleId, OrgId, Result, Time, UserId};
 use sqlx::any::AnyRow;
@@ -47,7 +47,7 @@ pub async fn facts(store: &Store, org: OrgId) -> Result<Gate> {
 }
 
 /// The organisation's rules, oldest first.
-pub async fn list(store: &Store, may: &Permit<ManageIpRules, OrgId>) -> Result<Vec<Stored>> {
+pub async fn list(store: &Store, may: &Permit<SeeIpRules, OrgId>) -> Result<Vec<Stored>> {
     let list = sqlx::query(LIST).bind(may.on().to_string());
     let rows = list.fetch_all(&mut *store.read().await?).await.map_err(failed)?;
     rows.iter().map(read).collect()

@@ -33,17 +33,22 @@ pub async fn keep(gateway: Arc<Gateway>) {
 
 async fn round(gateway: &Gateway, forget: bool) -> Result<()> {
     let now = gateway.clock.now();
-    for (id, last) in users::owed(&gateway.store).await? {
-        delete_me::tell(gateway, id, &last).await?;
-    }
-    for (org, somebody) in organisations::unfinished(&gateway.store, now.minus(GRACE)).await? {
-        delete_me::finish(gateway, org, somebody).await?;
-    }
     if forget {
         let mut tx = gateway.store.begin().await?;
         tickets::forget_expired(&mut tx, now).await?;
         signups::forget_expired(&mut tx, now).await?;
         tx.commit().await?;
+    }
+    // What can't be finished of one is in no other's way.
+    for (id, last) in users::owed(&gateway.store).await? {
+        if let Err(error) = delete_me::tell(gateway, id, &last).await {
+            tracing::warn!(user = %id, %error, "the signer could not be told of somebody's end; it is tried again");
+        }
+    }
+    for (org, somebody) in organisations::unfinished(&gateway.store, now.minus(GRACE)).await? {
+        if let Err(error) = delete_me::finish(gateway, org, somebody).await {
+            tracing::warn!(%org, %error, "an organisation's end could not be finished; it is tried again");
+        }
     }
     Ok(())
 }

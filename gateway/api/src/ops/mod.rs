@@ -97,13 +97,18 @@ impl NamesAgent for OfTransaction {
     }
 }
 
-/// A name that people gave: trimmed, 1 to 200 characters, no control characters.
+/// A name that people gave: trimmed, 1 to 200 characters, none that can't be seen.
 fn name(field: &str, text: &str) -> domain::Result<String> {
     let text = text.trim();
-    if text.is_empty() || text.chars().count() > 200 || text.chars().any(char::is_control) {
+    // What can't be seen, or turns text around, has no place in what people are shown to decide on.
+    let unseen = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    if text.is_empty() || text.chars().count() > 200 || text.chars().any(unseen) {
         return Err(domain::Error::invalid(
             field,
-            "must have 1 to 200 characters, none of them a control character",
+            "must have 1 to 200 characters, none of them a control character or a mark of direction",
         ));
     }
     Ok(text.to_owned())

@@ -1,6 +1,6 @@
 //! From where an organisation's people and agents may come.
 
-use domain::access::{ManageIpRules, Permit};
+use domain::access::{ManageIpRules, Permit, SeeIpRules};
 use domain::ip_rule::{AppliesTo, Effect, IpRule, admits, network};
 use domain::{Error, IpRuleId, OrMissing as _, OrgId, PrincipalId, Result, Time, UserId};
 use http::Method;
@@ -130,9 +130,14 @@ impl Operation for ListIpRules {
     type Path = ();
     type Params = ();
     type Output = IpRulesListResponse;
-    type Access = InOrg<ManageIpRules>;
+    type Access = InOrg<SeeIpRules>;
 
-    async fn run(cx: &Cx, may: May, (): (), (): ()) -> Result<Reply<IpRulesListResponse>> {
+    async fn run(
+        cx: &Cx,
+        may: Permit<SeeIpRules, OrgId>,
+        (): (),
+        (): (),
+    ) -> Result<Reply<IpRulesListResponse>> {
         let rules = ip_rules::list(cx.store(), &may).await?;
         Ok(Reply::of(IpRulesListResponse { rules: rules.into_iter().map(IpRuleResponse::from).collect() }))
     }

@@ -56,6 +56,9 @@ pub(super) fn in_person(subject: &Subject<'_>) -> Result<UserId> {
 /// `Forbidden`, whether there is such a key or not.
 pub fn api_key(subject: &Subject<'_>, id: ApiKeyId) -> Result<Permit<RevokeApiKey, ApiKeyId>> {
     human(subject)?;
+    if subject.device {
+        in_person(subject)?;
+    }
     match subject.key {
         Some(key) if key.id != id => {
             Err(Error::forbidden("With an API key you end that key alone; log in to end others."))
@@ -127,6 +130,7 @@ mod tests {
         assert!(person::<CreateApiKey>(&in_person).is_ok() && api_key(&in_person, id).is_ok());
         let tv = Subject { device: true, ..in_person };
         assert!(person::<ListApiKeys>(&tv).is_ok() && person::<CreateApiKey>(&tv).is_err());
+        assert!(api_key(&tv, id).is_err());
         let bot = Subject { id: PrincipalId::Agent(AgentId::new()), ..in_person };
         assert!(person::<ListApiKeys>(&bot).is_err() && api_key(&bot, id).is_err());
     }

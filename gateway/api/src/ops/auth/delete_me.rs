@@ -117,6 +117,14 @@ async fn end_organisation(cx: &Cx, user: &User) -> Result<()> {
         ));
     }
     let mut tx = cx.store().begin().await?;
+    // Once more, now that nobody becomes an owner meanwhile.
+    for person in users::hold_people(&mut tx, user.org).await? {
+        if person.id != user.id && is_owner(&person)? {
+            return Err(Error::conflict(
+                "Somebody else has become an owner just now; repeat, and you leave alone.",
+            ));
+        }
+    }
     organisations::begin_ending(&mut tx, user.org, cx.now()).await?;
     tx.commit().await?;
     let request = EndOrganisation { by: cx.for_signer()? };

@@ -79,7 +79,8 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
             gate::pass(&cx.gateway, id, user.org, cx.address).await?;
             Ok((user, issued))
         }
-        Err(error) if error.kind() == Kind::Unauthenticated => {
+        // Whose organisation has ended is nobody here any more, and no stranger learns that they were.
+        Err(error) if matches!(error.kind(), Kind::Unauthenticated | Kind::Gone) => {
             cx.auth_failure(id, user.org, "password");
             Err(Error::unauthenticated(WRONG).because(error))
         }

@@ -13,7 +13,7 @@ use store::{second_factors, users};
 
 use super::TokenResponse;
 use crate::access::{Own, Public};
-use crate::cx::{Act, Cx};
+use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
 use crate::outside::mail::{self, Letter};
 use crate::{authenticate, decode, gate};
@@ -136,6 +136,7 @@ impl Operation for VerifyMfaSetup {
         decode::From(given): Self::Params,
     ) -> Result<Reply<MfaVerifySetupResponse>> {
         let code = code(&given.code)?;
+        let user = users::facts(cx.store(), *may.on()).await?.ok_or_else(|| Error::missing("user"))?;
         let found = second_factors::facts(cx.store(), *may.on()).await?;
         let pending = found.pending.ok_or_else(|| {
             Error::new(Kind::Invalid, "No set-up is under way; begin with POST /v1/auth/mfa/setup.")
@@ -147,7 +148,7 @@ impl Operation for VerifyMfaSetup {
         let enabled = enabled.map_err(wrong_is_invalid)?;
         let mut act = cx.begin().await?;
         second_factors::enable(&mut act, &may, &from, &enabled.record, &enabled.mfa).await?;
-        tell(cx, &mut act, *may.on(), true).await?;
+        mail::queue(&mut act, &user.email, &Letter::SecondFactor { on: true }, cx.now()).await?;
         act.commit(may.on()).await?;
         in_force(cx, *may.on(), enabled.record).await?;
         let codes = enabled.recovery_codes.into_iter().map(revealed).collect::<Result<_>>()?;
@@ -242,6 +243,7 @@ impl Operation for DisableMfa {
         (): (),
         decode::From(given): Self::Params,
     ) -> Result<Reply<()>> {
+        let user = users::facts(cx.store(), *may.on()).await?.ok_or_else(|| Error::missing("user"))?;
         let factor = second_factors::facts(cx.store(), *may.on()).await?.factor;
         let mfa = factor.ok_or_else(|| Error::new(Kind::Invalid, OFF))?;
         let proof = proof(cx, *may.on(), given).await?;
@@ -255,7 +257,7 @@ impl Operation for DisableMfa {
         let record = record.map_err(wrong_is_invalid)?;
         let mut act = cx.begin().await?;
         second_factors::disable(&mut act, &may, &from, &record).await?;
-        tell(cx, &mut act, *may.on(), false).await?;
+        mail::queue(&mut act, &user.email, &Letter::SecondFactor { on: false }, cx.now()).await?;
         act.commit(may.on()).await?;
         in_force(cx, *may.on(), record).await?;
         Ok(Reply::of(()))
@@ -278,12 +280,6 @@ async fn proof(cx: &Cx, user: UserId, given: MfaDisableRequest) -> Result<MfaPro
 async fn in_force(cx: &Cx, user: UserId, record: Attested<Principal>) -> Result<()> {
     cx.gateway.known.forget_principal(PrincipalId::User(user)).await;
     cx.gateway.confirm(&record).await
-}
-
-/// Whoever has taken an account over must not change this unseen.
-async fn tell(cx: &Cx, act: &mut Act, user: UserId, on: bool) -> Result<()> {
-    let Some(user) = users::facts(cx.store(), user).await? else { return Ok(()) };
-    mail::queue(act, &user.email, &Letter::SecondFactor { on }, cx.now()).await
 }
 
 fn code(given: &SecretText) -> Result<Secret> {

@@ -118,6 +118,7 @@ impl Operation for ResetPassword {
         if !users::set_password(&mut act, id, &user.record, &record, &salt).await? {
             return Err(changed_meanwhile());
         }
+        throttle::forgive(&mut act, &user.email, cx.address, cx.now()).await?;
         mail::queue(&mut act, &user.email, &Letter::PasswordChanged, cx.now()).await?;
         act.commit(id).await?;
         cx.gateway.known.forget_principal(PrincipalId::User(id)).await;

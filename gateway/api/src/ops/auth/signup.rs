@@ -23,7 +23,7 @@ use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{name, org};
 use crate::outside::mail::{self, Letter};
-use crate::{refusal, throttle};
+use crate::{gate, refusal, throttle};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct SignupRequest {
@@ -98,11 +98,7 @@ impl Operation for Signup {
             let display_name = new.display_name.map(|n| name("display_name", &n)).transpose()?;
             return join(cx, ticket, email, &new.password, display_name).await;
         }
-        if !cx.gateway.installation.is_on(cx.store(), &OPEN_SIGNUP).await? {
-            return Err(Error::forbidden(
-                "Nobody may sign up here; the installation's operators have closed it.",
-            ));
-        }
+        open(cx).await?;
         throttle::take(&cx.gateway, "signup.address", &[&throttle::place(cx.address)], SIGN_UPS).await?;
         let email = email(&new.email)?;
         let display_name = new.display_name.map(|n| name("display_name", &n)).transpose()?;
@@ -120,6 +116,15 @@ impl Operation for Signup {
     }
 }
 
+/// # Errors
+/// `Forbidden` where strangers may not sign up.
+pub async fn open(cx: &Cx) -> Result<()> {
+    if cx.gateway.installation.is_on(cx.store(), &OPEN_SIGNUP).await? {
+        return Ok(());
+    }
+    Err(Error::forbidden("Nobody may sign up here; the installation's operators have closed it."))
+}
+
 /// A new person in the organisation that invites. The link has shown that the address is theirs.
 async fn join(
     cx: &Cx,
@@ -134,12 +139,14 @@ async fn join(
             "This email has an account already; log in, then take the invitation up with POST /v1/org/join.",
         ));
     }
+    let id = open.record.peek().map_err(Error::internal)?.user;
+    gate::pass(&cx.gateway, PrincipalId::User(id), open.org, cx.address).await?;
     let (credential, salt) = new_password(&cx.gateway, password).await?;
     let who = Newcomer::New(Login::Proof(credential.clone()));
     let request = Join { invitation: open.record.clone(), who };
     let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
     let user = User {
-        id: open.record.peek().map_err(Error::internal)?.user,
+        id,
         org: open.org,
         email,
         display_name,

@@ -69,6 +69,7 @@ impl Operation for VerifyEmail {
     type Access = Public;
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
+        super::signup::open(cx).await?;
         let ticket = TicketHash::of(&given.token);
         let subject = tickets::find(cx.store(), Purpose::VerifyEmail, &ticket, cx.now()).await?;
         let id = subject.and_then(|id| id.parse().ok()).ok_or_else(used_up)?;

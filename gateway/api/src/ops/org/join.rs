@@ -90,7 +90,7 @@ impl Operation for Join {
         let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
         let mut act = cx.begin().await?;
         take(&mut act, &open, cx.now()).await?;
-        leaves_nothing(&mut act, &user).await?;
+        leaves_nothing(cx, &mut act, &user).await?;
         if !members::move_to(&mut act, &may, open.org, &user.record, &record).await? {
             return Err(Error::conflict("Your account was changed just now; log in, then repeat."));
         }
@@ -105,12 +105,18 @@ impl Operation for Join {
 }
 
 /// A last owner leaves only what nobody needs.
-async fn leaves_nothing(tx: &mut Tx, user: &User) -> Result<()> {
+async fn leaves_nothing(cx: &Cx, tx: &mut Tx, user: &User) -> Result<()> {
     let people = users::hold_people(tx, user.org).await?;
     for person in &people {
         if person.id != user.id && is_owner(person)? {
             return Ok(());
         }
+    }
+    if is_owner(user)? && cx.gateway.installation.operators(cx.store()).await? == Some(user.org) {
+        return Err(Error::conflict(
+            "Your organisation operates this installation, and you are its last owner: nobody could operate it any more. \
+             Make somebody else an owner first.",
+        ));
     }
     if is_owner(user)? && (people.len() > 1 || members::has_things(tx, user.org).await?) {
         return Err(Error::conflict(
