@@ -199,8 +199,10 @@ async fn what_is_not_understood_is_refused_and_rules_are_their_managers_alone() 
         let path = format!("{RULES}/{}", rule["id"].as_str().unwrap());
         let (_, scoped) = ada.api_key(&json!({"name": "k", "scopes": ["keys/**"]})).await;
         let good = json!({"rule_type": "deny", "cidr": "10.0.0.0/8"});
-        for (token, told) in [(&bot.token, "for people"), (&scoped, "with scopes")] {
-            w.call(Method::GET, RULES, Some(token)).expect(403, told).await;
+        for (token, seen, told) in
+            [(&bot.token, "Agents may not", "for people"), (&scoped, "with scopes", "came from an API key")]
+        {
+            w.call(Method::GET, RULES, Some(token)).expect(403, seen).await;
             w.call(Method::POST, RULES, Some(token)).json(&good).expect(403, told).await;
             w.call(Method::DELETE, &path, Some(token)).expect(403, told).await;
         }
