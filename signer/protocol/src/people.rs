@@ -105,9 +105,12 @@ pub struct EnrolAgent {
     pub identity: Option<Attested<Identity>>,
 }
 
-/// The first key of an enrolled agent. An agent that has, or has had, a credential gets none this way.
+/// The first key of an enrolled agent: on the gateway's word, while its person is where they were. An agent that was
+/// changed since it was enrolled gets none this way: people may have given it rights since then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmAgent {
+    /// Who made it.
+    pub person: Attested<Principal>,
     pub agent: Attested<Principal>,
     pub credential: Credential,
 }
