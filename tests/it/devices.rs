@@ -53,6 +53,8 @@ both! {
         let other = self::tv(&w).await;
         answer(&device, "approve", &other).await.expect(403, "");
         device.post("/v1/auth/api-keys", &json!({"name": "ci"})).expect(403, "").await;
+        let (id, _) = ada.api_key(&json!({"name": "ci"})).await;
+        device.delete(&format!("/v1/auth/api-keys/{id}")).expect(403, "").await;
         device.post("/v1/auth/mfa/setup", &json!({})).expect(403, "").await;
         assert!(!w.said().contains(&tv.code), "the log holds a device's code");
         device.delete("/v1/auth/token").expect(204, "").await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Value, World, both, json};
+use harness::{PASSWORD, Person, Value, World, both, json};
 use reqwest::Method;
 
 async fn enrol(w: &World, email: &str) -> String {
@@ -71,6 +71,32 @@ both! {
             (json!({"name": "x", "human_email": "a@example.org", "scopes": ["**"]}), "scopes"),
         ] {
             w.post("/v1/agents/enroll", &body).expect(400, named).await;
+        }
+    }
+}
+
+both! {
+    /// The mail with the link is theirs still.
+    async fn who_has_left_gives_no_agent_a_key(w: World) {
+        let ada = w.owner("ada").await;
+        let at = "/v1/agents/enroll/credentials";
+        for how in ["removed", "moved"] {
+            let email = format!("{how}@example.org");
+            ada.post("/v1/org/invite", &json!({"email": email})).expect(200, "").await;
+            let ticket = w.ticket(&email, "You are invited").await;
+            let body = json!({"email": email, "password": PASSWORD, "invitation": ticket});
+            let bob = w.post("/v1/auth/signup", &body).expect(200, "access_token").await;
+            let bob = Person::new(&w, email.clone(), bob["access_token"].as_str().unwrap().to_owned());
+            enrol(&w, &email).await;
+            let token = w.ticket(&email, SUBJECT).await;
+            if how == "removed" {
+                ada.delete(&format!("/v1/org/members/{}", bob.id().await)).expect(204, "").await;
+            } else {
+                w.owner("eve").await.post("/v1/org/invite", &json!({"email": email})).expect(200, "").await;
+                let ticket = w.ticket(&email, "You are invited").await;
+                bob.post("/v1/org/join", &json!({"invitation": ticket})).expect(204, "").await;
+            }
+            w.post(at, &json!({"token": token})).expect(400, "used up").await;
         }
     }
 }

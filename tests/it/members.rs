@@ -1,6 +1,7 @@
 //! Who is in an organisation: invited, joined, promoted, removed.
 
 use harness::{Authenticator, PASSWORD, Person, World, both, json};
+use sha2::{Digest as _, Sha256};
 
 /// Invites somebody; what the mailed link holds.
 async fn invite(by: &Person<'_>, email: &str, role: &str) -> String {
@@ -114,6 +115,32 @@ both! {
             ada.post("/v1/org/invite", &bad).expect(400, "").await;
         }
         ada.post("/v1/org/invite", &json!({"email": "ada@example.org"})).expect(409, "in your organisation already").await;
+    }
+}
+
+both! {
+    /// Whoever writes to the database turns somebody's invitation into one for themselves, with a link of their own.
+    async fn an_invitation_is_for_the_address_that_it_was_given_for(w: World) {
+        let ada = w.owner("ada").await;
+        let eve = w.owner("eve").await;
+        invite(&ada, "bob@example.org", "admin").await;
+        let planted = "eve's own";
+        let hash = hex::encode(Sha256::digest(planted.as_bytes()));
+        let hash = match w.database_url().starts_with("sqlite") {
+            true => format!("X'{hash}'"),
+            false => format!("decode('{hash}', 'hex')"),
+        };
+        assert_eq!(w.sql(&format!("UPDATE tickets SET hash = {hash} WHERE purpose = 'invitation'")).await, 1);
+        for (email, known) in [("eve@example.org", true), ("mallory@example.org", false)] {
+            assert_eq!(w.sql(&format!("UPDATE invitations SET email = '{email}'")).await, 1);
+            if known {
+                eve.post("/v1/org/join", &json!({"invitation": planted})).expect(403, "another address").await;
+            } else {
+                let body = json!({"email": email, "password": PASSWORD, "invitation": planted});
+                w.post("/v1/auth/signup", &body).expect(403, "another address").await;
+            }
+        }
+        assert_eq!(people(&ada).await, pairs(&[("ada", "owner")]));
     }
 }
 

@@ -90,13 +90,14 @@ fn last_version(key: &ApiKey) -> u64 {
     key.version + u64::from(key.active)
 }
 
-/// The person, or whoever holds the key itself: a program may end its own key, and no other.
+/// The person, in person, or whoever holds the key itself: a program may end its own key, and no other; a device none.
 fn may_revoke(by: &Checked, user: UserId, key: &ApiKey) -> Result<()> {
     if user != key.user || by.org() != key.org {
         return Err(forbidden("The API key is somebody else's."));
     }
-    if by.key().is_some_and(|own| own.id != key.id) {
-        return Err(forbidden("With an API key you end that key alone; log in to end others."));
+    match by.key() {
+        Some(own) if own.id == key.id => Ok(()),
+        Some(_) => Err(forbidden("With an API key you end that key alone; log in to end others.")),
+        None => by.in_person().map(drop),
     }
-    Ok(())
 }

@@ -6,12 +6,11 @@ use signer_protocol::people::{ArmAgent, EnrolAgent};
 use signer_protocol::record::Principal;
 
 use crate::authority::Authority;
-use crate::callers::Usable as _;
 use crate::principals::{newborn, successor};
 use crate::refuse::{Result, conflict, forbidden};
 
-/// Of an agent that has never had a key: what ends one raises it.
-const FIRST_EPOCH: u64 = 1;
+/// Of an agent that nobody has changed since it was enrolled.
+const FIRST_VERSION: u64 = 1;
 
 impl Authority {
     /// An agent that can't log in yet, submits nothing, and belongs to the person.
@@ -27,20 +26,22 @@ impl Authority {
         self.statements.attest(&record).await
     }
 
-    /// The first key of an agent that was enrolled, and never of another.
+    /// The first key of an agent that was enrolled, and never of another; for the person whose it is, while they are in
+    /// its organisation.
     pub async fn arm_agent(&self, request: ArmAgent) -> Result<Attested<Principal>> {
+        let (person, user) = self.person(&request.person).await?;
         let base = self.newest(&request.agent).await?;
-        let unarmed = matches!(base.id, PrincipalId::Agent(_))
+        if (base.org, base.created_by) != (person.org, Some(user)) {
+            return Err(forbidden("The agent is not this person's."));
+        }
+        let as_enrolled = matches!(base.id, PrincipalId::Agent(_))
             && base.verifier.is_none()
             && base.asserted.is_none()
-            && base.epoch == FIRST_EPOCH;
-        if !unarmed {
+            && base.version == FIRST_VERSION;
+        if !as_enrolled {
             return Err(conflict(
-                "The agent has, or has had, a way to log in; its people give it a new one.",
+                "The agent has a way to log in, or was changed since it was enrolled; its people give it a new key.",
             ));
-        }
-        if !base.usable(self.clock.now()) {
-            return Err(forbidden("The agent was deactivated or has expired."));
         }
         let verifier = Some(self.enrol(base.id, &request.credential).await?);
         self.statements.attest(&Principal { verifier, ..successor(&base)? }).await

@@ -59,9 +59,9 @@ impl Authority {
         if self.clock.now() >= pending.expires_at {
             return Err(conflict("The set-up has expired; start again."));
         }
-        self.ledger.guess(user, Guessed::Code).await?;
+        self.ledger.guess(user, Guessed::SessionCode).await?;
         let step = self.step(user, &pending.seed, &request.code).await?.ok_or_else(wrong_code)?;
-        self.ledger.use_factor(user, Factor::Step(step), None).await?;
+        self.ledger.use_factor(user, Factor::Step(step), Guessed::SessionCode, None).await?;
         self.ledger.nothing_to_forget(user).await?;
         let recovery_codes = recovery_codes()?;
         let mut recovery = Vec::with_capacity(RECOVERY_CODES);
@@ -80,7 +80,7 @@ impl Authority {
         let user = by.in_person()?;
         let mfa = self.pinned(by.record(), &request.mfa).await?;
         match request.proof {
-            MfaProof::Code(code) => self.check_code(user, &mfa, &code, None).await?,
+            MfaProof::Code(code) => self.check_code(user, &mfa, &code, Guessed::SessionCode, None).await?,
             MfaProof::Password(password) => self.check_password(user, by.record(), &password).await?,
         }
         self.statements.attest(&Principal { mfa: None, ..successor(by.record())? }).await
@@ -103,7 +103,7 @@ impl Authority {
         }
         let mfa = self.pinned(&record, &request.mfa).await?;
         let used_up = (first.jti, Time::from_seconds(first.exp));
-        self.check_code(user, &mfa, &request.code, Some(used_up)).await?;
+        self.check_code(user, &mfa, &request.code, Guessed::Code, Some(used_up)).await?;
         self.issued(claims(&record, first.scopes.clone(), now)).await
     }
 
@@ -138,14 +138,15 @@ impl Authority {
         user: UserId,
         mfa: &Mfa,
         code: &Secret,
+        what: Guessed,
         with: Option<(TokenId, Time)>,
     ) -> Result<()> {
-        self.ledger.guess(user, Guessed::Code).await?;
+        self.ledger.guess(user, what).await?;
         let factor = match self.step(user, &mfa.seed, code).await? {
             Some(step) => Factor::Step(step),
             None => self.recovery(user, mfa, code).await?.ok_or_else(wrong_code)?,
         };
-        self.ledger.use_factor(user, factor, with).await
+        self.ledger.use_factor(user, factor, what, with).await
     }
 
     async fn step(&self, user: UserId, seed: &Blob, code: &Secret) -> Result<Option<u64>> {

@@ -11,7 +11,7 @@ use signer_protocol::record::{Assertion, Change, Credential, CredentialKind, Pri
 
 use crate::authority::Authority;
 use crate::callers::Checked;
-use crate::ledger::Guessed;
+use crate::ledger::{Guessed, Taken};
 use crate::principals::{credential_code, is_name, newborn, next, successor};
 use crate::refuse::{Result, conflict, forbidden, invalid, unauthenticated};
 use crate::tokens::same_code;
@@ -22,16 +22,20 @@ const LONGEST_INVITATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 impl Authority {
     /// Leave for somebody to come in. An owner alone makes owners.
     pub async fn invite(&self, request: Invite) -> Result<Attested<Invitation>> {
-        let Invite { by, id, user, role, expires_at } = request;
+        let Invite { by, id, user, role, email, expires_at } = request;
         let by = self.caller(&by).await?;
         by.in_person()?;
         let inviter = by.manages()?;
         owners_make_owners(&by, role)?;
         in_time(expires_at, self.clock.now(), LONGEST_INVITATION)?;
+        if email.0.len() != 32 {
+            return Err(invalid("email: must be a SHA-256."));
+        }
         if self.ledger.knows(PrincipalId::User(user))? {
             return Err(conflict("user: somebody has this id."));
         }
-        self.statements.attest(&Invitation { id, org: by.org(), role, by: inviter, user, expires_at }).await
+        let invitation = Invitation { id, org: by.org(), role, email, by: inviter, user, expires_at };
+        self.statements.attest(&invitation).await
     }
 
     /// Somebody comes in: new, or from an organisation that they leave for this one.
@@ -40,22 +44,23 @@ impl Authority {
         if self.clock.now() >= invitation.expires_at {
             return Err(conflict("The invitation has expired; ask for another."));
         }
-        let (record, taker) = match request.who {
+        let (record, taken) = match request.who {
             Newcomer::New(login) => {
                 if self.ledger.knows(PrincipalId::User(invitation.user))? {
                     return Err(conflict("The invitation was taken up."));
                 }
                 let Invitation { org, user, role, .. } = *invitation;
-                (self.new_person(org, user, role, &login).await?, user)
+                let record = self.new_person(org, user, role, &login).await?;
+                (record, Taken { by: user, from: 0 })
             }
             Newcomer::Existing(by) => {
                 let by = self.caller(&by).await?;
                 let user = by.in_person()?;
-                (moved(by.record(), &invitation)?, user)
+                (moved(by.record(), &invitation)?, Taken { by: user, from: by.record().version })
             }
         };
         let attested = self.statements.attest(&record).await?;
-        self.ledger.take_up(&invitation, taker).await?;
+        self.ledger.take_up(&invitation, taken).await?;
         Ok(attested)
     }
 

@@ -49,6 +49,9 @@ impl Authority {
                 match base.id {
                     PrincipalId::Agent(_) => {
                         may_change(&by, user, &base)?;
+                        if revives(&base, &change) {
+                            by.in_person()?;
+                        }
                         self.changed(&base, change).await?
                     }
                     PrincipalId::User(_) => changed_person(&by, &base, change)?,
@@ -190,6 +193,11 @@ fn may_change(by: &Checked, user: UserId, base: &Principal) -> Result<()> {
     } else {
         Err(forbidden("Only an owner, an admin or the member who made the agent changes it."))
     }
+}
+
+/// To stop must be easy; to let go on is for a person who logged in.
+fn revives(base: &Principal, change: &Change) -> bool {
+    !base.active && matches!(change, Change::Update(settings) if settings.active)
 }
 
 /// What an agent may be recognised by.

@@ -47,7 +47,7 @@ pub struct CreateApiKey {
 /// Ends a key and every token from it, at once. Asked again, the answer is the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RevokeApiKey {
-    /// The person whose key it is. A token that came from an API key ends that key alone.
+    /// The person whose key it is, in person. A token that came from an API key ends that key alone.
     pub by: Caller,
     pub key: Attested<ApiKey>,
 }

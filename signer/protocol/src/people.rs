@@ -7,6 +7,7 @@ use crate::attested::{Attested, Statement};
 use crate::identity::Identity;
 use crate::record::{Assertion, Credential, Principal};
 use crate::token::Caller;
+use crate::wire::Blob;
 
 /// What somebody will log in with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +24,9 @@ pub struct Invitation {
     pub id: InvitationId,
     pub org: OrgId,
     pub role: Role,
+    /// SHA-256 of the address that it goes to, trimmed and lower-cased. The gateway holds it against the address that takes
+    /// it up; here it is genuine, and no writer to the database can put another in its place.
+    pub email: Blob,
     pub by: UserId,
     /// What a new person's id will be: so an invitation makes one person, however often it is presented.
     pub user: UserId,
@@ -33,7 +37,7 @@ impl Statement for Invitation {
     const DOMAIN: &'static str = "talon/invitation/1";
 }
 
-/// Asks for an invitation. Whose address it goes to, the gateway alone knows.
+/// Asks for an invitation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Invite {
     /// An owner or admin, in person; an owner, to make an owner.
@@ -41,12 +45,15 @@ pub struct Invite {
     pub id: InvitationId,
     pub user: UserId,
     pub role: Role,
+    /// As in [`Invitation`], 32 bytes.
+    pub email: Blob,
     pub expires_at: Time,
 }
 
 /// Takes up an invitation. It is good once: for the new person that it names, or for one who exists.
 ///
-/// The answer counts, as a changed record does, when it is first seen or confirmed; asked again, it is the same.
+/// The answer counts, as a changed record does, when it is first seen or confirmed; asked again from the same record, it is
+/// the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Join {
     pub invitation: Attested<Invitation>,
@@ -105,9 +112,12 @@ pub struct EnrolAgent {
     pub identity: Option<Attested<Identity>>,
 }
 
-/// The first key of an enrolled agent. An agent that has, or has had, a credential gets none this way.
+/// The first key of an enrolled agent: on the gateway's word, while its person is where they were. An agent that was
+/// changed since it was enrolled gets none this way: people may have given it rights since then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmAgent {
+    /// Who made it.
+    pub person: Attested<Principal>,
     pub agent: Attested<Principal>,
     pub credential: Credential,
 }

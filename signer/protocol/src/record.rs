@@ -140,7 +140,7 @@ pub enum Change {
         identity: Option<Attested<Identity>>,
         settings: AgentSettings,
     },
-    /// Replaces all settings; `active: true` reactivates.
+    /// Replaces all settings; `active: true` reactivates, in person.
     Update(AgentSettings),
     /// A new key: earlier keys and tokens end.
     RotateKey(Credential),

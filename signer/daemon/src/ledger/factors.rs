@@ -19,12 +19,15 @@ const LONGEST_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
 /// Stands for "whichever it is" until a factor is seen.
 const ANY: [u8; 32] = [0; 32];
 
-/// What is guessed at. They are counted apart: whoever has stolen a token and guesses at the password keeps nobody from
-/// logging in with a code.
+/// What is guessed at, and where. They are counted apart: whoever has stolen a token and guesses with it, at the password
+/// or a code, keeps nobody from logging in with a code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Guessed {
+    /// At login.
     Code,
     Password,
+    /// By somebody who has a session, to switch the second factor on or off.
+    SessionCode,
 }
 
 /// A code that was right.
@@ -77,6 +80,7 @@ impl Ledger {
         &self,
         user: UserId,
         factor: Factor,
+        what: Guessed,
         with: Option<(TokenId, Time)>,
     ) -> Result<()> {
         self.write(move |book| {
@@ -97,7 +101,7 @@ impl Ledger {
             if let Some((jti, expires_at)) = with {
                 book.change(REVOKED)?.insert(jti.as_bytes(), expires_at.millis())?;
             }
-            book.change(GUESSES)?.remove(&guess_key(user, Guessed::Code))?;
+            book.change(GUESSES)?.remove(&guess_key(user, what))?;
             Ok(())
         })
         .await
@@ -107,7 +111,9 @@ impl Ledger {
     pub async fn forget_second_factor(&self, user: UserId) -> Result<()> {
         self.write(move |book| {
             book.change(FORGOTTEN)?.insert(user.as_bytes(), ANY)?;
-            book.change(GUESSES)?.remove(&guess_key(user, Guessed::Code))?;
+            for what in [Guessed::Code, Guessed::SessionCode] {
+                book.change(GUESSES)?.remove(&guess_key(user, what))?;
+            }
             Ok(())
         })
         .await

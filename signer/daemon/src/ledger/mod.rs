@@ -33,6 +33,7 @@ mod writer;
 
 pub use factors::{Factor, Guessed, wrong_code};
 pub use organisations::{over, stopped};
+pub use people::Taken;
 pub use records::Seen;
 pub use spending::{Hold, RecordMark, Signing, StoredSignature, expired};
 use tables::{FORMAT, META, REVOKED};

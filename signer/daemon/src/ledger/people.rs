@@ -9,19 +9,29 @@ use super::tables::{self, GRANTS, INVITATIONS, SEATS};
 use super::writer::{Book, Stop};
 use crate::refuse::{Result, conflict, forbidden};
 
+/// How an invitation was taken up.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    pub by: UserId,
+    /// The version of the record that moves; 0 for a new person.
+    pub from: u64,
+}
+
 impl Ledger {
-    /// Uses an invitation up for one person; for the same one it stays good. Whoever gave it must still be one who may.
-    pub async fn take_up(&self, invitation: &Invitation, taker: UserId) -> Result<()> {
+    /// Uses an invitation up. Repeated from the same record it is good again, until that record has a successor: it brings
+    /// nobody back who has come in and gone on from there. Whoever gave it must still be one who may.
+    pub async fn take_up(&self, invitation: &Invitation, taken: Taken) -> Result<()> {
         let Invitation { id, org, role, by, .. } = *invitation;
         self.write(move |book| {
             book.lives(org)?;
             book.still_invites(by, org, role)?;
-            let taken = book.table(INVITATIONS)?.get(id.as_bytes())?.map(|taken| taken.value());
-            match taken {
-                Some(taken) if taken == *taker.as_bytes() => Ok(()),
-                Some(_) => Err(conflict("The invitation was taken up by somebody else.").into()),
+            let taken = (*taken.by.as_bytes(), taken.from);
+            let before = book.table(INVITATIONS)?.get(id.as_bytes())?.map(|taken| taken.value());
+            match before {
+                Some(before) if before == taken => Ok(()),
+                Some(_) => Err(conflict("The invitation was taken up; ask for another.").into()),
                 None => {
-                    book.change(INVITATIONS)?.insert(id.as_bytes(), taker.as_bytes())?;
+                    book.change(INVITATIONS)?.insert(id.as_bytes(), taken)?;
                     Ok(())
                 }
             }

@@ -36,8 +36,9 @@ pub const SUSPENDED: TableDefinition<'static, [u8; 16], ()> = TableDefinition::n
 /// A person's organisation and rank in it, as their newest record says. Of people who were last seen by a signer of
 /// format 2 there is none: each was the owner of their own organisation.
 pub const SEATS: TableDefinition<'static, [u8; 16], ([u8; 16], u8)> = TableDefinition::new("seats");
-/// Invitations that were taken up, and by whom.
-pub const INVITATIONS: TableDefinition<'static, [u8; 16], [u8; 16]> = TableDefinition::new("invitations");
+/// Invitations that were taken up: by whom, and from which version of their record (0: a new person).
+pub const INVITATIONS: TableDefinition<'static, [u8; 16], ([u8; 16], u64)> =
+    TableDefinition::new("invitations");
 /// Devices' grants that were used, until they expire (milliseconds).
 pub const GRANTS: TableDefinition<'static, [u8; 16], i64> = TableDefinition::new("device_grants");
 /// The last time step (RFC 6238 §4.2) whose code a person has used.

@@ -271,7 +271,8 @@ async fn who_revokes_a_key() {
     let agent = w.agent(&mia, settings()).await;
     let (key, second) = (w.key(&mia, &["a"]).await, w.key(&mia, &[]).await);
     let neighbour = w.through(&mia, &second).await;
-    for other in [&owner, &stranger, &agent, &neighbour] {
+    let device = w.device(&mia).await;
+    for other in [&owner, &stranger, &agent, &neighbour, &device] {
         assert_eq!(reason(w.revoke(other, &key).await), Reason::Forbidden);
     }
     w.exchange(&mia, &key).await.unwrap();

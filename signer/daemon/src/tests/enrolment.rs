@@ -1,10 +1,10 @@
 //! Agents that enrol: with nothing at first, and with one key, once.
 
-use domain::{AgentId, VaultId};
+use domain::{AgentId, Role, VaultId};
 use signer_protocol::Reason;
 use signer_protocol::attested::Attested;
 use signer_protocol::identity::{Identity, MakeIdentity, Maker};
-use signer_protocol::people::{ArmAgent, EnrolAgent};
+use signer_protocol::people::{ArmAgent, EnrolAgent, Newcomer};
 use signer_protocol::record::{AgentSettings, Change, Principal};
 
 use super::{Actor, World, agent_key, password, reason, settings};
@@ -20,8 +20,9 @@ impl World {
         self.signer.enrol_agent(EnrolAgent { person: person.record.clone(), id, identity }).await
     }
 
-    async fn arm(&self, agent: &Attested<Principal>) -> Result<Attested<Principal>> {
-        self.signer.arm_agent(ArmAgent { agent: agent.clone(), credential: agent_key(6) }).await
+    async fn arm(&self, person: &Actor, agent: &Attested<Principal>) -> Result<Attested<Principal>> {
+        let (person, agent) = (person.record.clone(), agent.clone());
+        self.signer.arm_agent(ArmAgent { person, agent, credential: agent_key(6) }).await
     }
 }
 
@@ -46,11 +47,11 @@ async fn an_enrolled_agent_has_no_key_no_intents_and_no_scopes() {
     let again = MakeIdentity { by, agent, vault, vault_key: Some(made.vault_key) };
     assert_eq!(reason(w.signer.make_identity(again).await), Reason::Conflict);
 
-    let armed = w.arm(&record).await.unwrap();
+    let armed = w.arm(&owner, &record).await.unwrap();
     let agent = w.actor(armed.clone(), agent_key(6)).await;
     assert_eq!(reason(w.change(&agent, &agent, Change::Update(settings())).await), Reason::Forbidden);
-    assert_eq!(reason(w.arm(&armed).await), Reason::Conflict);
-    assert_eq!(reason(w.arm(&record).await), Reason::RolledBack);
+    assert_eq!(reason(w.arm(&owner, &armed).await), Reason::Conflict);
+    assert_eq!(reason(w.arm(&owner, &record).await), Reason::RolledBack);
 }
 
 #[tokio::test]
@@ -70,21 +71,51 @@ async fn pairs_of_another_organisation_or_agent_are_not_taken() {
 }
 
 #[tokio::test]
-async fn only_who_never_had_a_key_is_armed() {
+async fn only_who_is_as_it_was_enrolled_is_armed() {
     let w = World::new();
     let owner = w.owner().await;
     let mut agent = w.agent(&owner, settings()).await;
-    assert_eq!(reason(w.arm(&agent.record).await), Reason::Conflict);
+    assert_eq!(reason(w.arm(&owner, &agent.record).await), Reason::Conflict);
     for change in [Change::Deactivate, Change::Update(settings())] {
         agent.record = w.change(&owner, &agent, change).await.unwrap();
         w.signer.confirm(agent.record.clone()).await.unwrap();
-        assert_eq!(reason(w.arm(&agent.record).await), Reason::Conflict);
+        assert_eq!(reason(w.arm(&owner, &agent.record).await), Reason::Conflict);
     }
-    assert_eq!(reason(w.arm(&owner.record).await), Reason::Conflict);
-    // Whom its person has ended, nobody arms.
+    assert_eq!(reason(w.arm(&owner, &owner.record).await), Reason::Forbidden);
+    // Whom people have paused, or given rights, nobody arms behind their backs.
     let enrolled = w.enrol(&owner, None).await.unwrap();
     w.signer.confirm(enrolled.clone()).await.unwrap();
-    let paused = Change::Update(AgentSettings { active: false, ..settings() });
-    let ended = w.change(&owner, &agent.with_record(enrolled), paused).await.unwrap();
-    assert!(w.arm(&ended).await.is_err());
+    let mut agent = agent.with_record(enrolled.clone());
+    for change in
+        [AgentSettings { active: false, ..settings() }, AgentSettings { intents: true, ..settings() }]
+    {
+        agent.record = w.change(&owner, &agent, Change::Update(change)).await.unwrap();
+        w.signer.confirm(agent.record.clone()).await.unwrap();
+        assert_eq!(reason(w.arm(&owner, &agent.record).await), Reason::Conflict);
+        assert_eq!(reason(w.arm(&owner, &enrolled).await), Reason::RolledBack);
+    }
+}
+
+#[tokio::test]
+async fn an_agent_is_armed_for_its_person_and_no_longer_than_they_are_there() {
+    let w = World::new();
+    let owner = w.owner().await;
+    let member = w.person(&owner, Role::Member).await;
+    let enrolled = w.enrol(&member, None).await.unwrap();
+    w.signer.confirm(enrolled.clone()).await.unwrap();
+    for other in [&owner, &w.owner().await, &w.agent(&member, settings()).await] {
+        assert_eq!(reason(w.arm(other, &enrolled).await), Reason::Forbidden);
+    }
+    // A removed member has the link still.
+    let removed = w.change(&owner, &member, Change::Deactivate).await.unwrap();
+    w.signer.confirm(removed.clone()).await.unwrap();
+    assert_eq!(reason(w.arm(&member, &enrolled).await), Reason::RolledBack);
+    assert_eq!(reason(w.arm(&member.with_record(removed), &enrolled).await), Reason::Forbidden);
+    // So has one who went elsewhere.
+    let member = w.person(&owner, Role::Member).await;
+    let enrolled = w.enrol(&member, None).await.unwrap();
+    let elsewhere = w.invite(&w.owner().await, Role::Member).await.unwrap();
+    let moved = w.join(&elsewhere, Newcomer::Existing(member.caller())).await.unwrap();
+    let moved = w.again(&member, moved).await;
+    assert_eq!(reason(w.arm(&moved, &enrolled).await), Reason::Forbidden);
 }

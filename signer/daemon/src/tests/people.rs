@@ -7,8 +7,11 @@ use signer_protocol::Reason;
 use signer_protocol::api_key::{CreateApiKey, IssueKeyToken};
 use signer_protocol::people::{ChangePassword, Invite, Login, Newcomer, ResetPassword};
 use signer_protocol::record::{Change, Credential, CredentialKind};
+use signer_protocol::wire::Blob;
 
 use super::{Actor, World, agent_key, edited, password, reason, settings};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn newcomer(seed: u8) -> Newcomer {
     Newcomer::New(Login::Proof(password(seed)))
@@ -96,10 +99,40 @@ async fn an_invitation_ends_with_its_time_and_with_its_giver() {
     // Neither lasts longer than a month, nor is a role written into one.
     let expires_at = w.clock.now().plus(Duration::from_secs(31 * 86_400));
     let (id, user, role) = (InvitationId::new(), UserId::new(), Role::Member);
-    let request = Invite { by: owner.caller(), id, user, role, expires_at };
+    let email = Blob(vec![7; 32]);
+    let request = Invite { by: owner.caller(), id, user, role, email, expires_at };
+    assert_eq!(reason(w.signer.invite(request.clone()).await), Reason::Invalid);
+    let request = Invite { email: Blob(vec![7; 31]), expires_at: w.clock.now().plus(HOUR), ..request };
     assert_eq!(reason(w.signer.invite(request).await), Reason::Invalid);
-    let forged = edited(&w.invite(&owner, Role::Member).await.unwrap(), "\"member\"", "\"owner\"");
-    assert_eq!(reason(w.join(&forged, newcomer(2)).await), Reason::Tampered);
+    let given = w.invite(&owner, Role::Member).await.unwrap();
+    for (from, to) in [("\"member\"", "\"owner\""), ("\"email\":\"Bw", "\"email\":\"CA")] {
+        assert_eq!(reason(w.join(&edited(&given, from, to), newcomer(2)).await), Reason::Tampered);
+    }
+}
+
+/// Whoever was let in, lowered, and has gone elsewhere is not let in once more by the same letter.
+#[tokio::test]
+async fn a_used_invitation_brings_nobody_back() {
+    let w = World::new();
+    let (first, second) = (w.owner().await, w.owner().await);
+    let guest = w.owner().await;
+    let invitation = w.invite(&first, Role::Admin).await.unwrap();
+    let joined = w.join(&invitation, Newcomer::Existing(guest.caller())).await.unwrap();
+    let guest = w.again(&guest, joined).await;
+    let lowered = w.change(&first, &guest, Change::SetRole(Role::Member)).await.unwrap();
+    let guest = w.again(&guest, lowered).await;
+    let elsewhere = w.invite(&second, Role::Member).await.unwrap();
+    let moved = w.join(&elsewhere, Newcomer::Existing(guest.caller())).await.unwrap();
+    let guest = w.again(&guest, moved).await;
+    assert_eq!(reason(w.join(&invitation, Newcomer::Existing(guest.caller())).await), Reason::Conflict);
+    // Nor whom it made.
+    let w = w.restarted();
+    let invitation = w.invite(&first, Role::Admin).await.unwrap();
+    let made = w.actor(w.join(&invitation, newcomer(2)).await.unwrap(), password(2)).await;
+    let elsewhere = w.invite(&second, Role::Member).await.unwrap();
+    let moved = w.join(&elsewhere, Newcomer::Existing(made.caller())).await.unwrap();
+    let made = w.again(&made, moved).await;
+    assert_eq!(reason(w.join(&invitation, Newcomer::Existing(made.caller())).await), Reason::Conflict);
 }
 
 #[tokio::test]

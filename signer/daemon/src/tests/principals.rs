@@ -194,3 +194,24 @@ async fn a_deactivated_agent_needs_a_new_key_to_come_back() {
     assert_eq!(reason(w.sign_in(&agent.record, &agent.credential).await), Reason::Unauthenticated);
     w.sign_in(&agent.record, &agent_key(8)).await.unwrap();
 }
+
+/// To stop an agent anything of its person's is enough; to let it go on, they must have logged in.
+#[tokio::test]
+async fn a_stopped_agent_goes_on_by_a_person_who_logged_in_alone() {
+    let w = World::new();
+    let owner = w.owner().await;
+    let agent = w.agent(&owner, settings()).await;
+    let (key, device) = (w.by_key(&owner).await, w.device(&owner).await);
+    let active = |active| Change::Update(AgentSettings { active, ..settings() });
+    let paused = w.change(&key, &agent, active(false)).await.unwrap();
+    w.signer.confirm(paused.clone()).await.unwrap();
+    let paused = agent.with_record(paused);
+    for by in [&key, &device] {
+        assert_eq!(reason(w.change(by, &paused, active(true)).await), Reason::Forbidden);
+        // What else programs do to it they do still.
+        w.change(by, &paused, active(false)).await.unwrap();
+    }
+    let resumed = w.change(&owner, &paused, active(true)).await.unwrap();
+    let resumed = w.again(&agent, resumed).await;
+    w.change(&key, &resumed, active(true)).await.unwrap();
+}

@@ -15,7 +15,7 @@ use signer_protocol::people::{ArmAgent, EnrolAgent};
 use store::agents::{self, Agent};
 use store::enrolments::{self, Enrolment};
 use store::tickets;
-use store::users::User;
+use store::users::{self, User};
 
 use super::{identity, record};
 use crate::access::Public;
@@ -181,8 +181,9 @@ impl Operation for EnrollmentCredentials {
         let subject = tickets::find(cx.store(), Purpose::AgentKey, &ticket, cx.now()).await?;
         let id: AgentId = subject.and_then(|id| id.parse().ok()).ok_or_else(used_up)?;
         let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
+        let person = owner(cx, &agent).await?.ok_or_else(used_up)?;
         let (key, credential) = record::new_key()?;
-        let request = ArmAgent { agent: agent.record.clone(), credential };
+        let request = ArmAgent { person: person.record, agent: agent.record.clone(), credential };
         let armed = cx.gateway.signer.call(async |signer, c| signer.arm_agent(c, request).await).await;
         let armed = armed.map_err(refusal::of_change)?;
         let mut act = cx.begin().await?;
@@ -198,6 +199,13 @@ impl Operation for EnrollmentCredentials {
         cx.gateway.confirm(&armed).await?;
         Ok(Reply::of(EnrollmentCredentialsResponse { agent_id: id, api_key: Revealed::new(&key) }))
     }
+}
+
+/// Who made the agent, if they are in its organisation still: whoever has left has the mail with the link.
+async fn owner(cx: &Cx, agent: &Agent) -> Result<Option<User>> {
+    let Some(made_by) = agent.record.peek().map_err(Error::internal)?.created_by else { return Ok(None) };
+    let person = users::facts(cx.store(), made_by).await?;
+    Ok(person.filter(|person| person.org == agent.org))
 }
 
 fn used_up() -> Error {

@@ -198,7 +198,7 @@ impl Operation for RevokeApiKey {
         "/v1/auth/api-keys/{key_id}",
         204,
         "Revokes one of your own API keys: it and every token that it was exchanged for stop at once. With a key, that \
-         key alone.",
+         key alone; with a device's token, none.",
     )
     .audited("api_key.revoke", "api_key");
     type Path = OfApiKey;

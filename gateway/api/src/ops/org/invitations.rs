@@ -11,6 +11,7 @@ use signer_protocol::people;
 use store::invitations::{self, Invitation};
 use store::{members, users};
 
+use super::join;
 use crate::access::InOrg;
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
@@ -98,7 +99,14 @@ async fn invite(cx: &Cx, may: &Permit<InviteMember, OrgId>, email: String, role:
         return Err(Error::internal("an agent got leave to invite"));
     };
     let (id, user, expires_at) = (InvitationId::new(), UserId::new(), cx.now().plus(LIFETIME));
-    let request = people::Invite { by: cx.for_signer()?, id, user, role, expires_at };
+    let request = people::Invite {
+        by: cx.for_signer()?,
+        id,
+        user,
+        role,
+        email: join::addressed_to(&email),
+        expires_at,
+    };
     let record = cx.signer(async |signer, context| signer.invite(context, request).await).await?;
     Ok(Invitation { id, org: may.org(), email, role, record, invited_by, created_at: cx.now(), expires_at })
 }
