@@ -149,6 +149,7 @@ impl World {
             ("TALON_OPERATOR_PASSWORD".into(), PASSWORD.into()),
             // All actors share an address, and some tests try many wrong keys from it.
             ("TALON_LOGIN_TRIES_ADDRESS".into(), "1000000".into()),
+            ("TALON_LOGIN_PLACES_ADDRESS".into(), "256".into()),
         ];
         WorldDraft {
             database,

@@ -20,7 +20,7 @@ use http::HeaderMap;
 use ipnet::IpNet;
 use moka::sync::Cache;
 use reqwest::{Client, StatusCode, Url};
-use tokio::sync::Semaphore;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use resolve::{Guarded, Lookup, Rule, System};
 
@@ -32,9 +32,12 @@ const WHOLE: Duration = Duration::from_secs(5);
 pub const DOCUMENT: usize = 256 * 1024;
 /// Of an address, in bytes.
 pub const LONGEST: usize = 2048;
-/// Fetches at once on one word, so that who names slow hosts waits for himself alone; and on all tenants' together.
+/// Fetches at once on one word, so that who names slow hosts waits for himself alone.
 const OWN_SLOTS: usize = 4;
-const ALL_SLOTS: usize = 32;
+/// Of these an organisation's first is out of many, so that it waits for no other organisation's; all further ones
+/// together are no more than so many.
+const FIRST_SLOTS: usize = 512;
+const FURTHER_SLOTS: usize = 32;
 
 /// On whose word something is fetched.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -73,9 +76,19 @@ pub struct Egress {
     outside: Client,
     /// For plain HTTP: into the allowed networks alone.
     inside: Client,
-    own: Cache<Word, Arc<Semaphore>>,
-    all: Semaphore,
+    own: Cache<Word, Arc<Own>>,
+    firsts: Semaphore,
+    further: Semaphore,
 }
+
+/// What one word has.
+struct Own {
+    all: Semaphore,
+    first: Semaphore,
+}
+
+/// Held while something is fetched.
+type Slots<'a> = (SemaphorePermit<'a>, Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>);
 
 impl Egress {
     /// # Errors
@@ -94,7 +107,8 @@ impl Egress {
             outside: held_to(true)?,
             inside: held_to(false)?,
             own: Cache::builder().max_capacity(10_000).time_to_idle(WHOLE * 12).build(),
-            all: Semaphore::new(ALL_SLOTS),
+            firsts: Semaphore::new(FIRST_SLOTS),
+            further: Semaphore::new(FURTHER_SLOTS),
             allowed,
         })
     }
@@ -131,15 +145,25 @@ impl Egress {
     /// See [`Failure`]: none of it is for the caller.
     pub async fn fetch(&self, word: Word, address: &str, most: usize) -> Result<Fetched, Failure> {
         let url = self.check(address).map_err(Failure::Address)?;
-        let own = self.own.get_with(word, || Arc::new(Semaphore::new(OWN_SLOTS)));
-        let turn = async {
-            let own = own.acquire().await?;
-            // An operator's fetch waits for no tenant's.
-            let all = if word == Word::Operator { None } else { Some(self.all.acquire().await?) };
-            Ok::<_, tokio::sync::AcquireError>((own, all))
-        };
-        let Ok(Ok(_slots)) = tokio::time::timeout(WHOLE, turn).await else { return Err(Failure::Busy) };
+        let own = self
+            .own
+            .get_with(word, || Arc::new(Own { all: Semaphore::new(OWN_SLOTS), first: Semaphore::new(1) }));
+        let turn = tokio::time::timeout(WHOLE, self.turn(word, &own));
+        let Ok(Ok(_slots)) = turn.await else { return Err(Failure::Busy) };
         self.get(url, most).await
+    }
+
+    async fn turn<'a>(&'a self, word: Word, own: &'a Own) -> Result<Slots<'a>, AcquireError> {
+        let all = own.all.acquire().await?;
+        if word == Word::Operator {
+            // It waits for no tenant's.
+            return Ok((all, None, None));
+        }
+        tokio::select! {
+            biased;
+            first = own.first.acquire() => Ok((all, Some(first?), Some(self.firsts.acquire().await?))),
+            further = self.further.acquire() => Ok((all, None, Some(further?))),
+        }
     }
 
     async fn get(&self, url: Url, most: usize) -> Result<Fetched, Failure> {

@@ -7,6 +7,7 @@ mod certificate;
 mod cx;
 mod decode;
 mod egress;
+mod email;
 mod gate;
 mod gateway;
 mod implied;

@@ -23,6 +23,8 @@ pub struct LimitSettings {
     pub organisation: Option<Rate>,
     /// Wrong log-ins from one address that cost no wait.
     pub address_guesses: u32,
+    /// Log-ins with a password of one address that may wait or be looked at.
+    pub address_places: usize,
 }
 
 /// Of one kind (addresses, principals), so many are told apart; beyond, the least seen are forgotten, and have their
@@ -131,6 +133,7 @@ mod tests {
             principal: None,
             organisation: None,
             address_guesses: 1,
+            address_places: 1,
         };
         set(&mut settings);
         Limits::new(&settings)

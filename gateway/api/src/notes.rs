@@ -19,13 +19,35 @@ const QUEUE: usize = 256;
 const CAPACITY: u64 = 20_000;
 /// Strangers' failures are gathered so long, and written as one event for each address.
 const GATHER: Duration = Duration::from_secs(10);
+/// Others are written together after so long: written at once, each would hold up the request that comes after it, and that
+/// could be told.
+const SOON: Duration = Duration::from_millis(500);
 /// Addresses told apart in that time; all others are one.
 const ADDRESSES: usize = 256;
 
 enum Note {
     Used(ApiKeyId, Time),
     Failed(Box<Event>),
-    Stranger(Option<IpAddr>, Time),
+    Stranger(Tried, Option<IpAddr>, Time),
+}
+
+/// What somebody tried who is not known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tried {
+    Password,
+    AgentKey,
+    Certificate,
+}
+
+impl Tried {
+    /// As events name it: whose it would be, and the method.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Password => ("user", "password"),
+            Self::AgentKey => ("agent", "api_key"),
+            Self::Certificate => ("agent", "mtls"),
+        }
+    }
 }
 
 pub struct Notes {
@@ -59,8 +81,8 @@ impl Notes {
     }
 
     /// Somebody tried to log in as somebody who is not known.
-    pub fn stranger(&self, from: Option<IpAddr>, at: Time) {
-        self.try_note(Note::Stranger(from, at));
+    pub fn stranger(&self, tried: Tried, from: Option<IpAddr>, at: Time) {
+        self.try_note(Note::Stranger(tried, from, at));
     }
 
     fn try_note(&self, note: Note) {
@@ -72,22 +94,29 @@ impl Notes {
 
 async fn write(store: Store, mut waiting: mpsc::Receiver<Note>) {
     let mut strangers = Strangers::default();
-    let mut ticks = tokio::time::interval(GATHER);
+    let mut failed = Vec::new();
+    let mut gathered = tokio::time::interval(GATHER);
+    let mut soon = tokio::time::interval(SOON);
     loop {
         let written = tokio::select! {
             note = waiting.recv() => match note {
                 Some(Note::Used(key, at)) => used(&store, key, at).await,
-                Some(Note::Failed(event)) => record(&store, vec![*event]).await,
-                Some(Note::Stranger(from, at)) => {
-                    strangers.add(from, at);
+                Some(Note::Failed(event)) => {
+                    failed.push(*event);
+                    if failed.len() < QUEUE { Ok(()) } else { record(&store, std::mem::take(&mut failed)).await }
+                }
+                Some(Note::Stranger(tried, from, at)) => {
+                    strangers.add(tried, from, at);
                     Ok(())
                 }
                 None => {
-                    let _ended = record(&store, strangers.take()).await;
+                    failed.extend(strangers.take());
+                    let _ended = record(&store, failed).await;
                     return;
                 }
             },
-            _ = ticks.tick() => record(&store, strangers.take()).await,
+            _ = soon.tick() => record(&store, std::mem::take(&mut failed)).await,
+            _ = gathered.tick() => record(&store, strangers.take()).await,
         };
         if let Err(error) = written {
             tracing::warn!(%error, "what happened could not be noted");
@@ -112,30 +141,35 @@ async fn record(store: &Store, events: Vec<Event>) -> Result<(), Error> {
 
 /// Failures that are nobody's, by address: how many, and when the last was.
 #[derive(Default)]
-struct Strangers(BTreeMap<String, (u64, Time)>);
+struct Strangers(BTreeMap<(Tried, String), (u64, Time)>);
 
 impl Strangers {
-    fn add(&mut self, from: Option<IpAddr>, at: Time) {
-        let address = from.map(|address| address.to_string()).unwrap_or_default();
-        let known = self.0.len() < ADDRESSES || self.0.contains_key(&address);
-        let found = self.0.entry(if known { address } else { "others".to_owned() }).or_insert((0, at));
+    fn add(&mut self, tried: Tried, from: Option<IpAddr>, at: Time) {
+        let mut key = (tried, from.map(|address| address.to_string()).unwrap_or_default());
+        if self.0.len() >= ADDRESSES && !self.0.contains_key(&key) {
+            key.1 = "others".to_owned();
+        }
+        let found = self.0.entry(key).or_insert((0, at));
         *found = (found.0.saturating_add(1), at);
     }
 
     fn take(&mut self) -> Vec<Event> {
-        let event = |(address, (times, at)): (String, (u64, Time))| Event {
-            id: EventId::new(),
-            org: SYSTEM,
-            action: "auth.failure",
-            actor: None,
-            resource: ("user", String::new()),
-            details: Map::from_iter([
-                ("method".to_owned(), Value::from("password")),
-                ("account".to_owned(), "unknown".into()),
-                ("times".to_owned(), times.into()),
-            ]),
-            address: Some(address),
-            at,
+        let event = |((tried, address), (times, at)): ((Tried, String), (u64, Time))| {
+            let (whose, method) = tried.names();
+            Event {
+                id: EventId::new(),
+                org: SYSTEM,
+                action: "auth.failure",
+                actor: None,
+                resource: (whose, String::new()),
+                details: Map::from_iter([
+                    ("method".to_owned(), Value::from(method)),
+                    ("account".to_owned(), "unknown".into()),
+                    ("times".to_owned(), times.into()),
+                ]),
+                address: Some(address),
+                at,
+            }
         };
         std::mem::take(&mut self.0).into_iter().map(event).collect()
     }
@@ -149,7 +183,11 @@ mod tests {
     fn strangers_failures_are_one_event_for_each_address() {
         let mut strangers = Strangers::default();
         for n in 0..1000_u32 {
-            strangers.add(Some(IpAddr::from(n.min(2).to_be_bytes())), Time::from_millis(n.into()));
+            strangers.add(
+                Tried::Password,
+                Some(IpAddr::from(n.min(2).to_be_bytes())),
+                Time::from_millis(n.into()),
+            );
         }
         let events = strangers.take();
         let times: Vec<_> = events.iter().map(|event| event.details["times"].clone()).collect();
@@ -157,7 +195,7 @@ mod tests {
         assert!(events.iter().all(|event| event.org == SYSTEM && event.actor.is_none()));
         assert!(strangers.take().is_empty());
         for n in 0..1000_u32 {
-            strangers.add(Some(IpAddr::from(n.to_be_bytes())), Time::from_millis(0));
+            strangers.add(Tried::AgentKey, Some(IpAddr::from(n.to_be_bytes())), Time::from_millis(0));
         }
         let events = strangers.take();
         assert_eq!(events.len(), ADDRESSES + 1, "a flood from everywhere is bounded");

@@ -45,7 +45,8 @@ pub struct GooglePerson {
 
 pub struct Openid {
     google: Option<(Google, Issuer)>,
-    issuers: Cache<String, Arc<Issuer>>,
+    /// Each organisation's by themselves: what one lets an issuer be asked for is no delay for another.
+    issuers: Cache<(OrgId, String), Arc<Issuer>>,
 }
 
 /// Why a token was not taken.
@@ -109,9 +110,8 @@ impl Openid {
         audience: &str,
         token: &SecretText,
     ) -> Result<(), Refused> {
-        let known = self
-            .issuers
-            .get_with(issuer.to_owned(), || Arc::new(Issuer::new(Place::Discovered(issuer.to_owned()))));
+        let make = || Arc::new(Issuer::new(Place::Discovered(issuer.to_owned())));
+        let known = self.issuers.get_with((org, issuer.to_owned()), make);
         let expected = Expected { issuers: &[issuer], audience, algorithms: &CLIENTS };
         let claims = verified(&known, egress, clock, Word::Tenant(org), token, &expected).await?;
         // Whatever it says of its client must be this one, and it must say so.

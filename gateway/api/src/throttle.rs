@@ -17,15 +17,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::limit::{Throttle, Window};
+use domain::limit::{Throttle, Window, too_many};
 use domain::{AgentId, Error, Kind, Result, Time};
 use moka::sync::Cache;
 use sha2::{Digest as _, Sha256};
 use store::Tx;
 use store::limits::{self, Guess};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use unicode_normalization::UnicodeNormalization as _;
 
+use crate::email;
 use crate::gateway::Gateway;
 use crate::limits::site;
 
@@ -144,9 +144,9 @@ struct Attempt {
 }
 
 impl Attempt {
-    async fn begin(gateway: &Gateway, email: &str, from: Option<IpAddr>) -> Result<Self> {
+    async fn begin(gateway: &Gateway, spelt: &str, from: Option<IpAddr>) -> Result<Self> {
         let now = gateway.clock.now();
-        let (account, at) = (account(email), place(from));
+        let (account, at) = (email::folded(spelt), place(from));
         let home = key("home", &[&account, &at]);
         // Who has logged in from here before is counted apart: strangers' guesses are no lock for them.
         let is_home = limits::is_familiar(&gateway.store, &home, now).await?;
@@ -154,7 +154,7 @@ impl Attempt {
         let address = (!is_home).then(|| (key("address", &[&at]), by_address(gateway)));
         // Addresses first, always: so that nobody waits in a circle, and whoever floods waits for themselves.
         let counted: Vec<_> = address.iter().cloned().chain([(own.clone(), ACCOUNT)]).collect();
-        let mut turns = vec![gateway.lines.place()?];
+        let mut turns = gateway.lines.places(from, gateway.settings.limits.address_places)?;
         for (key, throttle) in &counted {
             limits::is_open(&gateway.store, key, now).await?;
             turns.push(gateway.lines.turn(key, throttle).await?);
@@ -191,7 +191,7 @@ impl Attempt {
 /// Whoever has shown that an account's mail is theirs starts anew, and is at home where they are: strangers' guesses at the
 /// old password are no lock for them.
 pub async fn forgive(tx: &mut Tx, email: &str, from: Option<IpAddr>, now: Time) -> Result<()> {
-    let account = account(email);
+    let account = email::folded(email);
     let home = key("home", &[&account, &place(from)]);
     limits::clear(tx, &key("account", &[&account])).await?;
     limits::clear(tx, &home).await?;
@@ -205,9 +205,10 @@ pub struct Lines {
     places: Arc<Semaphore>,
 }
 
-/// Log-ins that may wait or be looked at, on this gateway; each holds a request in memory.
+/// Log-ins that may wait or be looked at, on this gateway; each holds a request in memory. One client has a share of them.
 const PLACES: usize = 256;
 const LINES: u64 = 20_000;
+const SHARE_TAKEN: &str = "Too many log-ins from your address at once.";
 
 impl Lines {
     pub fn new() -> Self {
@@ -215,16 +216,23 @@ impl Lines {
         Self { known, places: Arc::new(Semaphore::new(PLACES)) }
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().map_err(|_| crate::password::busy())
+    /// One of the client's own places, so that nobody fills all, and one of all.
+    fn places(&self, from: Option<IpAddr>, most: usize) -> Result<Vec<OwnedSemaphorePermit>> {
+        let own = self.line(&key("places", &[&place(from)]), most);
+        let own = own.try_acquire_owned().map_err(|_| too_many(SHARE_TAKEN, 2))?;
+        let any = self.places.clone().try_acquire_owned().map_err(|_| crate::password::busy())?;
+        Ok(vec![own, any])
     }
 
     /// As many at once as cost no wait.
     async fn turn(&self, key: &str, throttle: &Throttle) -> Result<OwnedSemaphorePermit> {
         let at_once = usize::try_from(throttle.free.saturating_sub(1).max(1)).map_err(Error::internal)?;
+        self.line(key, at_once).acquire_owned().await.map_err(Error::internal)
+    }
+
+    fn line(&self, key: &str, at_once: usize) -> Arc<Semaphore> {
         let made = || Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS)));
-        let line = self.known.get_with(key.to_owned(), made);
-        line.acquire_owned().await.map_err(Error::internal)
+        self.known.get_with(key.to_owned(), made)
     }
 }
 
@@ -237,17 +245,6 @@ fn by_address(gateway: &Gateway) -> Throttle {
 /// An address as it is counted.
 pub fn place(address: Option<IpAddr>) -> String {
     site(address).to_string()
-}
-
-/// An email as it is counted: whatever a mail server or a careless comparison could take for the same is the same.
-fn account(email: &str) -> String {
-    let folded = email.nfkc().flat_map(char::to_lowercase).collect::<String>();
-    folded.nfkc().filter(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(*c)).collect()
-}
-
-/// Zero-width characters and marks of direction (Unicode's format characters, as far as they are met in addresses).
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 /// SHA-256 over what is counted and whose it is, each with its length in front; hex.
@@ -265,22 +262,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_account_however_it_is_spelt() {
-        let ada = account("ada@example.org");
-        for spelt in [
-            " ADA@example.org ",
-            "a da@example.org\t",
-            "ａｄａ@example.org",
-            "ada@\u{200b}example.org",
-            "Ada@EXAMPLE.org\u{feff}",
-            "\u{1d41a}da@example.org",
-        ] {
-            assert_eq!(account(spelt), ada, "{spelt:?}");
+    fn a_client_takes_no_more_places_than_its_share() {
+        let lines = Lines::new();
+        let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let held: Vec<_> = (0..16).map(|_| lines.places(ip("2001:db8::1"), 16).unwrap()).collect();
+        for from in ["2001:db8::1", "2001:db8::ffff"] {
+            let refused = lines.places(ip(from), 16).unwrap_err();
+            assert!(refused.detail().contains("from your address at once"), "{refused}");
+            assert!(matches!(refused.kind(), Kind::TooManyRequests { .. }), "{refused}");
         }
-        // The sign for kelvin is a K, and a composed letter is the same as a decomposed one.
-        assert_eq!(account("\u{212a}@x.y"), account("k@x.y"));
-        assert_eq!(account("e\u{301}@x.y"), account("É@x.y"));
-        assert_ne!(account("ada@example.com"), ada);
+        let others: Vec<_> =
+            ["2001:db8:0:1::1", "192.0.2.1"].map(|from| lines.places(ip(from), 16).unwrap()).into();
+        drop(held);
+        assert!(lines.places(ip("2001:db8::2"), 16).is_ok());
+        drop(others);
+        // From everywhere together no more than there are.
+        let all: Vec<_> = (0..PLACES as u32)
+            .map(|n| lines.places(Some(IpAddr::from(n.to_be_bytes())), 16).unwrap())
+            .collect();
+        assert!(lines.places(ip("192.0.2.1"), 16).unwrap_err().detail().contains("Too many people"));
+        drop(all);
+        assert!(lines.places(ip("192.0.2.1"), 16).is_ok());
     }
 
     #[test]

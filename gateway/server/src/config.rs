@@ -330,15 +330,21 @@ fn limits(given: &Given) -> Result<LimitSettings, StartError> {
         principal: rate("limit_principal")?.flatten(),
         organisation: rate("limit_organisation")?.flatten(),
         address_guesses: given.parsed("login_tries_address", tries)?.unwrap_or(ADDRESS_TRIES),
+        address_places: given.parsed("login_places_address", places)?.unwrap_or(ADDRESS_PLACES),
     })
 }
 
 const ADDRESS_LIMIT: &str = "100/s:500";
 const ADDRESS_TRIES: u32 = 50;
+const ADDRESS_PLACES: usize = 16;
 
 /// `Some(None)`: no limit.
 fn rate(text: &str) -> Option<Option<Rate>> {
     if text == "off" { Some(None) } else { text.parse().ok().map(Some) }
+}
+
+fn places(text: &str) -> Option<usize> {
+    text.parse().ok().filter(|n| (1..=256).contains(n))
 }
 
 fn tries(text: &str) -> Option<u32> {
@@ -433,6 +439,7 @@ mod tests {
             ),
             (&[("TALON_LIMIT_TOTAL", "2222222/s")], "", "limit_total"),
             (&[("TALON_LOGIN_TRIES_ADDRESS", "0")], "", "login_tries_address"),
+            (&[("TALON_LOGIN_PLACES_ADDRESS", "257")], "", "login_places_address"),
             (&[("TALON_SIGNER_MAX_FEE", "hunter2")], "", "signer_max_fee"),
             (&[("TALON_SIGNER_ALLOW_PORT", "80,hunter2")], "", "signer_allow_port"),
             (&[], "\n\noperator_password = hunter2", "talon.toml: line 3"),

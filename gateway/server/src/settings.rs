@@ -37,7 +37,7 @@ impl Setting {
 
 const RATE: &str = "NUMBER/s or NUMBER/m, with :BURST, or off";
 
-pub const SETTINGS: [Setting; 39] = [
+pub const SETTINGS: [Setting; 40] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -114,6 +114,11 @@ pub const SETTINGS: [Setting; 39] = [
         "login_tries_address",
         "NUMBER, 1 to 1000000",
         "Wrong log-ins from one address that cost no wait [default: 50]",
+    ),
+    gateway(
+        "login_places_address",
+        "NUMBER, 1 to 256",
+        "Log-ins with a password from one address at once [default: 16]",
     ),
     gateway(
         "log",

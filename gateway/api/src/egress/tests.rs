@@ -182,6 +182,34 @@ async fn who_is_slow_is_given_up_and_holds_up_nobody_else() {
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
 }
 
+/// Twenty tenants with dead issuers took all the slots that there were.
+#[tokio::test]
+async fn many_organisations_with_silent_hosts_hold_up_no_other() {
+    let silent = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let (fast, _) = server(ok("{}"), Duration::ZERO).await;
+    let egress = Arc::new(egress(Changing::new(&[&[]]), &["127.0.0.1/32"]));
+    let dead = format!("http://{}/", silent.local_addr().unwrap());
+    let slow: Vec<_> = (0..40)
+        .map(|_| Word::Tenant(OrgId::new()))
+        .flat_map(|word| [word; 2 * OWN_SLOTS])
+        .map(|word| {
+            let (egress, dead) = (egress.clone(), dead.clone());
+            tokio::spawn(async move { egress.fetch(word, &dead, 1024).await.map(drop) })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(egress.further.available_permits(), 0);
+    assert_eq!(egress.firsts.available_permits(), FIRST_SLOTS - 40, "one for each organisation");
+    let begun = Instant::now();
+    let url = format!("http://127.0.0.1:{}/", fast.port());
+    for _ in 0..5 {
+        let other = Word::Tenant(OrgId::new());
+        assert_eq!(egress.fetch(other, &url, 1024).await.unwrap().body, b"{}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    slow.into_iter().for_each(|one| one.abort());
+}
+
 #[test]
 fn addresses_that_no_one_should_name_are_refused_by_themselves() {
     let (none, some) = (egress(Changing::new(&[&[]]), &[]), egress(Changing::new(&[&[]]), &["10.0.0.0/8"]));

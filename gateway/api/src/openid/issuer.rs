@@ -1,5 +1,6 @@
 //! An issuer's keys, fetched when they are needed and kept within bounds.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use http::{HeaderMap, header};
 use serde::Deserialize;
 
 use super::keys::{Key, KeySet};
-use crate::egress::{DOCUMENT, Egress, Word};
+use crate::egress::{DOCUMENT, Egress, Failure, Fetched, Word};
 
 /// How long keys are kept without asking, whatever the issuer says of them: an hour where it says nothing.
 const SHORTEST: Duration = Duration::from_secs(5 * 60);
@@ -35,6 +36,8 @@ pub struct Issuer {
     place: Place,
     held: RwLock<Held>,
     turn: tokio::sync::Mutex<()>,
+    /// How many there were: who has waited through one has had it.
+    turns: AtomicU64,
 }
 
 #[derive(Clone)]
@@ -51,7 +54,7 @@ impl Issuer {
     pub fn new(place: Place) -> Self {
         let never = Time::from_millis(i64::MIN);
         let held = Held { keys: Arc::default(), fresh_until: never, kept_until: never, next: never };
-        Self { place, held: RwLock::new(held), turn: tokio::sync::Mutex::default() }
+        Self { place, held: RwLock::new(held), turn: tokio::sync::Mutex::default(), turns: AtomicU64::new(0) }
     }
 
     /// The key with this id. `None`: the issuer has no such key, as far as is known.
@@ -68,15 +71,17 @@ impl Issuer {
         if let Some(key) = self.fresh(clock.now(), id) {
             return Ok(Some(key));
         }
+        let before = self.turns.load(Ordering::Acquire);
         let _turn = self.turn.lock().await;
         // Somebody may have asked while we waited.
         if let Some(key) = self.fresh(clock.now(), id) {
             return Ok(Some(key));
         }
-        let fetched = if clock.now() >= self.held().next {
-            self.refresh(egress, clock, word).await
-        } else {
+        let asked = self.turns.load(Ordering::Acquire) != before || clock.now() < self.held().next;
+        let fetched = if asked {
             Err("its keys were asked for a moment ago".to_owned())
+        } else {
+            self.refresh(egress, clock, word).await
         };
         let held = self.held();
         if clock.now() < held.kept_until { Ok(held.keys.find(id).cloned()) } else { fetched.map(|()| None) }
@@ -93,6 +98,7 @@ impl Issuer {
 
     async fn refresh(&self, egress: &Egress, clock: &Clock, word: Word) -> Result<(), String> {
         let fetched = self.fetch(egress, word).await;
+        self.turns.fetch_add(1, Ordering::Release);
         let now = clock.now();
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         match fetched {
@@ -102,24 +108,42 @@ impl Issuer {
                 *held = Held { keys: Arc::new(keys), fresh_until, kept_until, next: now.plus(PAUSE) };
                 Ok(())
             }
-            Err(error) => {
-                held.next = now.plus(if now < held.kept_until { PAUSE } else { PAUSE_WITHOUT });
+            Err(failed) => {
+                let error = failed.to_string();
+                // Where we were too busy to ask, the issuer has done nothing.
+                if !matches!(failed, Failed::Fetch { failure: Failure::Busy, .. }) {
+                    held.next = now.plus(if now < held.kept_until { PAUSE } else { PAUSE_WITHOUT });
+                }
                 tracing::warn!(place = ?self.place, error, "an issuer's keys can't be fetched");
                 Err(error)
             }
         }
     }
 
-    async fn fetch(&self, egress: &Egress, word: Word) -> Result<(KeySet, Duration), String> {
+    async fn fetch(&self, egress: &Egress, word: Word) -> Result<(KeySet, Duration), Failed> {
         let address = match &self.place {
             Place::Keys(address) => address.clone(),
             Place::Discovered(issuer) => discover(egress, word, issuer).await?,
         };
-        let fetched = egress.fetch(word, &address, DOCUMENT).await;
-        let fetched = fetched.map_err(|failure| format!("{address}: {failure}"))?;
-        let keys = KeySet::parse(&fetched.body).map_err(|error| format!("{address}: {error}"))?;
+        let fetched = document(egress, word, &address).await?;
+        let keys =
+            KeySet::parse(&fetched.body).map_err(|error| Failed::Document(format!("{address}: {error}")))?;
         Ok((keys, lifetime(&fetched.headers)))
     }
+}
+
+/// Why there are no keys: for the log.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{address}: {failure}")]
+    Fetch { address: String, failure: Failure },
+    #[error("{0}")]
+    Document(String),
+}
+
+async fn document(egress: &Egress, word: Word, address: &str) -> Result<Fetched, Failed> {
+    let fetched = egress.fetch(word, address, DOCUMENT).await;
+    fetched.map_err(|failure| Failed::Fetch { address: address.to_owned(), failure })
 }
 
 #[derive(Deserialize)]
@@ -130,14 +154,13 @@ struct Discovery {
 
 /// Where the issuer's keys are. A document of another issuer's is none: whoever could put it there would vouch for
 /// that one's clients (OpenID Connect Discovery §4.3).
-async fn discover(egress: &Egress, word: Word, issuer: &str) -> Result<String, String> {
+async fn discover(egress: &Egress, word: Word, issuer: &str) -> Result<String, Failed> {
     let address = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
-    let fetched = egress.fetch(word, &address, DOCUMENT).await;
-    let fetched = fetched.map_err(|failure| format!("{address}: {failure}"))?;
+    let fetched = document(egress, word, &address).await?;
     let found: Discovery = serde_json::from_slice(&fetched.body)
-        .map_err(|error| format!("{address}: no discovery document: {error}"))?;
+        .map_err(|error| Failed::Document(format!("{address}: no discovery document: {error}")))?;
     if found.issuer != issuer {
-        return Err(format!("{address}: the document is another issuer's"));
+        return Err(Failed::Document(format!("{address}: the document is another issuer's")));
     }
     Ok(found.jwks_uri)
 }
@@ -157,7 +180,7 @@ fn lifetime(headers: &HeaderMap) -> Duration {
 mod tests {
     use std::net::Ipv4Addr;
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use base64::Engine as _;
     use serde_json::json;
@@ -282,5 +305,35 @@ mod tests {
         assert_eq!(host.asked(), 3, "one try, and then a pause");
         host.clock.advance(GRACE);
         assert!(host.knows("a").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_we_were_too_busy_to_ask_is_asked_at_once_afterwards() {
+        let host = Host::new().await;
+        host.has(&["a"]);
+        let silent = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = format!("http://{}/", silent.local_addr().unwrap());
+        let word = Word::Tenant(domain::OrgId::new());
+        // Its slots are taken, and taken again when they are free.
+        let busy = async |after: u64| {
+            tokio::time::sleep(Duration::from_secs(after)).await;
+            let fetches = (0..4).map(|_| host.egress.fetch(word, &address, 1024));
+            futures::future::join_all(fetches).await;
+        };
+        let key = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            let asked = (0..3).map(|_| host.issuer.key(&host.egress, &host.clock, word, "a"));
+            let begun = std::time::Instant::now();
+            let answers = futures::future::join_all(asked).await;
+            assert!(begun.elapsed() < Duration::from_secs(9), "they wait together: {:?}", begun.elapsed());
+            for answer in answers {
+                let error = answer.map(|found| found.is_some()).unwrap_err();
+                assert!(error.contains("too many fetches") || error.contains("a moment ago"), "{error}");
+            }
+        };
+        tokio::join!(busy(0), busy(1), key);
+        assert_eq!(host.asked(), 0);
+        let found = host.issuer.key(&host.egress, &host.clock, word, "a").await;
+        assert!(found.is_ok_and(|key| key.is_some()));
     }
 }

@@ -21,9 +21,10 @@ use super::{identity, record};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
+use crate::email;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
-use crate::ops::{auth, description, name};
+use crate::ops::{description, name};
 use crate::outside::mail::{self, Letter};
 use crate::{refusal, throttle};
 
@@ -74,8 +75,7 @@ impl Operation for EnrollAgent {
         (): (),
         decode::From(new): Self::Params,
     ) -> Result<Reply<EnrollAgentResponse>> {
-        let email = auth::email(&new.human_email)
-            .map_err(|_| Error::invalid("human_email", "must be an email address such as ada@example.org"))?;
+        let email = email::parse("human_email", &new.human_email)?;
         let enrolment = Enrolment {
             agent: AgentId::new(),
             name: name("name", &new.name)?,

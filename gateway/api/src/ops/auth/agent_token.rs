@@ -8,7 +8,8 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
-use signer_protocol::record::{Assertion, Credential, CredentialKind};
+use signer_protocol::Attested;
+use signer_protocol::record::{Assertion, Credential, CredentialKind, Principal};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use signer_protocol::wire::Secret;
 use store::agents::{self, Agent};
@@ -19,6 +20,7 @@ use crate::cx::Cx;
 use crate::decode;
 use crate::gate;
 use crate::gateway::Gateway;
+use crate::notes::Tried;
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
 use crate::throttle::{self, Target};
@@ -85,41 +87,77 @@ pub async fn exchange(
     key: &SecretText,
     address: Option<IpAddr>,
 ) -> Result<IssuedToken> {
-    let candidates = match id {
-        Some(id) => agents::facts(&gateway.store, id).await?.into_iter().collect(),
-        // The first characters are no secret, and a key that is shorter is none at all.
-        None => match key.expose().get(..PREFIX) {
-            Some(prefix) => agents::facts_by_key_prefix(&gateway.store, prefix).await?,
-            None => Vec::new(),
-        },
-    };
-    if let (Some(_), Some(agent)) = (id, candidates.first())
+    match id {
+        Some(id) => by_id(gateway, id, key, address).await,
+        None => by_key(gateway, key, address).await,
+    }
+}
+
+/// What it costs, it costs for an id that no agent has as well: whether an enrolment has made an agent tells whether the
+/// address that it named is known.
+async fn by_id(
+    gateway: &Gateway,
+    id: AgentId,
+    key: &SecretText,
+    address: Option<IpAddr>,
+) -> Result<IssuedToken> {
+    let found = agents::facts(&gateway.store, id).await?;
+    if let Some(agent) = &found
         && let Some(Assertion::Client { issuer, client_id }) = asserted::pinned(agent)?
     {
         return asserted::by_token(gateway, agent, (issuer, client_id), key, address).await;
     }
+    let rubbish = || Attested::from_parts([0; 32], b"{}");
+    let record = found.as_ref().map_or_else(rubbish, |agent| agent.record.clone());
+    let issued = issue(gateway, id, record, key).await;
+    let Some(agent) = found else {
+        gateway.notes.stranger(Tried::AgentKey, address, gateway.clock.now());
+        return Err(Error::unauthenticated(WRONG).because("unknown agent"));
+    };
+    match issued {
+        Ok(issued) => {
+            gate::pass(gateway, PrincipalId::Agent(id), agent.org, address).await?;
+            succeeded(gateway, &agent, "api_key", address).await?;
+            Ok(issued)
+        }
+        Err(error) if error.kind() == Kind::Unauthenticated => {
+            gateway.notes.failed(event(gateway, &agent, "auth.failure", "api_key", address));
+            Err(Error::unauthenticated(WRONG).because(error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whose failure it is, is not certain here: it is nobody's.
+async fn by_key(gateway: &Gateway, key: &SecretText, address: Option<IpAddr>) -> Result<IssuedToken> {
+    // The first characters are no secret, and a key that is shorter is none at all.
+    let candidates = match key.expose().get(..PREFIX) {
+        Some(prefix) => agents::facts_by_key_prefix(&gateway.store, prefix).await?,
+        None => Vec::new(),
+    };
     for agent in &candidates {
-        match issue(gateway, agent, key).await {
+        match issue(gateway, agent.id, agent.record.clone(), key).await {
             Ok(issued) => {
                 gate::pass(gateway, PrincipalId::Agent(agent.id), agent.org, address).await?;
-                record(gateway, agent, "auth.success", "api_key", address).await?;
+                succeeded(gateway, agent, "api_key", address).await?;
                 return Ok(issued);
             }
             Err(error) if error.kind() == Kind::Unauthenticated => {}
             Err(error) => return Err(error),
         }
     }
-    // Whose failure it was is only certain where an id was given.
-    if let (Some(_), Some(agent)) = (id, candidates.first()) {
-        record(gateway, agent, "auth.failure", "api_key", address).await?;
-    }
     Err(Error::unauthenticated(WRONG))
 }
 
-async fn issue(gateway: &Gateway, agent: &Agent, key: &SecretText) -> Result<IssuedToken> {
-    let derived_scopes = derived_scopes(gateway, agent.id).await?;
+async fn issue(
+    gateway: &Gateway,
+    agent: AgentId,
+    record: Attested<Principal>,
+    key: &SecretText,
+) -> Result<IssuedToken> {
+    let derived_scopes = derived_scopes(gateway, agent).await?;
     let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
-    let request = IssueToken { record: agent.record.clone(), proof, derived_scopes };
+    let request = IssueToken { record, proof, derived_scopes };
     gateway
         .signer
         .call(async |signer, cx| signer.issue_token(cx, request).await)
@@ -139,19 +177,26 @@ pub async fn derived_scopes(gateway: &Gateway, agent: AgentId) -> Result<Vec<Pat
     Ok(scopes)
 }
 
-pub async fn record(
+pub async fn succeeded(
+    gateway: &Gateway,
+    agent: &Agent,
+    method: &'static str,
+    address: Option<IpAddr>,
+) -> Result<()> {
+    let mut tx = gateway.store.begin().await?;
+    agents::seen(&mut tx, agent.id, gateway.clock.now()).await?;
+    tx.record(event(gateway, agent, "auth.success", method, address));
+    tx.commit().await
+}
+
+pub fn event(
     gateway: &Gateway,
     agent: &Agent,
     action: &'static str,
     method: &'static str,
     address: Option<IpAddr>,
-) -> Result<()> {
-    let now = gateway.clock.now();
-    let mut tx = gateway.store.begin().await?;
-    if action == "auth.success" {
-        agents::seen(&mut tx, agent.id, now).await?;
-    }
-    tx.record(Event {
+) -> Event {
+    Event {
         id: EventId::new(),
         org: agent.org,
         action,
@@ -159,7 +204,6 @@ pub async fn record(
         resource: ("agent", agent.id.to_string()),
         details: Map::from_iter([("method".to_owned(), method.into())]),
         address: address.map(|a| a.to_string()),
-        at: now,
-    });
-    tx.commit().await
+        at: gateway.clock.now(),
+    }
 }

@@ -9,9 +9,10 @@ use signer_protocol::token::{IssueAsserted, IssuedToken};
 use signer_protocol::wire::Blob;
 use store::agents::{self, Agent};
 
-use super::agent_token::{WRONG, derived_scopes, record};
+use super::agent_token::{WRONG, derived_scopes, event, succeeded};
 use crate::certificate::Fingerprint;
 use crate::gateway::Gateway;
+use crate::notes::Tried;
 use crate::openid::Refused;
 use crate::{gate, refusal};
 
@@ -48,7 +49,10 @@ pub async fn by_certificate(
     address: Option<IpAddr>,
 ) -> Result<IssuedToken> {
     let agent = agents::facts(&gateway.store, id).await?;
-    let agent = agent.ok_or_else(|| Error::unauthenticated(WRONG).because("unknown agent"))?;
+    let Some(agent) = agent else {
+        gateway.notes.stranger(Tried::Certificate, address, gateway.clock.now());
+        return Err(Error::unauthenticated(WRONG).because("unknown agent"));
+    };
     let seen = match pinned(&agent)? {
         Some(Assertion::Certificate { sha256 }) if shown.is(&sha256.0) => {
             Ok(Assertion::Certificate { sha256: Blob(shown.as_bytes().to_vec()) })
@@ -89,11 +93,11 @@ async fn issue(
     match issued {
         Ok(issued) => {
             gate::pass(gateway, PrincipalId::Agent(agent.id), agent.org, address).await?;
-            record(gateway, agent, "auth.success", method, address).await?;
+            succeeded(gateway, agent, method, address).await?;
             Ok(issued)
         }
         Err(error) if error.kind() == Kind::Unauthenticated => {
-            record(gateway, agent, "auth.failure", method, address).await?;
+            gateway.notes.failed(event(gateway, agent, "auth.failure", method, address));
             Err(Error::unauthenticated(WRONG).because(error))
         }
         Err(error) => Err(error),

@@ -13,6 +13,7 @@ use super::{LoginResponse, MAX_PASSWORD, email, needs_code};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::notes::Tried;
 use crate::operation::{Operation, Reply, Route};
 use crate::password::SALT;
 use crate::throttle::{self, Target};
@@ -70,7 +71,7 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
     let issued = cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await);
     let issued = issued.await;
     let Some(user) = user else {
-        cx.gateway.notes.stranger(cx.address, cx.now());
+        cx.gateway.notes.stranger(Tried::Password, cx.address, cx.now());
         return Err(Error::unauthenticated(WRONG).because("unknown email"));
     };
     let id = PrincipalId::User(user.id);

@@ -160,21 +160,10 @@ fn jwt(issued: &IssuedToken) -> Result<SecretText> {
     Ok(SecretText::from(jwt.to_owned()))
 }
 
-/// An email as it is compared: trimmed and lower-cased.
+/// An email as it is kept.
 ///
 /// # Errors
 /// `Invalid`, naming `email`.
 pub fn email(text: &str) -> Result<String> {
-    let email = text.trim().to_lowercase();
-    let fits = email.len() <= 254
-        && email.split_once('@').is_some_and(|(local, host)| {
-            !local.is_empty() && host.contains('.') && !host.starts_with('.') && !host.ends_with('.')
-        })
-        && email.matches('@').count() == 1
-        && !email.chars().any(|c| c.is_whitespace() || c.is_control());
-    if fits {
-        Ok(email)
-    } else {
-        Err(Error::invalid("email", "must be an email address such as ada@example.org"))
-    }
+    crate::email::parse("email", text)
 }
