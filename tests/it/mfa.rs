@@ -35,7 +35,7 @@ both! {
     async fn switched_on_asked_for_and_switched_off(w: World) {
         let ada = w.owner("ada").await;
         ada.get("/v1/auth/mfa/status").expect(200, "false").await;
-        assert!(log_in(&w, &ada.email).await.get("mfa_required").is_none());
+        assert_eq!(log_in(&w, &ada.email).await["mfa_required"], false);
         ada.post("/v1/auth/mfa/verify-setup", &json!({"code": "123456"})).expect(400, "begin with").await;
         let (app, recovery) = enable(&ada).await;
         assert_eq!(recovery.len(), 8);
@@ -59,7 +59,7 @@ both! {
         off(json!({"password": PASSWORD})).expect(204, "").await;
         off(json!({"password": PASSWORD})).expect(400, "is off").await;
         back.get("/v1/auth/mfa/status").expect(200, "false").await;
-        assert!(log_in(&w, &ada.email).await.get("mfa_required").is_none());
+        assert_eq!(log_in(&w, &ada.email).await["mfa_required"], false);
         let mut actions = actions(&w).await;
         for _ in 0..100 {
             if actions.iter().any(|action| action == "auth.failure") {

@@ -93,7 +93,7 @@ impl Operation for EnrollAgent {
         tx.commit().await?;
         Ok(Reply::of(EnrollAgentResponse {
             agent_id: enrolment.agent,
-            message: "If the address belongs to somebody here, they have been sent the agent's key. Ask them for it.",
+            message: "If the address belongs to somebody here, they have been sent a link to the agent's key. Ask them for the key.",
         }))
     }
 }

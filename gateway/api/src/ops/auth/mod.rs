@@ -115,7 +115,6 @@ pub struct LoginResponse {
     /// Seconds.
     expires_in: i64,
     /// A time-based or a recovery code must be shown to `/v1/auth/mfa/verify`.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     mfa_required: bool,
     /// For `/v1/auth/mfa/verify` and nothing else, once.
     #[serde(skip_serializing_if = "Option::is_none")]
