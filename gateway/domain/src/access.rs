@@ -5,12 +5,14 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use crate::policy::{Permission, Policy};
-use crate::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, UserId, VaultId};
+use crate::{Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, VaultId};
 
+mod agent;
 mod enrolment;
 mod member;
 mod own;
 
+pub use agent::{AgentAction, AgentFacts, AgentRule, agent};
 pub use enrolment::enrolment;
 pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
@@ -160,11 +162,6 @@ pub trait OrgAction {
     const RULE: OrgRule;
 }
 
-/// Something that is done to an agent.
-pub trait AgentAction {
-    const RULE: AgentRule;
-}
-
 pub enum VaultRule {
     /// Owners and admins, the creator, whoever a policy names.
     Reachable,
@@ -183,15 +180,6 @@ pub enum OrgRule {
     Managers,
     /// Owners and admins who have logged in, without scopes: it leads to accounts.
     ManagersInPerson,
-}
-
-pub enum AgentRule {
-    /// The agent itself, and the people of its organisation.
-    Seen,
-    /// Owners and admins, and the person who made it. Never an agent, nor through scopes.
-    Managed,
-    /// The agent itself and nobody else.
-    Itself,
 }
 
 actions! {
@@ -346,44 +334,6 @@ pub fn org<A: OrgAction>(subject: &Subject<'_>) -> Result<Permit<A, OrgId>> {
         OrgRule::People | OrgRule::Managers => {}
     }
     Ok(Permit::new(subject, subject.org))
-}
-
-/// What there is to know of an agent to decide.
-#[derive(Clone, Copy, Debug)]
-pub struct AgentFacts {
-    pub id: AgentId,
-    pub org: OrgId,
-    pub created_by: Option<UserId>,
-}
-
-/// Decides on an agent.
-///
-/// # Errors
-/// `Missing` for an agent of another organisation, or for another agent that an agent asks about; else `Forbidden`.
-pub fn agent<A: AgentAction>(subject: &Subject<'_>, agent: &AgentFacts) -> Result<Permit<A, AgentId>> {
-    let itself = subject.id == PrincipalId::Agent(agent.id);
-    if agent.org != subject.org || (subject.is_agent() && !itself) {
-        return Err(Error::missing("agent"));
-    }
-    let may = match A::RULE {
-        AgentRule::Seen => true,
-        AgentRule::Itself => itself,
-        AgentRule::Managed if subject.bounded() && !subject.is_agent() => {
-            return Err(Error::forbidden(BOUNDED));
-        }
-        AgentRule::Managed => match subject.id {
-            PrincipalId::User(user) => subject.manages() || agent.created_by == Some(user),
-            PrincipalId::Agent(_) => false,
-        },
-    };
-    if may {
-        Ok(Permit::new(subject, agent.id))
-    } else {
-        Err(Error::forbidden(match A::RULE {
-            AgentRule::Itself => "Only the agent itself may do this, with its own token.",
-            _ => "Owners, admins and the person who registered the agent may do this; an agent never.",
-        }))
-    }
 }
 
 fn own(subject: &Subject<'_>, vault: &VaultFacts) -> Result<()> {

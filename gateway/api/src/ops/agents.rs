@@ -1,6 +1,7 @@
 //! Agents: registered, changed, ended. What decides is in the record that the signer attests; every change of it
 //! is the signer's, on the word of a person's token.
 
+mod create;
 pub mod enrolment;
 mod guardrails;
 mod identity;
@@ -24,123 +25,14 @@ use crate::cx::Cx;
 use crate::decode::{self, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Effect, Tool};
+pub use create::CreateAgent;
 pub use enrolment::{EnrollAgent, EnrollmentCredentials};
+use guardrails::GuardrailPatches;
 pub use guardrails::address;
-use guardrails::{GuardrailFields, GuardrailPatches};
-use login::{LoginFields, LoginMethod};
-use record::{Row, change, default_settings, register, settings_of, token_ttl};
+use record::{Row, change, settings_of, token_ttl};
 pub(super) use record::{end, prefix, scopes};
 pub use show::{AgentResponse, AgentSelfResponse};
 pub use suspension::{ResumeAgent, ResumeAllAgents, SuspendAgent, SuspendAllAgents};
-
-#[derive(Deserialize, JsonSchema)]
-pub struct CreateAgentRequest {
-    name: String,
-    #[serde(default)]
-    description: Option<String>,
-    /// `api_key` (when left out), `mtls` or `oidc_client_credentials`: for good.
-    #[serde(default)]
-    auth_method: Option<String>,
-    /// With `mtls`: the SHA-256 of its certificate (DER), in hex, with colons or without. Who issued the certificate, and
-    /// until when, is not looked at.
-    #[serde(default)]
-    client_cert_fingerprint: Option<String>,
-    /// With `oidc_client_credentials`: who issues its tokens, exactly as they say it (`iss`). They must be for this
-    /// gateway's public address alone (`aud`).
-    #[serde(default)]
-    oidc_issuer: Option<String>,
-    /// With `oidc_client_credentials`: the client, as its tokens name it (`azp` or `client_id`).
-    #[serde(default)]
-    oidc_client_id: Option<String>,
-    /// Path globs that bound what the agent may touch, whatever its policies say.
-    #[serde(default)]
-    scopes: Option<Vec<String>>,
-    /// Clients that say `api_key_expires_at` mean the same.
-    #[serde(default, alias = "api_key_expires_at")]
-    expires_at: Option<Time>,
-    /// The agent may submit transactions, and never reads a key.
-    #[serde(default)]
-    intents_api_enabled: Option<bool>,
-    /// 60 to 86,400; 3,600 when left out.
-    #[serde(default)]
-    token_ttl_seconds: Option<u32>,
-    /// The vaults that the agent is bound to; empty: any of the organisation.
-    #[serde(default)]
-    vault_ids: Option<Vec<VaultId>>,
-    #[serde(default)]
-    tx_to_allowlist: Option<Vec<String>>,
-    #[serde(default)]
-    tx_max_value_eth: Option<String>,
-    #[serde(default)]
-    tx_daily_limit_eth: Option<String>,
-    /// The most that one transaction may cost in fees, in ether.
-    #[serde(default)]
-    tx_max_fee_eth: Option<String>,
-    /// Names or chain ids.
-    #[serde(default)]
-    tx_allowed_chains: Option<Vec<String>>,
-    #[serde(flatten)]
-    _nothing_else: NothingElse,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub struct AgentCreatedResponse {
-    agent: AgentResponse,
-    /// Shown once. Agents that log in by certificate or issuer have none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_key: Option<Revealed>,
-}
-
-/// Registers an agent.
-pub struct CreateAgent;
-
-impl Operation for CreateAgent {
-    const ROUTE: Route = Route::new(
-        "createAgent",
-        Method::POST,
-        "/v1/agents",
-        201,
-        "Registers an agent and gives out its key, once. Its identity pairs (Ed25519, P-256) are made with it.",
-    )
-    .audited("agent.register", "agent");
-    type Path = ();
-    type Params = decode::From<CreateAgentRequest>;
-    type Output = AgentCreatedResponse;
-    type Access = InOrg<access::CreateAgent>;
-
-    async fn run(
-        cx: &Cx,
-        may: Permit<access::CreateAgent, OrgId>,
-        (): (),
-        decode::From(new): Self::Params,
-    ) -> Result<Reply<AgentCreatedResponse>> {
-        let login = LoginFields {
-            auth_method: new.auth_method,
-            client_cert_fingerprint: new.client_cert_fingerprint,
-            oidc_issuer: new.oidc_issuer,
-            oidc_client_id: new.oidc_client_id,
-        };
-        let method = LoginMethod::read(cx, login)?;
-        let fields = GuardrailFields {
-            allowed_chains: new.tx_allowed_chains.unwrap_or_default(),
-            to_allowlist: new.tx_to_allowlist.unwrap_or_default(),
-            max_value: new.tx_max_value_eth,
-            daily_limit: new.tx_daily_limit_eth,
-            max_fee: new.tx_max_fee_eth,
-        };
-        let mut settings = default_settings();
-        settings.intents = new.intents_api_enabled.unwrap_or(false);
-        settings.scopes = record::scopes(&new.scopes.unwrap_or_default())?;
-        settings.vault_ids = record::vaults(cx, new.vault_ids.unwrap_or_default()).await?;
-        settings.token_ttl_seconds = token_ttl(new.token_ttl_seconds)?;
-        settings.expires_at = record::end(cx, new.expires_at)?;
-        settings.guardrails = fields.read(cx).await?;
-        let (name, description) = (name("name", &new.name)?, description(new.description)?);
-        let (agent, key) = register(cx, &may, (name, description), &method, settings).await?;
-        let response = AgentResponse::new(cx, &agent).await?;
-        Ok(Reply::of(AgentCreatedResponse { agent: response, api_key: key.as_ref().map(Revealed::new) }))
-    }
-}
 
 #[derive(Serialize, JsonSchema)]
 pub struct AgentListResponse {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::PolicyId;
 use crate::policy::Conditions;
+use crate::{AgentId, UserId};
 
 struct Case {
     org: OrgId,
