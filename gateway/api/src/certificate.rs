@@ -2,8 +2,6 @@
 //! proves anything is the handshake, in which the client has signed with the certificate's key; who issued it, and
 //! until when, does not matter here: an agent's record pins one certificate and no other.
 
-use std::net::IpAddr;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
@@ -11,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::gateway::Settings;
-use crate::pipeline::Inbound;
+use crate::pipeline::{Inbound, is_trusted};
 
 /// SHA-256 over a certificate (DER).
 #[derive(Clone, Copy, Debug)]
@@ -53,12 +51,9 @@ pub fn shown(settings: &Settings, request: &mut Inbound) -> Option<Fingerprint> 
     if let Some(header) = header {
         request.headers.remove(header);
     }
-    if is_proxy(settings, request.peer) { said } else { request.peer_certificate }
-}
-
-fn is_proxy(settings: &Settings, peer: Option<IpAddr>) -> bool {
-    let peer = peer.map(|peer| peer.to_canonical());
-    peer.is_some_and(|peer| settings.trusted_proxies.iter().any(|net| net.contains(&peer)))
+    let by_proxy =
+        request.peer.is_some_and(|peer| is_trusted(&settings.trusted_proxies, peer.to_canonical()));
+    if by_proxy { said } else { request.peer_certificate }
 }
 
 /// What the header says, if it is there once: of two, one may be the client's.

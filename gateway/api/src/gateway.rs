@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use domain::{Clock, Result, SecretText};
+use domain::{Clock, Error, Result, SecretText};
 use http::HeaderName;
 use ipnet::IpNet;
 use jsonwebtoken::DecodingKey;
@@ -140,8 +140,11 @@ impl Gateway {
         Ok(&self.signer_info().await?.1)
     }
 
-    /// Tells the signer that a record is stored: it refuses the earlier ones from then on.
+    /// A record that is stored is in force: here at once, whatever becomes of the rest, and in the signer, which refuses
+    /// the earlier ones from then on.
     pub(crate) async fn confirm(&self, record: &Attested<Principal>) -> Result<()> {
+        let whose = record.peek().map_err(Error::internal)?.id;
+        self.known.forget_principal(whose).await;
         let record = record.clone();
         match self.signer.call(async |signer, cx| signer.confirm(cx, record).await).await {
             // Somebody has made another change since: that one is the newest then.

@@ -149,6 +149,7 @@ impl Known {
         self.api_keys.invalidate_all();
         self.vaults.invalidate_all();
         self.policies.invalidate_all();
+        self.gates.invalidate_all();
     }
 
     pub async fn forget_policies(&self, of: PrincipalId) {

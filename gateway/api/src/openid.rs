@@ -34,13 +34,18 @@ pub struct Google {
 
 /// Who has logged in with Google.
 pub struct GooglePerson {
-    /// [`Assertion::Person`]: what a record pins.
-    pub assertion: Assertion,
     pub issuer: String,
     pub subject: String,
     /// As Google has verified it.
     pub email: String,
     pub name: Option<String>,
+}
+
+impl GooglePerson {
+    /// What a record pins.
+    pub fn assertion(&self) -> Assertion {
+        Assertion::Person { issuer: self.issuer.clone(), subject: self.subject.clone() }
+    }
 }
 
 pub struct Openid {
@@ -148,7 +153,5 @@ fn person(google: &Google, claims: Claims) -> Result<GooglePerson, Refused> {
     let subject = claims.sub.ok_or_else(|| refused("it names nobody (sub)"))?;
     let email = claims.email.ok_or_else(|| refused("it has no email"))?;
     // One spelling: it is what the person is found by.
-    let issuer = google.issuer.clone();
-    let assertion = Assertion::Person { issuer: issuer.clone(), subject: subject.clone() };
-    Ok(GooglePerson { assertion, issuer, subject, email, name: claims.name })
+    Ok(GooglePerson { issuer: google.issuer.clone(), subject, email, name: claims.name })
 }

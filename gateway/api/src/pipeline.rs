@@ -157,11 +157,15 @@ async fn enter(
     Ok(caller)
 }
 
+/// Whether this is a proxy that is believed. The address is canonical: no IPv4 inside IPv6.
+pub(crate) fn is_trusted(proxies: &[IpNet], address: IpAddr) -> bool {
+    proxies.iter().any(|net| net.contains(&address))
+}
+
 /// The socket's address, or the one that a trusted proxy forwards: the right-most that is no trusted proxy.
 fn client_address(proxies: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) -> Option<IpAddr> {
-    let trusted = |ip: &IpAddr| proxies.iter().any(|net| net.contains(ip));
     let peer = peer?.to_canonical();
-    if !trusted(&peer) {
+    if !is_trusted(proxies, peer) {
         return Some(peer);
     }
     let forwarded = headers.get_all("x-forwarded-for").iter();
@@ -171,7 +175,7 @@ fn client_address(proxies: &[IpNet], headers: &HeaderMap, peer: Option<IpAddr>) 
         let hop = std::str::from_utf8(hop).ok()?.trim();
         let ip =
             hop.parse::<IpAddr>().or_else(|_| hop.parse::<SocketAddr>().map(|a| a.ip())).ok()?.to_canonical();
-        if !trusted(&ip) {
+        if !is_trusted(proxies, ip) {
             return Some(ip);
         }
     }

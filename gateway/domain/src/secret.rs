@@ -65,6 +65,13 @@ impl std::fmt::Debug for SecretBytes {
     }
 }
 
+/// Letters and digits that nobody mistakes for each other, one for each random byte: five bits each. For codes that people
+/// read and type.
+pub fn letters<const N: usize>(random: [u8; N]) -> [u8; N] {
+    const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    random.map(|byte| ALPHABET[usize::from(byte % 32)])
+}
+
 /// A value on its way out to a caller who may have it: the one type of the two that serialises. Grep for
 /// `Revealed::new` to find every way out.
 #[derive(Serialize, schemars::JsonSchema)]

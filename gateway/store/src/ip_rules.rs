@@ -6,7 +6,7 @@ use domain::{IpRuleId, OrgId, Result, Time, UserId};
 use sqlx::any::AnyRow;
 
 use crate::row::Columns as _;
-use crate::{Store, Tx, failed};
+use crate::{Store, Tx, failed, organisations};
 
 /// A rule as people see it.
 pub struct Stored {
@@ -27,8 +27,6 @@ pub struct Gate {
 
 const LIST: &str = "SELECT * FROM ip_rules WHERE org_id = $1 ORDER BY id";
 const IS_SUSPENDED: &str = "SELECT agents_suspended FROM organisations WHERE id = $1";
-/// Changes of one organisation's rules come one after the other: each is judged with all before it.
-const HOLD: &str = "UPDATE organisations SET id = id WHERE id = $1";
 const INSERT: &str = "INSERT INTO ip_rules (id, org_id, effect, cidr, label, applies_to, created_by, created_at) \
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const DELETE: &str = "DELETE FROM ip_rules WHERE id = $1 AND org_id = $2 RETURNING *";
@@ -53,11 +51,11 @@ pub async fn list(store: &Store, may: &Permit<SeeIpRules, OrgId>) -> Result<Vec<
     rows.iter().map(read).collect()
 }
 
-/// The rules as they are, held until the transaction ends.
+/// The rules as they are. Changes of one organisation's rules come one after the other: each is judged with all before it.
 pub async fn take(tx: &mut Tx, may: &Permit<ManageIpRules, OrgId>) -> Result<Vec<Stored>> {
-    let org = may.on().to_string();
-    sqlx::query(HOLD).bind(&org).execute(tx.connection()).await.map_err(failed)?;
-    let rows = sqlx::query(LIST).bind(&org).fetch_all(tx.connection()).await.map_err(failed)?;
+    organisations::hold(tx, *may.on()).await?;
+    let rows =
+        sqlx::query(LIST).bind(may.on().to_string()).fetch_all(tx.connection()).await.map_err(failed)?;
     rows.iter().map(read).collect()
 }
 

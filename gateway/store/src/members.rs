@@ -6,10 +6,9 @@ use signer_protocol::Attested;
 use signer_protocol::record::Principal;
 
 use crate::row::Columns as _;
-use crate::users::{self, User, read};
+use crate::users::{self, PEOPLE, User, read};
 use crate::{Store, Tx, failed};
 
-const LIST: &str = "SELECT * FROM users WHERE org_id = $1 ORDER BY id";
 const FIND: &str = "SELECT * FROM users WHERE id = $1 AND org_id = $2";
 const NAME: &str = "SELECT name FROM organisations WHERE id = $1";
 /// What nobody could reach any more if the last person left.
@@ -19,7 +18,7 @@ const MOVE: &str = "UPDATE users SET org_id = $4, record = $5, email_verified = 
 
 /// The organisation's people, oldest first.
 pub async fn list(store: &Store, may: &Permit<ListMembers, OrgId>) -> Result<Vec<User>> {
-    let list = sqlx::query(LIST).bind(may.on().to_string());
+    let list = sqlx::query(PEOPLE).bind(may.on().to_string());
     list.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 

@@ -6,6 +6,8 @@ use crate::row::Columns as _;
 use crate::users::User;
 use crate::{Store, Tx, failed, users};
 
+/// Changes nothing.
+const HOLD: &str = "UPDATE organisations SET id = id WHERE id = $1";
 const BEGIN_ENDING: &str = "INSERT INTO organisation_endings (org_id, begun_at) VALUES ($1, $2) \
                             ON CONFLICT (org_id) DO UPDATE SET begun_at = excluded.begun_at";
 const ABANDON: &str = "DELETE FROM organisation_endings WHERE org_id = $1";
@@ -32,6 +34,11 @@ const EVERYTHING: [&str; 15] = [
     "DELETE FROM organisation_endings WHERE org_id = $1",
     "DELETE FROM organisations WHERE id = $1",
 ];
+
+/// Whatever else is to hold it waits until the transaction ends.
+pub(crate) async fn hold(tx: &mut Tx, org: OrgId) -> Result<()> {
+    sqlx::query(HOLD).bind(org.to_string()).execute(tx.connection()).await.map_err(failed).map(drop)
+}
 
 /// Notes that the signer is about to be asked to end it.
 pub async fn begin_ending(tx: &mut Tx, org: OrgId, at: Time) -> Result<()> {

@@ -1,5 +1,7 @@
 //! One-time links. A ticket is redeemed in the transaction that does what it is good for: both happen, or neither.
 
+use std::str::FromStr;
+
 use domain::ticket::{Purpose, TicketHash};
 use domain::{Result, Time};
 
@@ -34,10 +36,15 @@ pub async fn issue(
 }
 
 /// The subject of a ticket that is good now. Only [`redeem`] says so for certain.
-pub async fn find(store: &Store, purpose: Purpose, ticket: &TicketHash, now: Time) -> Result<Option<String>> {
+pub async fn find<T: FromStr>(
+    store: &Store,
+    purpose: Purpose,
+    ticket: &TicketHash,
+    now: Time,
+) -> Result<Option<T>> {
     let find = sqlx::query(FIND).bind(&ticket.as_bytes()[..]).bind(purpose.as_str()).bind(now.millis());
     let row = find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?;
-    row.map(|row| row.text("subject")).transpose()
+    row.map(|row| row.parsed("subject")).transpose()
 }
 
 /// Spends a ticket. Its subject; `None`: it is no ticket for this, has expired, or is spent.

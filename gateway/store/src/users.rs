@@ -7,7 +7,7 @@ use signer_protocol::record::Principal;
 use sqlx::any::AnyRow;
 
 use crate::row::Columns as _;
-use crate::{Store, Tx, failed, is_duplicate};
+use crate::{Store, Tx, failed, is_duplicate, organisations};
 
 pub struct User {
     pub id: UserId,
@@ -37,11 +37,8 @@ const UPDATE_PROFILE: &str =
     "UPDATE users SET display_name = $3, marketing_emails = $4 WHERE id = $1 AND org_id = $2";
 
 const REPLACE_RECORD: &str = "UPDATE users SET record = $4 WHERE id = $1 AND org_id = $2 AND record = $3";
-const SET_PASSWORD: &str =
-    "UPDATE users SET salt = $3, record = $4, version = version + 1 WHERE id = $1 AND record = $2";
-/// Changes nothing: it holds the organisation until the commit, so that its people are counted one after the other.
-const HOLD_ORGANISATION: &str = "UPDATE organisations SET name = name WHERE id = $1";
-const PEOPLE: &str = "SELECT * FROM users WHERE org_id = $1 ORDER BY id";
+const SET_PASSWORD: &str = "UPDATE users SET salt = $3, record = $4 WHERE id = $1 AND record = $2";
+pub(crate) const PEOPLE: &str = "SELECT * FROM users WHERE org_id = $1 ORDER BY id";
 /// What goes with a person, and then the person.
 const DELETE_KEYS: &str = "DELETE FROM api_keys WHERE user_id = $1";
 const DELETE_POLICIES: &str = "DELETE FROM policies WHERE principal_type = 'user' AND principal_id = $1";
@@ -164,9 +161,9 @@ pub(crate) async fn replace_record(
 /// Everybody in an organisation. Until the transaction ends, nobody else who asks this way gets an answer: so two last
 /// owners can't leave each other.
 pub async fn hold_people(tx: &mut Tx, org: OrgId) -> Result<Vec<User>> {
-    let org = org.to_string();
-    sqlx::query(HOLD_ORGANISATION).bind(&org).execute(tx.connection()).await.map_err(failed)?;
-    let people = sqlx::query(PEOPLE).bind(&org).fetch_all(tx.connection()).await.map_err(failed)?;
+    organisations::hold(tx, org).await?;
+    let people =
+        sqlx::query(PEOPLE).bind(org.to_string()).fetch_all(tx.connection()).await.map_err(failed)?;
     people.into_iter().map(read).collect()
 }
 

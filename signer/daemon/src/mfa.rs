@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{PrincipalId, Time, TokenId, UserId};
+use domain::{PrincipalId, Time, TokenId, UserId, secret};
 use signer_protocol::Attested;
 use signer_protocol::mfa::{
     DisableMfa, EnableMfa, EnabledMfa, Mfa, MfaProof, NewMfa, PendingMfa, SetUpMfa, VerifyMfa,
@@ -29,9 +29,6 @@ use crate::totp;
 const PENDING: Duration = Duration::from_secs(600);
 
 const RECOVERY_CODES: usize = 8;
-
-/// Letters and digits that nobody mistakes for each other: five bits each.
-const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 
 /// Of a recovery code, in groups of four: 60 bits.
 const LETTERS: usize = 12;
@@ -191,7 +188,7 @@ fn recovery_code() -> Result<Secret> {
         tracing::error!(%error, "no recovery code can be drawn");
         unavailable("The signer has no randomness; try again in a moment.")
     })?;
-    let letters = drawn.map(|byte| ALPHABET[usize::from(byte % 32)]);
+    let letters = secret::letters(*drawn);
     Ok(letters.chunks(4).collect::<Vec<_>>().join(&b'-').into())
 }
 

@@ -8,6 +8,7 @@ use domain::{Kind, Result};
 use store::enrolments::{self, Enrolment};
 use store::users;
 
+use super::rounds;
 use crate::gateway::Gateway;
 use crate::ops::agents::enrolment::enrol;
 
@@ -20,24 +21,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub async fn look_after(gateway: Arc<Gateway>) {
-    let mut stopping = gateway.stopping();
-    while !*stopping.borrow() {
-        let more = round(&gateway).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "agents that ask to be enrolled could not be looked at");
-            false
-        });
-        if more {
-            continue;
-        }
-        tokio::select! {
-            _ = stopping.changed() => {}
-            () = tokio::time::sleep(TICK) => {}
-        }
-    }
+    rounds(gateway, TICK, "agents that ask to be enrolled", round).await;
 }
 
 /// Takes up what is due. Whether there may be more.
-async fn round(gateway: &Arc<Gateway>) -> Result<bool> {
+async fn round(gateway: Arc<Gateway>) -> Result<bool> {
     let now = gateway.clock.now();
     if !enrolments::is_due(&gateway.store, now).await? {
         return Ok(false);
@@ -46,7 +34,7 @@ async fn round(gateway: &Arc<Gateway>) -> Result<bool> {
     let taken = enrolments::take(&mut tx, now, now.plus(LEASE), AT_ONCE).await?;
     tx.commit().await?;
     for asked in &taken {
-        if let Err(error) = attempt(gateway, asked).await {
+        if let Err(error) = attempt(&gateway, asked).await {
             tracing::warn!(agent = %asked.agent, %error, "an agent that asks to be enrolled could not be seen to");
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Result;
-use store::{organisations, signups, tickets, users};
+use store::{limits, organisations, signups, tickets, users};
 
 use crate::gateway::Gateway;
 use crate::ops::auth::delete_me;
@@ -37,6 +37,7 @@ async fn round(gateway: &Gateway, forget: bool) -> Result<()> {
         let mut tx = gateway.store.begin().await?;
         tickets::forget_expired(&mut tx, now).await?;
         signups::forget_expired(&mut tx, now).await?;
+        limits::sweep(&mut tx, now).await?;
         tx.commit().await?;
     }
     // What can't be finished of one is in no other's way.

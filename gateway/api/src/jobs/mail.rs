@@ -9,6 +9,7 @@ use domain::{Error, Result};
 use store::mail::{self, Mail};
 use store::{tickets, users};
 
+use super::rounds;
 use crate::gateway::Gateway;
 use crate::outside::mail::{Letter, Opens, Outcome, Written, has_an_account, has_no_password, write};
 use crate::password::random;
@@ -31,24 +32,11 @@ pub async fn send(gateway: Arc<Gateway>) {
             "no SMTP server is configured (TALON_SMTP_URL): mail is written to the outbox, and reaches nobody"
         );
     }
-    let mut stopping = gateway.stopping();
-    while !*stopping.borrow() {
-        let more = round(&gateway).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "mail that waits could not be looked at");
-            false
-        });
-        if more {
-            continue;
-        }
-        tokio::select! {
-            _ = stopping.changed() => {}
-            () = tokio::time::sleep(TICK) => {}
-        }
-    }
+    rounds(gateway, TICK, "mail that waits", round).await;
 }
 
 /// Takes up what is due. Whether there may be more.
-async fn round(gateway: &Gateway) -> Result<bool> {
+async fn round(gateway: Arc<Gateway>) -> Result<bool> {
     let now = gateway.clock.now();
     if !mail::is_due(&gateway.store, now).await? {
         return Ok(false);
@@ -57,7 +45,7 @@ async fn round(gateway: &Gateway) -> Result<bool> {
     let taken = mail::take(&mut tx, now, now.plus(LEASE), AT_ONCE).await?;
     tx.commit().await?;
     let attempts = taken.iter().map(async |mail| {
-        if let Err(error) = attempt(gateway, mail).await {
+        if let Err(error) = attempt(&gateway, mail).await {
             tracing::warn!(mail = %mail.id, %error, "a mail could not be seen to; it is tried again");
         }
     });

@@ -2,11 +2,13 @@
 
 pub mod enrolments;
 pub mod housekeeping;
-mod limits;
 pub mod mail;
 pub mod transactions;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Result;
 
 use crate::gateway::Gateway;
 
@@ -16,5 +18,27 @@ pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(mail::send(gateway.clone()));
     tokio::spawn(enrolments::look_after(gateway.clone()));
     tokio::spawn(housekeeping::keep(gateway.clone()));
-    tokio::spawn(limits::sweep(gateway.clone()));
+}
+
+/// Does rounds of a job until the gateway stops: at once where there may be more, else after a while.
+async fn rounds<F: Future<Output = Result<bool>>>(
+    gateway: Arc<Gateway>,
+    tick: Duration,
+    what: &'static str,
+    round: fn(Arc<Gateway>) -> F,
+) {
+    let mut stopping = gateway.stopping();
+    while !*stopping.borrow() {
+        let more = round(gateway.clone()).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "{what} could not be looked at");
+            false
+        });
+        if more {
+            continue;
+        }
+        tokio::select! {
+            _ = stopping.changed() => {}
+            () = tokio::time::sleep(tick) => {}
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use domain::limit::Window;
 use domain::ticket::{Purpose, TicketHash};
-use domain::{AgentId, Error, OrMissing as _, PrincipalId, Result, Revealed, SecretText, access};
+use domain::{AgentId, Error, OrMissing as _, Result, Revealed, SecretText, access};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -178,8 +178,8 @@ impl Operation for EnrollmentCredentials {
         decode::From(given): Self::Params,
     ) -> Result<Reply<EnrollmentCredentialsResponse>> {
         let ticket = TicketHash::of(&given.token);
-        let subject = tickets::find(cx.store(), Purpose::AgentKey, &ticket, cx.now()).await?;
-        let id: AgentId = subject.and_then(|id| id.parse().ok()).ok_or_else(used_up)?;
+        let id = tickets::find(cx.store(), Purpose::AgentKey, &ticket, cx.now()).await?;
+        let id: AgentId = id.ok_or_else(used_up)?;
         let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
         let person = owner(cx, &agent).await?.ok_or_else(used_up)?;
         let (key, credential) = record::new_key()?;
@@ -195,7 +195,6 @@ impl Operation for EnrollmentCredentials {
         }
         act.note("key_prefix", prefix);
         act.commit(id).await?;
-        cx.gateway.known.forget_principal(PrincipalId::Agent(id)).await;
         cx.gateway.confirm(&armed).await?;
         Ok(Reply::of(EnrollmentCredentialsResponse { agent_id: id, api_key: Revealed::new(&key) }))
     }

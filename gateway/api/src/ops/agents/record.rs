@@ -1,7 +1,7 @@
 //! Changes of an agent's record: proposed to the signer, stored, confirmed.
 
 use domain::access::{self, Permit};
-use domain::{AgentId, Error, OrgId, PathGlob, PrincipalId, Result, SecretText, Time, VaultId};
+use domain::{AgentId, Error, OrgId, PathGlob, Result, SecretText, Time, VaultId};
 use signer_protocol::Attested;
 use signer_protocol::identity::Maker;
 use signer_protocol::record::{AgentSettings, Change, Credential, CredentialKind, Guardrails, Principal};
@@ -157,8 +157,6 @@ pub async fn change(
     act.note("version", agent.version);
     act.note("changed", changed);
     act.commit(agent.id).await?;
-    // Whatever becomes of the confirmation: what is stored counts here from now on.
-    cx.gateway.known.forget_principal(PrincipalId::Agent(agent.id)).await;
     cx.gateway.known.exchanged.invalidate_all();
     cx.gateway.confirm(&agent.record).await?;
     Ok(agent)

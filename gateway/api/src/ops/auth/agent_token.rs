@@ -14,7 +14,7 @@ use signer_protocol::token::{IssueToken, IssuedToken};
 use signer_protocol::wire::Secret;
 use store::agents::{self, Agent};
 
-use super::{TokenResponse, asserted};
+use super::{TokenResponse, asserted, rubbish};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
@@ -107,7 +107,6 @@ async fn by_id(
     {
         return asserted::by_token(gateway, agent, (issuer, client_id), key, address).await;
     }
-    let rubbish = || Attested::from_parts([0; 32], b"{}");
     let record = found.as_ref().map_or_else(rubbish, |agent| agent.record.clone());
     let issued = issue(gateway, id, record, key).await;
     let Some(agent) = found else {

@@ -16,8 +16,8 @@ use signer_protocol::wire::Secret;
 use store::api_keys::{self, ApiKey};
 use store::users;
 
-use super::TokenResponse;
 use super::agent_token::PREFIX;
+use super::{TokenResponse, rubbish};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
@@ -108,11 +108,6 @@ async fn issue(
     let proof = Credential { kind: CredentialKind::ApiKey, secret: Secret::from(secret) };
     let request = IssueKeyToken { record, key, proof };
     Ok(gateway.signer.call(async |signer, cx| signer.issue_key_token(cx, request).await).await)
-}
-
-/// A statement that the signer did not make.
-fn rubbish<T: signer_protocol::attested::Statement>() -> Attested<T> {
-    Attested::from_parts([0; 32], b"{}")
 }
 
 async fn succeeded(gateway: &Gateway, key: &ApiKey, address: Option<IpAddr>) -> Result<()> {

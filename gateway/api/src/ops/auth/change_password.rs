@@ -80,7 +80,6 @@ impl Operation for ChangePassword {
         tickets::withdraw(&mut act, Purpose::ResetPassword, &user.id.to_string()).await?;
         mail::queue(&mut act, &user.email, &Letter::PasswordChanged, cx.now()).await?;
         act.commit(user.id).await?;
-        cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
         cx.gateway.confirm(&record).await?;
         Ok(Reply::of(()))
     }

@@ -2,7 +2,7 @@
 
 use domain::access::{self, Permit};
 use domain::audit::Event;
-use domain::{Error, EventId, OrMissing as _, OrgId, PrincipalId, Result, Role, UserId};
+use domain::{Error, EventId, OrMissing as _, OrgId, PrincipalId, Result, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use crate::cx::Cx;
 use crate::decode;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
+use crate::ops::org::owners;
 use crate::outside::mail::{self, Letter};
 use crate::refusal;
 
@@ -80,11 +81,8 @@ async fn leave(cx: &Cx, may: &Permit<access::DeleteAccount, UserId>, user: &User
         Err(refused) => return Err(refusal::error(refused)),
     };
     let mut act = cx.begin().await?;
-    let mut owners = 0;
-    for person in users::hold_people(&mut act, user.org).await? {
-        owners += usize::from(person.id != user.id && is_owner(&person)?);
-    }
-    if is_owner(user)? && owners == 0 {
+    let people = users::hold_people(&mut act, user.org).await?;
+    if owners::is_owner(user)? && !owners::another(&people, user.id)? {
         return Ok(false);
     }
     if !users::delete(&mut act, may, &user.record, &last).await? {
@@ -92,38 +90,21 @@ async fn leave(cx: &Cx, may: &Permit<access::DeleteAccount, UserId>, user: &User
     }
     mail::queue(&mut act, &user.email, &Letter::AccountDeleted, cx.now()).await?;
     act.commit(user.id).await?;
-    let id = PrincipalId::User(user.id);
-    cx.gateway.known.forget_principal(id).await;
-    cx.gateway.known.forget_policies(id).await;
+    cx.gateway.known.forget_policies(PrincipalId::User(user.id)).await;
     tell(&cx.gateway, user.id, &last).await?;
     Ok(true)
-}
-
-/// Whether somebody owns their organisation, and can still act.
-pub fn is_owner(user: &User) -> Result<bool> {
-    let record = user.record.peek();
-    let record =
-        record.map_err(|e| Error::internal(format!("person {}'s record is damaged: {e}", user.id)))?;
-    Ok(record.active && record.role == Some(Role::Owner))
 }
 
 /// Ends the organisation in the signer, then its rows. Whatever dies in between, asking again finishes it; so does the
 /// job that looks after it.
 async fn end_organisation(cx: &Cx, user: &User) -> Result<()> {
-    if cx.gateway.installation.operators(cx.store()).await? == Some(user.org) {
-        return Err(Error::conflict(
-            "Your organisation operates this installation, and you are its last owner: nobody could operate it any more. \
-             Make somebody else an owner first.",
-        ));
-    }
+    owners::operate_nothing(cx, user).await?;
     let mut tx = cx.store().begin().await?;
     // Once more, now that nobody becomes an owner meanwhile.
-    for person in users::hold_people(&mut tx, user.org).await? {
-        if person.id != user.id && is_owner(&person)? {
-            return Err(Error::conflict(
-                "Somebody else has become an owner just now; repeat, and you leave alone.",
-            ));
-        }
+    if owners::another(&users::hold_people(&mut tx, user.org).await?, user.id)? {
+        return Err(Error::conflict(
+            "Somebody else has become an owner just now; repeat, and you leave alone.",
+        ));
     }
     organisations::begin_ending(&mut tx, user.org, cx.now()).await?;
     tx.commit().await?;

@@ -6,11 +6,11 @@ use domain::access::{self, Permit};
 use domain::limit::Window;
 use domain::{
     DeviceGrantId, Error, Kind, OrMissing as _, OrgId, PrincipalId, Result, Revealed, SecretText, UserId,
+    secret,
 };
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use signer_protocol::device;
 use signer_protocol::wire::{Blob, Secret};
 use store::devices::{self, Device, NewDevice};
@@ -19,6 +19,7 @@ use store::users;
 use super::text;
 use crate::access::{Own, Public};
 use crate::cx::Cx;
+use crate::known::digest;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfDevice, name};
 use crate::password::random;
@@ -29,8 +30,7 @@ const LIFETIME: Duration = Duration::from_secs(600);
 /// Seconds between polls.
 const INTERVAL: i64 = 5;
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
-/// Letters and digits that nobody mistakes for each other: five bits each, so a code has 40.
-const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+/// Of five bits each, so a code has 40.
 const LETTERS: usize = 8;
 /// New codes for one address. With so few alive, and so few looks at them, 40 bits are not guessed.
 const CODES: Window = Window::new(30, LIFETIME);
@@ -84,11 +84,11 @@ impl Operation for DeviceCode {
     ) -> Result<Reply<DeviceCodeResponse>> {
         let client_id = name("client_id", &new.client_id)?;
         throttle::take(&cx.gateway, "device.code", &[&throttle::place(cx.address)], CODES).await?;
-        let device_code = domain::secret::api_key("device_", &random::<32>()?);
+        let device_code = secret::api_key("device_", &random::<32>()?);
         let user_code = user_code()?;
         let device = NewDevice {
             id: DeviceGrantId::new(),
-            code_hash: &hash(&device_code),
+            code_hash: &digest(&device_code),
             user_code: &user_code,
             client_id: &client_id,
             interval: INTERVAL,
@@ -166,7 +166,7 @@ impl Operation for DeviceToken {
             return Err(Error::invalid("grant_type", format!("must be {GRANT_TYPE}")));
         }
         let mut tx = cx.store().begin().await?;
-        let device = devices::poll(&mut tx, &hash(&given.device_code), cx.now()).await?;
+        let device = devices::poll(&mut tx, &digest(&given.device_code), cx.now()).await?;
         tx.commit().await?;
         // Of a code that there never was, no more is told than of one that has ended.
         let Some(device) = device else { return no("expired_token") };
@@ -359,12 +359,8 @@ async fn find(cx: &Cx, user_code: &str) -> Result<Device> {
     devices::facts(cx.store(), &typed.to_uppercase(), cx.now()).await?.or_missing("device code")
 }
 
-fn hash(code: &SecretText) -> Vec<u8> {
-    Sha256::digest(code.expose().as_bytes()).to_vec()
-}
-
 fn user_code() -> Result<String> {
-    Ok(random::<LETTERS>()?.map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).iter().collect())
+    Ok(secret::letters(random::<LETTERS>()?).map(char::from).iter().collect())
 }
 
 /// `ABCD-EFGH`.

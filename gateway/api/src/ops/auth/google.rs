@@ -1,19 +1,18 @@
 //! Signing in with Google: who is known logs in, who is not signs up. An account that was made another way is never
 //! joined with this one: whoever made it with somebody else's address would keep the key to it.
 
-use domain::setting::OPEN_SIGNUP;
 use domain::{Error, Kind, OrgId, PrincipalId, Result, SecretText, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
 use signer_protocol::people::Login as SignerLogin;
-use signer_protocol::record::FoundOrganisation;
+use signer_protocol::record::{Assertion, FoundOrganisation};
 use signer_protocol::token::{IssueAsserted, IssuedToken};
 use store::outside_logins::{self, OutsideLogin};
 use store::users::{self, User};
 
-use super::{LoginResponse, email, insert_user, needs_code};
+use super::{LoginResponse, email, insert_user, needs_code, signup};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
@@ -59,14 +58,14 @@ impl Operation for GoogleLogin {
             Refused::NoKeys(why) => Error::unavailable(AWAY).because(why),
         })?;
         let issued = match known(cx, &seen).await? {
-            Some(user) => log_in(cx, &user, seen).await?,
+            Some(user) => log_in(cx, &user, &seen).await?,
             None => match sign_up(cx, &seen).await {
                 // The same person a moment ago, by another request.
                 Err(error) if error.kind() == Kind::Conflict => {
                     // Writers may share a commit: what the other one wrote is seen when what comes after it is there.
                     cx.store().begin().await?.commit().await?;
                     let user = known(cx, &seen).await?.ok_or(error)?;
-                    log_in(cx, &user, seen).await?
+                    log_in(cx, &user, &seen).await?
                 }
                 signed_up => signed_up?,
             },
@@ -82,8 +81,8 @@ async fn known(cx: &Cx, seen: &GooglePerson) -> Result<Option<User>> {
     }
 }
 
-async fn log_in(cx: &Cx, user: &User, seen: GooglePerson) -> Result<IssuedToken> {
-    let issued = issue(cx, user, seen).await?;
+async fn log_in(cx: &Cx, user: &User, seen: &GooglePerson) -> Result<IssuedToken> {
+    let issued = issue(cx, user, seen.assertion()).await?;
     gate::pass(&cx.gateway, PrincipalId::User(user.id), user.org, cx.address).await?;
     let mut act = cx.begin().await?;
     act.by(PrincipalId::User(user.id), user.org);
@@ -96,9 +95,8 @@ async fn log_in(cx: &Cx, user: &User, seen: GooglePerson) -> Result<IssuedToken>
 }
 
 /// The signer compares with what the person's record pins.
-async fn issue(cx: &Cx, user: &User, seen: GooglePerson) -> Result<IssuedToken> {
-    let request =
-        IssueAsserted { record: user.record.clone(), seen: seen.assertion, derived_scopes: Vec::new() };
+async fn issue(cx: &Cx, user: &User, seen: Assertion) -> Result<IssuedToken> {
+    let request = IssueAsserted { record: user.record.clone(), seen, derived_scopes: Vec::new() };
     cx.signer(async |signer, context| signer.issue_asserted(context, request).await).await
 }
 
@@ -108,13 +106,9 @@ async fn sign_up(cx: &Cx, seen: &GooglePerson) -> Result<IssuedToken> {
     if users::facts_by_email(cx.store(), &email).await?.is_some() {
         return Err(Error::conflict(ANOTHERS));
     }
-    if !cx.gateway.installation.is_on(cx.store(), &OPEN_SIGNUP).await? {
-        return Err(Error::forbidden(
-            "Nobody may sign up here; the installation's operators have closed it.",
-        ));
-    }
+    signup::open(cx).await?;
     let (org, owner) = (OrgId::new(), UserId::new());
-    let login = SignerLogin::Asserted(seen.assertion.clone());
+    let login = SignerLogin::Asserted(seen.assertion());
     let request = FoundOrganisation { org, owner, login };
     let record = cx.signer(async |signer, context| signer.found_organisation(context, request).await).await?;
     let user = User {
@@ -138,7 +132,5 @@ async fn sign_up(cx: &Cx, seen: &GooglePerson) -> Result<IssuedToken> {
     outside_logins::insert(&mut act, &login).await?;
     act.also("user.signup", "user", user.id, Map::from_iter([("method".to_owned(), "google".into())]))?;
     act.commit(user.id).await?;
-    let request =
-        IssueAsserted { record: user.record, seen: seen.assertion.clone(), derived_scopes: Vec::new() };
-    cx.signer(async |signer, context| signer.issue_asserted(context, request).await).await
+    issue(cx, &user, seen.assertion()).await
 }

@@ -4,12 +4,10 @@ use domain::{Error, Kind, PrincipalId, Result, SecretText};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use signer_protocol::Attested;
-use signer_protocol::record::{Credential, CredentialKind};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use store::users::{self, User};
 
-use super::{LoginResponse, MAX_PASSWORD, email, needs_code};
+use super::{LoginResponse, MAX_PASSWORD, email, needs_code, rubbish, stretched};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
@@ -63,10 +61,8 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         Err(_) => None,
     };
     let salt = user.as_ref().map_or_else(|| vec![0; SALT], |user| user.salt.clone());
-    let secret = cx.gateway.hasher.stretch(&given.password, &salt).await?;
-    let proof = Credential { kind: CredentialKind::Password, secret };
-    let record =
-        user.as_ref().map_or_else(|| Attested::from_parts([0; 32], b"{}"), |user| user.record.clone());
+    let proof = stretched(&cx.gateway, &given.password, &salt).await?;
+    let record = user.as_ref().map_or_else(rubbish, |user| user.record.clone());
     let request = IssueToken { record, proof, derived_scopes: Vec::new() };
     let issued = cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await);
     let issued = issued.await;

@@ -1,17 +1,16 @@
 //! The second factor: set up, shown at login, taken away. Seeds and codes are checked in the signer alone.
 
 use domain::access::{self, Permit};
-use domain::{Error, Kind, PrincipalId, Result, Revealed, SecretBytes, SecretText, UserId};
+use domain::{Error, Kind, OrMissing as _, PrincipalId, Result, Revealed, SecretBytes, SecretText, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use signer_protocol::Attested;
 use signer_protocol::mfa::{self, MfaProof};
-use signer_protocol::record::{Credential, CredentialKind, Principal};
 use signer_protocol::wire::Secret;
-use store::{second_factors, users};
+use store::second_factors;
+use store::users::{self, User};
 
-use super::TokenResponse;
+use super::{TokenResponse, stretched};
 use crate::access::{Own, Public};
 use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
@@ -86,7 +85,7 @@ impl Operation for SetUpMfa {
         (): (),
         (): (),
     ) -> Result<Reply<MfaSetupResponse>> {
-        let user = users::facts(cx.store(), *may.on()).await?.ok_or_else(|| Error::missing("user"))?;
+        let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
         let request = mfa::SetUpMfa { by: cx.for_signer()? };
         let new = cx.signer(async |signer, context| signer.set_up_mfa(context, request).await).await?;
         let secret = base32(new.seed.expose());
@@ -136,7 +135,7 @@ impl Operation for VerifyMfaSetup {
         decode::From(given): Self::Params,
     ) -> Result<Reply<MfaVerifySetupResponse>> {
         let code = code(&given.code)?;
-        let user = users::facts(cx.store(), *may.on()).await?.ok_or_else(|| Error::missing("user"))?;
+        let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
         let found = second_factors::facts(cx.store(), *may.on()).await?;
         let pending = found.pending.ok_or_else(|| {
             Error::new(Kind::Invalid, "No set-up is under way; begin with POST /v1/auth/mfa/setup.")
@@ -150,7 +149,7 @@ impl Operation for VerifyMfaSetup {
         second_factors::enable(&mut act, &may, &from, &enabled.record, &enabled.mfa).await?;
         mail::queue(&mut act, &user.email, &Letter::SecondFactor { on: true }, cx.now()).await?;
         act.commit(may.on()).await?;
-        in_force(cx, *may.on(), enabled.record).await?;
+        cx.gateway.confirm(&enabled.record).await?;
         let codes = enabled.recovery_codes.into_iter().map(revealed).collect::<Result<_>>()?;
         Ok(Reply::of(MfaVerifySetupResponse { recovery_codes: codes }))
     }
@@ -243,10 +242,10 @@ impl Operation for DisableMfa {
         (): (),
         decode::From(given): Self::Params,
     ) -> Result<Reply<()>> {
-        let user = users::facts(cx.store(), *may.on()).await?.ok_or_else(|| Error::missing("user"))?;
+        let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
         let factor = second_factors::facts(cx.store(), *may.on()).await?.factor;
         let mfa = factor.ok_or_else(|| Error::new(Kind::Invalid, OFF))?;
-        let proof = proof(cx, *may.on(), given).await?;
+        let proof = proof(cx, &user, given).await?;
         let by = cx.for_signer()?;
         let from = by.record.clone();
         let request = mfa::DisableMfa { by, mfa, proof };
@@ -259,27 +258,17 @@ impl Operation for DisableMfa {
         second_factors::disable(&mut act, &may, &from, &record).await?;
         mail::queue(&mut act, &user.email, &Letter::SecondFactor { on: false }, cx.now()).await?;
         act.commit(may.on()).await?;
-        in_force(cx, *may.on(), record).await?;
+        cx.gateway.confirm(&record).await?;
         Ok(Reply::of(()))
     }
 }
 
-async fn proof(cx: &Cx, user: UserId, given: MfaDisableRequest) -> Result<MfaProof> {
+async fn proof(cx: &Cx, user: &User, given: MfaDisableRequest) -> Result<MfaProof> {
     match (given.code, given.password) {
         (Some(shown), None) => Ok(MfaProof::Code(code(&shown)?)),
-        (None, Some(password)) => {
-            let person = users::facts(cx.store(), user).await?.ok_or_else(|| Error::missing("user"))?;
-            let secret = cx.gateway.hasher.stretch(&password, &person.salt).await?;
-            Ok(MfaProof::Password(Credential { kind: CredentialKind::Password, secret }))
-        }
+        (None, Some(password)) => stretched(&cx.gateway, &password, &user.salt).await.map(MfaProof::Password),
         _ => Err(Error::new(Kind::Invalid, "Send either code or password.")),
     }
-}
-
-/// From here on the record before it is refused, here at once.
-async fn in_force(cx: &Cx, user: UserId, record: Attested<Principal>) -> Result<()> {
-    cx.gateway.known.forget_principal(PrincipalId::User(user)).await;
-    cx.gateway.confirm(&record).await
 }
 
 fn code(given: &SecretText) -> Result<Secret> {

@@ -22,6 +22,7 @@ mod verify_email;
 use domain::{AgentId, Error, PrincipalId, Result, SecretText};
 use schemars::JsonSchema;
 use serde::Serialize;
+use signer_protocol::attested::{Attested, Statement};
 use signer_protocol::record::{Credential, CredentialKind};
 use signer_protocol::token::{ACCESS, IssuedToken};
 
@@ -32,7 +33,7 @@ pub use agent_token::AgentToken;
 pub use api_key_token::ApiKeyToken;
 pub use api_keys::{CreateApiKey, ListApiKeys, RevokeApiKey};
 pub use change_password::ChangePassword;
-pub use delete_me::{DeleteMe, is_owner, tell};
+pub use delete_me::{DeleteMe, tell};
 pub use device::{ApproveDevice, DenyDevice, DeviceCode, DeviceStatus, DeviceToken};
 pub use google::GoogleLogin;
 pub use jwks::Jwks;
@@ -103,6 +104,11 @@ pub(super) async fn new_password(
 pub(super) async fn stretched(gateway: &Gateway, password: &SecretText, salt: &[u8]) -> Result<Credential> {
     let secret = gateway.hasher.stretch(password, salt).await?;
     Ok(Credential { kind: CredentialKind::Password, secret })
+}
+
+/// A statement that the signer did not make: to ask it for nobody costs what it costs to ask for somebody.
+pub(super) fn rubbish<T: Statement>() -> Attested<T> {
+    Attested::from_parts([0; 32], b"{}")
 }
 
 /// What logging in answers: a token, or that a code must be shown first.

@@ -105,8 +105,8 @@ impl Operation for ResetPassword {
         let place = throttle::place(cx.address);
         throttle::take(&cx.gateway, "reset.tries", &[&place], TRIES).await?;
         let ticket = TicketHash::of(&given.token);
-        let subject = tickets::find(cx.store(), Purpose::ResetPassword, &ticket, cx.now()).await?;
-        let id: UserId = subject.and_then(|id| id.parse().ok()).ok_or_else(used_up)?;
+        let id = tickets::find(cx.store(), Purpose::ResetPassword, &ticket, cx.now()).await?;
+        let id: UserId = id.ok_or_else(used_up)?;
         let user = users::facts(cx.store(), id).await?.ok_or_else(used_up)?;
         let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
         let request = people::ResetPassword { record: user.record.clone(), new };
@@ -121,7 +121,6 @@ impl Operation for ResetPassword {
         throttle::forgive(&mut act, &user.email, cx.address, cx.now()).await?;
         mail::queue(&mut act, &user.email, &Letter::PasswordChanged, cx.now()).await?;
         act.commit(id).await?;
-        cx.gateway.known.forget_principal(PrincipalId::User(id)).await;
         cx.gateway.confirm(&record).await?;
         Ok(Reply::of(()))
     }

@@ -37,6 +37,15 @@ pub struct SignupRequest {
     invitation: Option<SecretText>,
 }
 
+impl SignupRequest {
+    /// Email and name, as they are kept.
+    fn who(&self) -> Result<(String, Option<String>)> {
+        let email = email(&self.email)?;
+        let name = self.display_name.as_deref().map(|text| name("display_name", text)).transpose()?;
+        Ok((email, name))
+    }
+}
+
 #[derive(Serialize, JsonSchema)]
 pub struct SignupResponse {
     message: &'static str,
@@ -72,6 +81,7 @@ impl SignupResponse {
         }
     }
 }
+
 /// From one address: each is a hash and an organisation.
 const SIGN_UPS: Window = Window::new(200, Duration::from_secs(60 * 60));
 
@@ -94,14 +104,12 @@ impl Operation for Signup {
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(new): Self::Params) -> Result<Reply<SignupResponse>> {
         if let Some(ticket) = &new.invitation {
-            let email = email(&new.email)?;
-            let display_name = new.display_name.map(|n| name("display_name", &n)).transpose()?;
+            let (email, display_name) = new.who()?;
             return join(cx, ticket, email, &new.password, display_name).await;
         }
         open(cx).await?;
         throttle::take(&cx.gateway, "signup.address", &[&throttle::place(cx.address)], SIGN_UPS).await?;
-        let email = email(&new.email)?;
-        let display_name = new.display_name.map(|n| name("display_name", &n)).transpose()?;
+        let (email, display_name) = new.who()?;
         if cx.gateway.installation.is_on(cx.store(), &EMAIL_VERIFICATION).await? {
             verify_email::ask(cx, &email, &new.password, display_name).await?;
             return Ok(Reply::of(SignupResponse::to_be_verified(email)));

@@ -71,8 +71,8 @@ impl Operation for VerifyEmail {
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<TokenResponse>> {
         super::signup::open(cx).await?;
         let ticket = TicketHash::of(&given.token);
-        let subject = tickets::find(cx.store(), Purpose::VerifyEmail, &ticket, cx.now()).await?;
-        let id = subject.and_then(|id| id.parse().ok()).ok_or_else(used_up)?;
+        let id = tickets::find(cx.store(), Purpose::VerifyEmail, &ticket, cx.now()).await?;
+        let id = id.ok_or_else(used_up)?;
         let user = signups::find(cx.store(), id, cx.now()).await?.ok_or_else(used_up)?;
         let issued = match &given.password {
             Some(password) => Some(log_in(cx, &user, password).await?),

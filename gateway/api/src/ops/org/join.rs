@@ -14,11 +14,11 @@ use store::invitations::{self, Invitation};
 use store::users::{self, User};
 use store::{Tx, members, tickets};
 
+use super::owners;
 use crate::access::Own;
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
-use crate::ops::auth::is_owner;
 
 /// The invitation that a mailed link stands for, if it came to this address and can still be taken up.
 ///
@@ -27,7 +27,6 @@ use crate::ops::auth::is_owner;
 pub async fn open(cx: &Cx, ticket: &SecretText, email: &str) -> Result<Invitation> {
     let ticket = TicketHash::of(ticket);
     let id = tickets::find(cx.store(), Purpose::Invitation, &ticket, cx.now()).await?.ok_or_else(gone)?;
-    let id = id.parse().map_err(Error::internal)?;
     let open = invitations::facts(cx.store(), id, cx.now()).await?.ok_or_else(gone)?;
     // The statement's address, not the row's: the signer vouches for it when it is taken up.
     if open.record.peek().map_err(Error::internal)?.email == addressed_to(email) {
@@ -106,7 +105,6 @@ impl Operation for Join {
         act.by(PrincipalId::User(user.id), open.org);
         act.note("role", open.role.as_str());
         act.commit(user.id).await?;
-        cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
         cx.gateway.confirm(&record).await?;
         Ok(Reply::of(()))
     }
@@ -115,18 +113,11 @@ impl Operation for Join {
 /// A last owner leaves only what nobody needs.
 async fn leaves_nothing(cx: &Cx, tx: &mut Tx, user: &User) -> Result<()> {
     let people = users::hold_people(tx, user.org).await?;
-    for person in &people {
-        if person.id != user.id && is_owner(person)? {
-            return Ok(());
-        }
+    if !owners::is_owner(user)? || owners::another(&people, user.id)? {
+        return Ok(());
     }
-    if is_owner(user)? && cx.gateway.installation.operators(cx.store()).await? == Some(user.org) {
-        return Err(Error::conflict(
-            "Your organisation operates this installation, and you are its last owner: nobody could operate it any more. \
-             Make somebody else an owner first.",
-        ));
-    }
-    if is_owner(user)? && (people.len() > 1 || members::has_things(tx, user.org).await?) {
+    owners::operate_nothing(cx, user).await?;
+    if people.len() > 1 || members::has_things(tx, user.org).await? {
         return Err(Error::conflict(
             "You are the last owner of an organisation that has vaults, agents or members. Make somebody else its \
              owner, or delete your account, then take up the invitation.",

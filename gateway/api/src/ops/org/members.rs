@@ -9,12 +9,13 @@ use signer_protocol::record::Change;
 use store::users::{self, User};
 use store::{Tx, members};
 
+use super::owners;
 use crate::access::{InOrg, OnMember};
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfMember;
-use crate::ops::auth::{is_owner, tell};
+use crate::ops::auth::tell;
 
 #[derive(Serialize, JsonSchema)]
 pub struct OrgMemberResponse {
@@ -31,7 +32,7 @@ pub struct OrgMemberResponse {
 impl OrgMemberResponse {
     fn new(user: User) -> Result<Self> {
         Ok(Self {
-            role: role_of(&user)?.unwrap_or(Role::Member),
+            role: owners::record(&user)?.role.unwrap_or(Role::Member),
             id: user.id,
             email: user.email,
             display_name: user.display_name,
@@ -103,7 +104,7 @@ impl Operation for ChangeMemberRole {
     ) -> Result<Reply<OrgMemberResponse>> {
         access::role(&cx.subject()?, role)?;
         let mut user = members::find(cx.store(), &may).await?.or_missing("member")?;
-        let before = role_of(&user)?;
+        let before = owners::record(&user)?.role;
         if before == Some(role) {
             return OrgMemberResponse::new(user).map(Reply::of);
         }
@@ -116,7 +117,6 @@ impl Operation for ChangeMemberRole {
         act.note("from", before.map(Role::as_str));
         act.note("to", role.as_str());
         act.commit(user.id).await?;
-        cx.gateway.known.forget_principal(PrincipalId::User(user.id)).await;
         cx.gateway.confirm(&record).await?;
         user.record = record;
         OrgMemberResponse::new(user).map(Reply::of)
@@ -151,11 +151,9 @@ impl Operation for RemoveMember {
                 "Somebody else changed this account just now; look at it again, then repeat.",
             ));
         }
-        act.note("role", role_of(&user)?.map(Role::as_str));
+        act.note("role", owners::record(&user)?.role.map(Role::as_str));
         act.commit(user.id).await?;
-        let id = PrincipalId::User(user.id);
-        cx.gateway.known.forget_principal(id).await;
-        cx.gateway.known.forget_policies(id).await;
+        cx.gateway.known.forget_policies(PrincipalId::User(user.id)).await;
         tell(&cx.gateway, user.id, &last).await?;
         Ok(Reply::of(()))
     }
@@ -163,14 +161,8 @@ impl Operation for RemoveMember {
 
 /// Whoever this is, the organisation keeps an owner. Until the transaction ends, nobody else asks.
 async fn another_owner(tx: &mut Tx, org: OrgId, than: UserId) -> Result<()> {
-    for person in users::hold_people(tx, org).await? {
-        if person.id != than && is_owner(&person)? {
-            return Ok(());
-        }
+    if owners::another(&users::hold_people(tx, org).await?, than)? {
+        return Ok(());
     }
     Err(Error::conflict("This is the organisation's last owner. Make somebody else an owner first."))
-}
-
-fn role_of(user: &User) -> Result<Option<Role>> {
-    user.record.peek().map(|record| record.role).map_err(Error::internal)
 }

@@ -3,6 +3,7 @@
 mod invitations;
 mod join;
 mod members;
+pub mod owners;
 
 pub use invitations::{Invite, ListInvitations, RevokeInvitation};
 pub use join::{Join, open, take};
