@@ -2,20 +2,14 @@
 
 use uuid::Uuid;
 
-macro_rules! ids {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(transparent)]
         pub struct $name(Uuid);
 
         impl $name {
-            /// A fresh id: 48 bits of milliseconds, 74 random bits (RFC 9562 §5.7).
-            #[expect(clippy::new_without_default, reason = "a default would hide that each call gives another id")]
-            pub fn new() -> Self {
-                Self(fresh())
-            }
-
             /// The 16 bytes that stand for this id wherever it is hashed or authenticated.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
@@ -47,6 +41,20 @@ macro_rules! ids {
                     .map_err(|_| crate::Error::invalid("id", "must be a UUID"))
             }
         }
+    };
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        id!($(#[$doc])* $name);
+
+        impl $name {
+            /// A fresh id: 48 bits of milliseconds, 74 random bits (RFC 9562 §5.7).
+            #[expect(clippy::new_without_default, reason = "a default would hide that each call gives another id")]
+            pub fn new() -> Self {
+                Self(fresh())
+            }
+        }
     )+};
 }
 
@@ -71,6 +79,21 @@ ids! {
     DeviceGrantId,
     IpRuleId,
     MailId,
+    ApprovalId,
+    WebhookId,
+    CmekJobId,
+}
+
+id!(
+    /// A share: whoever has its id has the link.
+    ShareId
+);
+
+impl ShareId {
+    /// A fresh id that nobody can guess, and that doesn't tell when it was made: 122 random bits (RFC 9562 §5.4).
+    pub fn unguessable() -> Self {
+        Self(Uuid::new_v4())
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place where ids are made")]

@@ -6,9 +6,11 @@
 //! refused: `signer/docs/threat-model.md`.
 
 mod api_keys;
+mod audit;
 mod authority;
 mod callers;
 mod certificates;
+mod cmek;
 mod config;
 mod devices;
 mod encoding;
@@ -33,11 +35,13 @@ mod refuse;
 mod remote;
 mod sealing;
 mod service;
+mod sharing;
 mod signing_keys;
 mod start;
 mod statements;
 mod tokens;
 mod totp;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;

@@ -173,6 +173,7 @@ pub async fn credential_code(
         CredentialKind::AgentKey => b"agent_key",
         CredentialKind::ApiKey => b"api_key",
         CredentialKind::Password => b"password",
+        CredentialKind::Passphrase => b"passphrase",
     };
     let message = zeroize::Zeroizing::new(length_prefixed(&[
         b"talon/verifier/1",

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use domain::{AgentId, Wei};
 use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use signer_protocol::attested::Attested;
+use signer_protocol::audit::{SignHead, SignedHead};
+use signer_protocol::cmek::{AllowRotation, Rotate, Rotated, RotationGrant};
 use signer_protocol::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use signer_protocol::identity::{MakeIdentity, NewIdentity};
 use signer_protocol::intent::{Intent, Release, Sign, SignedTransaction, Submit};
@@ -16,7 +18,9 @@ use signer_protocol::people::{
 use signer_protocol::record::{ChangePrincipal, FoundOrganisation, Principal};
 use signer_protocol::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::service::{Health, Info};
+use signer_protocol::sharing::{EndShare, OpenShared, Share, ShareGrant};
 use signer_protocol::token::{IssueAsserted, IssueToken, IssuedToken, RevokeToken, RevokedToken};
+use signer_protocol::webhook::{MakeWebhookKey, NewWebhookKey, SignDelivery};
 use signer_protocol::wire::{Blob, Secret};
 use signer_protocol::{Refusal, Signer};
 use tarpc::context::Context;
@@ -180,6 +184,42 @@ impl Signer for Service {
 
     async fn open(self, _: Context, request: Open) -> Result<Secret, Refusal> {
         self.0.open(request).await
+    }
+
+    async fn share(self, _: Context, request: Share) -> Result<Attested<ShareGrant>, Refusal> {
+        self.0.share(request).await
+    }
+
+    async fn open_shared(self, _: Context, request: OpenShared) -> Result<Secret, Refusal> {
+        self.0.open_shared(request).await
+    }
+
+    async fn end_share(self, _: Context, request: EndShare) -> Result<(), Refusal> {
+        self.0.end_share(request).await
+    }
+
+    async fn allow_rotation(
+        self,
+        _: Context,
+        request: AllowRotation,
+    ) -> Result<Attested<RotationGrant>, Refusal> {
+        self.0.allow_rotation(request).await
+    }
+
+    async fn rotate(self, _: Context, request: Rotate) -> Result<Rotated, Refusal> {
+        self.0.rotate(request).await
+    }
+
+    async fn sign_head(self, _: Context, request: SignHead) -> Result<SignedHead, Refusal> {
+        self.0.sign_head(request).await
+    }
+
+    async fn make_webhook_key(self, _: Context, request: MakeWebhookKey) -> Result<NewWebhookKey, Refusal> {
+        self.0.make_webhook_key(request).await
+    }
+
+    async fn sign_delivery(self, _: Context, request: SignDelivery) -> Result<Blob, Refusal> {
+        self.0.sign_delivery(request).await
     }
 
     async fn submit(self, _: Context, request: Submit) -> Result<Attested<Intent>, Refusal> {

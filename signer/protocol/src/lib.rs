@@ -7,7 +7,9 @@
 pub mod address;
 pub mod api_key;
 pub mod attested;
+pub mod audit;
 pub mod client;
+pub mod cmek;
 pub mod device;
 pub mod identity;
 pub mod intent;
@@ -18,8 +20,10 @@ pub mod record;
 pub mod refusal;
 pub mod sealing;
 pub mod service;
+pub mod sharing;
 pub mod tls;
 pub mod token;
+pub mod webhook;
 pub mod wire;
 
 pub use address::{Address, HostPort};

@@ -83,6 +83,8 @@ pub enum CredentialKind {
     ApiKey,
     /// The 32-byte output of Argon2id over a password, with the salt that the gateway keeps.
     Password,
+    /// The 32-byte output of Argon2id over a share's passphrase, with the salt that the gateway keeps.
+    Passphrase,
 }
 
 /// Limits on an agent's transactions, enforced in the signer and nowhere else.

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use crate::attested::Attested;
+use crate::audit::{SignHead, SignedHead};
+use crate::cmek::{AllowRotation, Rotate, Rotated, RotationGrant};
 use crate::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use crate::identity::{MakeIdentity, NewIdentity};
 use crate::intent::{Intent, Release, Sign, SignedTransaction, Submit};
@@ -15,7 +17,9 @@ use crate::people::{
 use crate::record::{ChangePrincipal, FoundOrganisation, Principal};
 use crate::refusal::Refusal;
 use crate::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
+use crate::sharing::{EndShare, OpenShared, Share, ShareGrant};
 use crate::token::{IssueAsserted, IssueToken, IssuedToken, RevokeToken, RevokedToken};
+use crate::webhook::{MakeWebhookKey, NewWebhookKey, SignDelivery};
 use crate::wire::{Blob, Secret};
 use domain::{AgentId, Wei};
 
@@ -83,6 +87,17 @@ pub trait Signer {
     async fn destroy_vault_key(request: DestroyVaultKey) -> Result<(), Refusal>;
     async fn seal(request: Seal) -> Result<Sealed, Refusal>;
     async fn open(request: Open) -> Result<Secret, Refusal>;
+
+    async fn share(request: Share) -> Result<Attested<ShareGrant>, Refusal>;
+    async fn open_shared(request: OpenShared) -> Result<Secret, Refusal>;
+    async fn end_share(request: EndShare) -> Result<(), Refusal>;
+
+    async fn allow_rotation(request: AllowRotation) -> Result<Attested<RotationGrant>, Refusal>;
+    async fn rotate(request: Rotate) -> Result<Rotated, Refusal>;
+
+    async fn sign_head(request: SignHead) -> Result<SignedHead, Refusal>;
+    async fn make_webhook_key(request: MakeWebhookKey) -> Result<NewWebhookKey, Refusal>;
+    async fn sign_delivery(request: SignDelivery) -> Result<Blob, Refusal>;
 
     async fn submit(request: Submit) -> Result<Attested<Intent>, Refusal>;
     async fn sign(request: Sign) -> Result<SignedTransaction, Refusal>;

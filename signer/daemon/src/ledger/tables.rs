@@ -5,8 +5,8 @@ use domain::{ApiKeyId, OrgId, PrincipalId, Role, Time, VaultId};
 use redb::{Database, ReadableTable as _, TableDefinition};
 
 /// The newest format that this signer knows. 1 had no keys of vaults; 2 no people but owners, no second factors, and no
-/// organisation that was ended or stopped.
-pub const FORMAT: u64 = 3;
+/// organisation that was ended or stopped; 3 no ended shares and no signed heads.
+pub const FORMAT: u64 = 4;
 
 /// Kind of record (a person's, an agent's, an API key's), then its UUID.
 pub type RecordKey = [u8; 17];
@@ -49,6 +49,11 @@ pub const RECOVERY: TableDefinition<'static, [u8; 32], ()> = TableDefinition::ne
 pub const GUESSES: TableDefinition<'static, GuessKey, (u32, i64)> = TableDefinition::new("guesses");
 /// People whose second factor an operator took away: the digest of which, or zeros until that one is seen.
 pub const FORGOTTEN: TableDefinition<'static, [u8; 16], [u8; 32]> = TableDefinition::new("forgotten_factors");
+/// Shares that were ended, until they would have expired (milliseconds).
+pub const ENDED_SHARES: TableDefinition<'static, [u8; 16], i64> = TableDefinition::new("ended_shares");
+/// The last head of each organisation's audit chain that was signed: sequence, hash, when (milliseconds).
+pub const HEADS: TableDefinition<'static, [u8; 16], (u64, [u8; 32], i64)> =
+    TableDefinition::new("audit_heads");
 /// Accepted transfers that wait for their signature (JSON).
 pub const HOLDS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("holds");
 /// Signed intents (JSON).
@@ -84,6 +89,8 @@ pub fn create(db: &Database, now: Time) -> Result<Option<u64>, redb::Error> {
     tx.open_table(RECOVERY)?;
     tx.open_table(GUESSES)?;
     tx.open_table(FORGOTTEN)?;
+    tx.open_table(ENDED_SHARES)?;
+    tx.open_table(HEADS)?;
     tx.open_table(HOLDS)?;
     tx.open_table(SIGNED)?;
     tx.open_table(NONCES)?;
