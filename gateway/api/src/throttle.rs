@@ -57,8 +57,16 @@ pub enum Target<'a> {
 /// `TooManyRequests`, with the time until there is room.
 pub async fn take(gateway: &Gateway, what: &str, of: &[&str], window: Window) -> Result<()> {
     let mut tx = gateway.store.begin().await?;
-    limits::take(&mut tx, &key(what, of), window, gateway.clock.now()).await?;
+    take_within(&mut tx, what, of, window, gateway.clock.now()).await?;
     tx.commit().await
+}
+
+/// As [`take`], if the transaction commits.
+///
+/// # Errors
+/// `TooManyRequests`, with the time until there is room.
+pub async fn take_within(tx: &mut Tx, what: &str, of: &[&str], window: Window, now: Time) -> Result<()> {
+    limits::take(tx, &key(what, of), window, now).await
 }
 
 /// As [`take`], where whoever asks is not to be told: whether there was room.
