@@ -86,7 +86,8 @@ impl Operation for GetSecret {
             Effect::Reveals,
             "Reads a secret's value. Each read is audited, and counted where reads are limited: read when you need it, once, \
              and don't repeat the value. If there is no secret at the path, see list_secrets. If it is expired, deleted or \
-             used up, ask for a new version. If you lack read permission, ask an owner or admin for a policy on the path. \
+             used up, ask for a new version. If people must approve the read, wait until they have, then make the same call \
+             again. If you lack read permission, ask an owner or admin for a policy on the path. \
              Keys are not readable for agents that send transactions: use submit_transaction.",
         )
         .takes(&[arg("path").about("As list_secrets gives it.")])
