@@ -31,6 +31,8 @@ CREATE TABLE approvals (
     uses BIGINT NOT NULL,
     -- Of a pending one the end of waiting; of an approved one the end of its validity.
     expires_at BIGINT NOT NULL,
+    -- The same, while there is something to run out; NULL: it has ended, or was good once and is used up.
+    runs_out_at BIGINT,
     decided_by TEXT,
     decision_reason TEXT,
     decided_at BIGINT,
@@ -42,7 +44,7 @@ CREATE UNIQUE INDEX approvals_pending ON approvals (kind, requester_id, target_i
 CREATE INDEX approvals_by_target ON approvals (target_id, target_version, requester_id);
 CREATE INDEX approvals_by_org ON approvals (org_id, id);
 CREATE INDEX approvals_by_requester ON approvals (requester_id, id);
-CREATE INDEX approvals_by_end ON approvals (status, expires_at);
+CREATE INDEX approvals_by_end ON approvals (runs_out_at);
 
 -- What dashboards and waiting agents are told. Every gateway reads what is new; a day later it is forgotten.
 CREATE TABLE events (

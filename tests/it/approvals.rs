@@ -53,7 +53,7 @@ fn step(id: &str, verb: &str) -> String {
 }
 
 async fn approve(by: &Person<'_>, id: &str) -> Value {
-    by.post(&step(id, "approve"), &json!({})).expect(200, "approve").await
+    by.post(&step(id, "approve"), &json!({})).expect(200, "given").await
 }
 
 fn count(replies: &[Reply], status: u16) -> usize {
@@ -241,7 +241,7 @@ both! {
         for _ in 0..3 {
             bot.get(&at).expect(200, "hunter-2").await;
         }
-        w.sql("UPDATE approvals SET expires_at = 1000").await;
+        w.sql("UPDATE approvals SET expires_at = 1000, runs_out_at = 1000").await;
         assert_ne!(asked(&bot, &at).await, id);
         assert_eq!(ada.get(&format!("/v1/approvals/{id}")).expect(200, "").await["status"], "expired");
     }
@@ -355,7 +355,7 @@ both! {
         let (vault, bot) = guarded(&ada, ONE).await;
         let id = asked(&bot, &vault.path("db/password")).await;
         let mut told = w.listen(&bot.token, None).await;
-        w.sql("UPDATE approvals SET expires_at = 1000").await;
+        w.sql("UPDATE approvals SET expires_at = 1000, runs_out_at = 1000").await;
         ada.post(&step(&id, "approve"), &json!({})).expect(409, "expired already").await;
         assert_eq!(told.hears("approval.expired").await.data["id"], json!(id));
         let written: String = sqlx::query_scalar("SELECT status FROM approvals").fetch_one(&w.database().await).await.unwrap();

@@ -13,9 +13,9 @@ use crate::{Store, Tx, failed};
 /// Of several who ask for the same at once, one makes the row.
 const INSERT: &str = "INSERT INTO approvals (id, org_id, kind, requester_type, requester_id, target_type, target_id, \
                       target_version, vault_id, secret_path, summary, risk_tier, reason, policy_id, required, \
-                      valid_for_seconds, good_once, given_by, status, uses, expires_at, created_at) \
+                      valid_for_seconds, good_once, given_by, status, uses, expires_at, runs_out_at, created_at) \
                       VALUES ($1, $2, $3, $4, $5, 'secret', $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, '', \
-                      'pending', 0, $17, $18) ON CONFLICT DO NOTHING";
+                      'pending', 0, $17, $17, $18) ON CONFLICT DO NOTHING";
 /// What lets a read through, or stands in its way: newest first.
 const STANDING: &str = "SELECT * FROM approvals WHERE target_id = $1 AND target_version = $2 AND requester_id = $3 \
                         AND requester_type = $4 AND org_id = $5 AND kind = 'secret_read' AND (status = 'pending' \
@@ -25,24 +25,21 @@ const FIND: &str = "SELECT * FROM approvals WHERE id = $1 AND org_id = $2";
 /// `$3`: a status or ''; `$4`: one requester's alone, or ''; `$5`: older than this one, or ''. What has run out is expired, though
 /// nobody has written it down yet.
 const LIST: &str = "SELECT * FROM approvals WHERE org_id = $1 \
-                    AND ($3 = '' OR (status = $3 AND NOT (status IN ('pending', 'approved') AND expires_at <= $2 \
-                    AND NOT (status = 'approved' AND good_once = 1 AND uses > 0))) \
-                    OR ($3 = 'expired' AND status IN ('pending', 'approved') AND expires_at <= $2 \
-                    AND NOT (status = 'approved' AND good_once = 1 AND uses > 0))) \
+                    AND ($3 = '' OR (status = $3 AND (runs_out_at IS NULL OR runs_out_at > $2)) \
+                    OR ($3 = 'expired' AND runs_out_at <= $2)) \
                     AND ($4 = '' OR requester_id = $4) AND ($5 = '' OR id < $5) ORDER BY id DESC LIMIT $6";
 /// Locks the row: what is written back is made from what is read.
 const TAKE: &str = "UPDATE approvals SET id = id WHERE id = $1 AND org_id = $2 RETURNING *";
-const STEP: &str = "UPDATE approvals SET status = $3, given_by = $4, expires_at = $5, decided_by = $6, \
+const STEP: &str = "UPDATE approvals SET status = $3, given_by = $4, expires_at = $5, \
+                    runs_out_at = CASE WHEN $3 IN ('pending', 'approved') THEN $5 END, decided_by = $6, \
                     decision_reason = $7, decided_at = $8 WHERE id = $1 AND org_id = $2 AND status = 'pending'";
 /// Waits under terms that count no more.
-const SUPERSEDE: &str = "UPDATE approvals SET status = 'expired', decided_at = $3 WHERE id = $1 AND org_id = $2 AND status = 'pending'";
+const SUPERSEDE: &str = "UPDATE approvals SET status = 'expired', runs_out_at = NULL, decided_at = $3 \
+                         WHERE id = $1 AND org_id = $2 AND status = 'pending'";
 /// Any gateway may do it; the outer condition is checked again once a row is ours.
-const EXPIRE: &str = "UPDATE approvals SET status = 'expired' WHERE status IN ('pending', 'approved') AND expires_at <= $1 \
-                      AND NOT (status = 'approved' AND good_once = 1 AND uses > 0) AND id IN \
-                      (SELECT id FROM approvals WHERE status IN ('pending', 'approved') AND expires_at <= $1 \
-                      AND NOT (status = 'approved' AND good_once = 1 AND uses > 0) ORDER BY id LIMIT $2) RETURNING *";
-const IS_DUE: &str = "SELECT COUNT(*) AS due FROM approvals WHERE status IN ('pending', 'approved') AND expires_at <= $1 \
-                      AND NOT (status = 'approved' AND good_once = 1 AND uses > 0)";
+const EXPIRE: &str = "UPDATE approvals SET status = 'expired', runs_out_at = NULL WHERE runs_out_at <= $1 AND id IN \
+                      (SELECT id FROM approvals WHERE runs_out_at <= $1 ORDER BY runs_out_at, id LIMIT $2) RETURNING *";
+const IS_DUE: &str = "SELECT COUNT(*) AS due FROM approvals WHERE runs_out_at <= $1";
 
 /// Stores a request. `false`: one waits already for the same requester, secret and version.
 pub async fn ask(tx: &mut Tx, may: &Permit<AskToRead, SecretAt>, new: &Approval) -> Result<bool> {

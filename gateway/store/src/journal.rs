@@ -20,10 +20,11 @@ const COUNT: &str = "UPDATE secret_versions SET access_count = access_count + 1 
                      WHERE secret_id = $1 AND version = $2 AND deleted_at IS NULL AND access_count < max_access_count";
 
 /// An approval lets a read through: once, or as often as it is used within its time. The time is the event's.
-const USE: &str = "UPDATE approvals SET uses = uses + 1 WHERE id = $1 AND org_id = $2 AND status = 'approved' \
-                   AND expires_at > $3 AND (good_once = 0 OR uses = 0)";
+const USE: &str = "UPDATE approvals SET uses = uses + 1, \
+                   runs_out_at = CASE WHEN good_once = 1 THEN NULL ELSE runs_out_at END WHERE id = $1 AND org_id = $2 \
+                   AND status = 'approved' AND expires_at > $3 AND (good_once = 0 OR uses = 0)";
 /// The version's own count refused the read after all.
-const GIVE_BACK: &str = "UPDATE approvals SET uses = uses - 1 WHERE id = $1";
+const GIVE_BACK: &str = "UPDATE approvals SET uses = uses - 1, runs_out_at = expires_at WHERE id = $1";
 
 /// A read of a value that is about to happen.
 pub struct Read {

@@ -192,7 +192,7 @@ async fn record(cx: &Cx, granted: &Granted<MayRead>, version: &Version) -> Resul
     match (cx.store().journal().record(read).await?, may.approval()) {
         (true, _) => Ok(()),
         (false, None) => Err(used_up()),
-        (false, Some(_)) => Err(approvals::again(cx, vault, version).await),
+        (false, Some(_)) => Err(approvals::again(cx, vault, &version.path).await),
     }
 }
 

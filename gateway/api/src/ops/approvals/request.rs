@@ -60,13 +60,16 @@ pub async fn settle(cx: &Cx, asked: Asked, version: &Version) -> Result<MayRead>
     Err(Error::conflict("This read's approval is being decided just now; try again."))
 }
 
-/// The approval was good when the read began and is used up now: by another read at the same time.
-pub async fn again(cx: &Cx, vault: &Vault, version: &Version) -> Error {
+/// A read by an approval could not be counted: the approval, or the version's own count, was used up by another at the same time.
+pub async fn again(cx: &Cx, vault: &Vault, path: &SecretPath) -> Error {
     let settled = async {
         let policies = cx.policies().await?;
-        match access::read(&cx.subject()?, &vault.facts(), &policies, version.path.clone())? {
+        match access::read(&cx.subject()?, &vault.facts(), &policies, path.clone())? {
             Reading::Now(_) => Ok(()),
-            Reading::Asked(asked) => settle(cx, asked, version).await.map(drop),
+            Reading::Asked(asked) => {
+                let version = secrets::facts(cx.store(), asked.may().on()).await?.or_missing("secret")?;
+                settle(cx, asked, &version).await.map(drop)
+            }
         }
     };
     settled.await.err().unwrap_or_else(|| {
