@@ -31,6 +31,8 @@ pub struct Entry {
 /// What goes in and what comes out.
 pub struct Shapes {
     pub input: Option<Schema>,
+    /// Whether what goes in may be left out.
+    pub optional: bool,
     pub output: Option<Schema>,
 }
 
@@ -155,6 +157,7 @@ pub fn mount<O: Operation>() -> Entry {
         call: |cx, request| Box::pin(run::<O>(cx, request)),
         shapes: |schemas| Shapes {
             input: O::Params::schema(schemas),
+            optional: O::Params::OPTIONAL,
             output: (O::ROUTE.status != 204).then(|| schemas.subschema_for::<O::Output>()),
         },
     }

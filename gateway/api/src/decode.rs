@@ -93,6 +93,8 @@ pub(crate) use path_of;
 
 /// A body's or a query's fields.
 pub trait Params: Sized + Send {
+    /// Whether the body may be left out.
+    const OPTIONAL: bool = false;
     fn read(request: &Inbound, method: &Method) -> Result<Self>;
     /// The shape for the OpenAPI document; `None` when there is none to send.
     fn schema(schemas: &mut SchemaGenerator) -> Option<Schema>;
@@ -128,6 +130,7 @@ impl<T: crate::operation::Fields> Params for From<T> {
 pub struct Maybe<T>(pub T);
 
 impl<T: crate::operation::Fields + Default> Params for Maybe<T> {
+    const OPTIONAL: bool = true;
     fn read(request: &Inbound, method: &Method) -> Result<Self> {
         if request.body.is_empty() {
             return Ok(Self(T::default()));

@@ -70,8 +70,7 @@ fn operation(entry: &Entry, shapes: catalog::Shapes, schemas: &mut schemars::Sch
         if entry.route.method == Method::GET {
             parameters.extend(query_parameters(input, schemas));
         } else {
-            operation["requestBody"] =
-                json!({ "required": true, "content": { "application/json": { "schema": input } } });
+            operation["requestBody"] = json!({ "required": !shapes.optional, "content": { "application/json": { "schema": input } } });
         }
     }
     if !parameters.is_empty() {

@@ -97,7 +97,7 @@ impl Asked {
     pub fn granted(self, approval: &Approval, now: Time) -> Option<Permit<ReadSecret, SecretAt>> {
         let Permit { org, by, .. } = self.may;
         let good = self.is_for(approval) && approval.is_good(now);
-        good.then(|| Permit { org, by, on: self.may.on, action: std::marker::PhantomData })
+        good.then_some(Permit { org, by, on: self.may.on, action: std::marker::PhantomData })
     }
 }
 
