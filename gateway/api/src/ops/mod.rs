@@ -101,10 +101,7 @@ impl NamesAgent for OfTransaction {
 fn name(field: &str, text: &str) -> domain::Result<String> {
     let text = text.trim();
     // What can't be seen, or turns text around, has no place in what people are shown to decide on.
-    let unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
+    let unseen = |c: char| c.is_control() || crate::email::is_invisible(c);
     if text.is_empty() || text.chars().count() > 200 || text.chars().any(unseen) {
         return Err(domain::Error::invalid(
             field,
