@@ -11,9 +11,9 @@ use crate::replies::Call;
 use crate::world::World;
 
 pub struct Beside<'w> {
-    world: &'w World,
+    pub(crate) world: &'w World,
     process: Process,
-    base: String,
+    pub(crate) base: String,
     _folder: TempDir,
 }
 

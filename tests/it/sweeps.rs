@@ -26,6 +26,7 @@ impl Operation {
             .replace("{user_id}", other)
             .replace("{invitation_id}", other)
             .replace("{tx_id}", other)
+            .replace("{approval_id}", other)
             .replace("{rule_id}", other)
             .replace("{chain_id}", other)
             .replace("{identifier}", "base")
@@ -138,6 +139,14 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/agents/{agent_id}/transactions/{tx_id}",
         "GET /v1/chains",
         "GET /v1/chains/{identifier}",
+        "POST /v1/approvals",
+        "GET /v1/approvals",
+        "GET /v1/approvals/{approval_id}",
+        "POST /v1/approvals/{approval_id}/approve",
+        "POST /v1/approvals/{approval_id}/deny",
+        "POST /v1/approvals/{approval_id}/decide",
+        "POST /v1/approvals/{approval_id}/cancel",
+        "GET /v1/events",
         "GET /v1/org/members",
         "POST /v1/org/invite",
         "PATCH /v1/org/members/{user_id}",
@@ -313,6 +322,7 @@ both! {
         let managers = |o: &&Operation| {
             (o.path.starts_with("/v1/org/") && !seen.contains(&o.id.as_str()))
                 || o.path.starts_with("/v1/security/")
+                || ["approveApproval", "denyApproval", "decideApproval"].contains(&o.id.as_str())
                 || o.path.ends_with("-all")
                 || (o.path.starts_with("/v1/agents/{agent_id}") && o.method != Method::GET)
                 || (o.path.starts_with("/v1/vaults/{vault_id}") && o.path.contains("polic"))

@@ -1,18 +1,22 @@
 //! Who may call an operation: each names one of these, and gets the proof that it holds.
 
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use domain::access::{
-    self, AgentAction, AgentFacts, ManageMember, MemberFacts, OperatorAction, OrgAction, Permit,
-    PersonAction, Platform, RevokeApiKey, SecretAction, SecretAt, VaultAction,
+    self, AgentAction, AgentFacts, DescribeSecret, ManageMember, MemberFacts, OperatorAction, OrgAction,
+    Permit, PersonAction, Platform, ReadSecret, Reading, RevokeApiKey, SecretAction, SecretAt, VaultAction,
 };
 use domain::{
-    AgentId, ApiKeyId, Error, OrMissing as _, OrgId, PrincipalId, Result, Role, SecretPath, UserId, VaultId,
+    AgentId, ApiKeyId, ApprovalId, Error, OrMissing as _, OrgId, PrincipalId, Result, Role, SecretPath,
+    UserId, VaultId,
 };
+use store::secrets;
 use store::vaults::Vault;
 
 use crate::cx::Cx;
+use crate::ops::approvals;
 
 /// Decides whether the caller may, before anything else of the operation runs.
 pub trait Access<P>: 'static {
@@ -164,6 +168,74 @@ impl<P: NamesSecret, A: SecretAction + 'static> Access<P> for OnSecret<A> {
         let vault = cx.vault(path.vault()).await?.or_missing("vault")?;
         let policies = cx.policies().await?;
         let may = access::secret(&cx.subject()?, &vault.facts(), &policies, path.secret().clone())?;
+        Ok(Granted { may, vault })
+    }
+}
+
+/// The value at a path, where a policy may ask for people's approval first.
+pub struct OnValue;
+
+/// Leave to read a value: by policy alone, or by an approval, which is good for one version.
+pub struct MayRead {
+    may: Permit<ReadSecret, SecretAt>,
+    approval: Option<(ApprovalId, u64)>,
+}
+
+impl MayRead {
+    pub fn approved(may: Permit<ReadSecret, SecretAt>, approval: ApprovalId, version: u64) -> Self {
+        Self { may, approval: Some((approval, version)) }
+    }
+
+    /// What is used up when the read is recorded.
+    pub fn approval(&self) -> Option<ApprovalId> {
+        self.approval.map(|(id, _)| id)
+    }
+
+    /// # Errors
+    /// `Conflict` if the approval is for another version than the one that was found.
+    pub fn covers(&self, version: u64) -> Result<()> {
+        match self.approval {
+            Some((_, approved)) if approved != version => Err(Error::conflict(
+                "The secret has a new version since, for which the approval is not good; read it again.",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Deref for MayRead {
+    type Target = Permit<ReadSecret, SecretAt>;
+    fn deref(&self) -> &Self::Target {
+        &self.may
+    }
+}
+
+impl<P: NamesSecret> Access<P> for OnValue {
+    type Granted = Granted<MayRead>;
+    async fn grant(cx: &Cx, path: &P) -> Result<Self::Granted> {
+        let vault = cx.vault(path.vault()).await?.or_missing("vault")?;
+        let policies = cx.policies().await?;
+        let reading = access::read(&cx.subject()?, &vault.facts(), &policies, path.secret().clone())?;
+        let may = match reading {
+            Reading::Now(may) => MayRead { may, approval: None },
+            Reading::Asked(asked) => {
+                let version = secrets::facts(cx.store(), asked.may().on()).await?.or_missing("secret")?;
+                approvals::settle(cx, asked, &version).await?
+            }
+        };
+        Ok(Granted { may, vault })
+    }
+}
+
+/// What there is to know of a secret but its value: for who may read it, or may once people have approved it.
+pub struct OnDescription;
+
+impl<P: NamesSecret> Access<P> for OnDescription {
+    type Granted = Granted<Permit<DescribeSecret, SecretAt>>;
+    async fn grant(cx: &Cx, path: &P) -> Result<Self::Granted> {
+        let vault = cx.vault(path.vault()).await?.or_missing("vault")?;
+        let policies = cx.policies().await?;
+        let may = access::describe(&cx.subject()?, &vault.facts(), &policies, path.secret().clone())?;
         Ok(Granted { may, vault })
     }
 }

@@ -16,6 +16,7 @@ use crate::known::{Digest, KnownPrincipal, digest};
 use crate::ops::auth::{agent_token, api_key_token, text};
 
 /// Who asks, with a live token.
+#[derive(Clone)]
 pub struct Caller {
     pub claims: Arc<Claims>,
     token: Arc<SecretText>,
@@ -76,6 +77,14 @@ pub async fn caller(
         }
         caller => caller,
     }
+}
+
+/// The same caller later, by the token that it had: what has ended since refuses it.
+///
+/// # Errors
+/// As [`caller`].
+pub async fn still(gateway: &Gateway, caller: &Caller) -> Result<Caller> {
+    with_token(gateway, caller.token.clone()).await
 }
 
 /// What an agent's key begins with.

@@ -11,7 +11,8 @@ use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
 use crate::operation::{Operation, Route};
 use crate::ops::{
-    admin, agents, auth, chains, health, org, policies, secrets, security, setup, transactions, vaults,
+    admin, agents, approvals, auth, chains, events, health, org, policies, secrets, security, setup,
+    transactions, vaults,
 };
 use crate::pipeline::{Inbound, Outbound};
 
@@ -114,6 +115,14 @@ pub fn entries() -> Vec<Entry> {
         mount::<transactions::GetTransaction>(),
         mount::<chains::ListChains>(),
         mount::<chains::GetChain>(),
+        mount::<approvals::CreateApproval>(),
+        mount::<approvals::ListApprovals>(),
+        mount::<approvals::GetApproval>(),
+        mount::<approvals::ApproveApproval>(),
+        mount::<approvals::DenyApproval>(),
+        mount::<approvals::DecideApproval>(),
+        mount::<approvals::CancelApproval>(),
+        mount::<events::StreamEvents>(),
         mount::<org::ListMembers>(),
         mount::<org::Invite>(),
         mount::<org::ListInvitations>(),
@@ -164,6 +173,9 @@ async fn run<O: Operation>(cx: Cx, request: Inbound) -> Result<Outbound> {
         Some(status) => status,
         None => StatusCode::from_u16(O::ROUTE.status).map_err(Error::internal)?,
     };
+    if let Some(pieces) = reply.stream {
+        return Ok(Outbound::streaming(status, pieces));
+    }
     if status == StatusCode::NO_CONTENT {
         return Ok(Outbound::new(status, Vec::new()));
     }

@@ -124,6 +124,11 @@ impl Cx {
             .route
             .audit
             .ok_or_else(|| Error::internal(format!("{} writes, but names no audit event", self.route.id)))?;
+        self.begin_as(action, resource).await
+    }
+
+    /// As [`Cx::begin`], for what a request leads to beside what its route names.
+    pub(crate) async fn begin_as(&self, action: &'static str, resource: &'static str) -> Result<Act> {
         let caller = self.caller.as_ref().map(|c| (c.principal().id, c.principal().org));
         Ok(Act {
             tx: self.gateway.store.begin().await?,

@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use domain::{
-    AgentId, ApiKeyId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result, SecretPath, TxId, UserId,
-    VaultId,
+    AgentId, ApiKeyId, ApprovalId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result, SecretPath, TxId,
+    UserId, VaultId,
 };
 use http::{HeaderMap, Method, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -50,7 +50,7 @@ macro_rules! segments {
         }
     )+};
 }
-segments!(VaultId, AgentId, ApiKeyId, InvitationId, IpRuleId, PolicyId, TxId, UserId);
+segments!(VaultId, AgentId, ApiKeyId, ApprovalId, InvitationId, IpRuleId, PolicyId, TxId, UserId);
 
 impl Segment for SecretPath {
     fn parse(_: &str, text: &str) -> Result<Self> {
@@ -121,6 +121,21 @@ impl<T: crate::operation::Fields> Params for From<T> {
     }
     fn schema(schemas: &mut SchemaGenerator) -> Option<Schema> {
         Some(schemas.subschema_for::<T>())
+    }
+}
+
+/// Fields `T` from a body that may be left out altogether.
+pub struct Maybe<T>(pub T);
+
+impl<T: crate::operation::Fields + Default> Params for Maybe<T> {
+    fn read(request: &Inbound, method: &Method) -> Result<Self> {
+        if request.body.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        From::read(request, method).map(|From(fields)| Self(fields))
+    }
+    fn schema(schemas: &mut SchemaGenerator) -> Option<Schema> {
+        From::<T>::schema(schemas)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Clock, Error, Result, SecretText};
 use http::HeaderName;
@@ -22,6 +23,7 @@ use crate::openid::{Google, Openid};
 use crate::outside::mail::Post;
 use crate::password::Hasher;
 use crate::registry::Registry;
+use crate::streams::Streams;
 use crate::throttle::Lines;
 use crate::{authenticate, jobs, ops, refusal};
 
@@ -50,6 +52,8 @@ pub struct Settings {
     /// `None`: nobody signs in with Google.
     pub google: Option<Google>,
     pub limits: LimitSettings,
+    /// How long a request for an approval waits for people.
+    pub approval_wait: Duration,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
 }
@@ -69,6 +73,7 @@ pub struct Gateway {
     pub(crate) lines: Lines,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
+    pub(crate) streams: Streams,
     /// Who the signer is; it does not change while it holds the same keys.
     signer_info: OnceCell<(Info, DecodingKey)>,
     operator_link: Option<String>,
@@ -85,6 +90,7 @@ impl Gateway {
         let chains = Registry::start(&store, nodes, &settings, clock.now()).await?;
         let egress = Egress::new(&settings.egress_allow)?;
         let openid = Openid::new(settings.google.clone(), &egress)?;
+        let streams = Streams::new(store::events::head(&store).await?);
         let mut gateway = Self {
             egress,
             openid,
@@ -96,6 +102,7 @@ impl Gateway {
             lines: Lines::new(),
             chains,
             installation: Installation::new(),
+            streams,
             signer_info: OnceCell::new(),
             operator_link: None,
             stopping: watch::Sender::new(false),
@@ -118,6 +125,11 @@ impl Gateway {
     /// As clients reach it, without a slash at the end.
     pub fn public_url(&self) -> &str {
         &self.settings.public_url
+    }
+
+    /// Ends the streams of events, whose clients come again elsewhere or later.
+    pub fn end_streams(&self) {
+        self.streams.close();
     }
 
     /// Ends the background jobs. What they were doing is durable, and goes on at the next start.

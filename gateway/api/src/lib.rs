@@ -26,6 +26,7 @@ pub mod pipeline;
 mod problem;
 mod refusal;
 mod registry;
+mod streams;
 mod throttle;
 pub mod tool;
 

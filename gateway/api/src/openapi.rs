@@ -78,7 +78,9 @@ fn operation(entry: &Entry, shapes: catalog::Shapes, schemas: &mut schemars::Sch
         operation["parameters"] = parameters.into();
     }
     let mut success = json!({ "description": "Success" });
-    if let Some(output) = shapes.output {
+    if entry.route.streams {
+        success["content"] = json!({ "text/event-stream": { "schema": { "type": "string" } } });
+    } else if let Some(output) = shapes.output {
         success["content"] = json!({ "application/json": { "schema": output } });
     }
     operation["responses"] = json!({

@@ -1,9 +1,11 @@
 //! What an operation is: a type with its place, its access and its shapes. Everything else follows from it.
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc::Receiver;
 
 use crate::access::Access;
 use crate::cx::Cx;
@@ -27,6 +29,8 @@ pub struct Route {
     pub audit: Option<(&'static str, &'static str)>,
     /// The tool that it is over MCP, if it is one.
     pub tool: Option<Tool>,
+    /// It answers a stream of events that does not end.
+    pub streams: bool,
 }
 
 impl Route {
@@ -37,12 +41,18 @@ impl Route {
         status: u16,
         summary: &'static str,
     ) -> Self {
-        Self { id, summary, method, path, status, audit: None, tool: None }
+        Self { id, summary, method, path, status, audit: None, tool: None, streams: false }
     }
 
     /// Names the audit event: `audited("vault.create", "vault")`.
     pub const fn audited(mut self, action: &'static str, resource: &'static str) -> Self {
         self.audit = Some((action, resource));
+        self
+    }
+
+    /// Says that it answers a stream of events.
+    pub const fn streams(mut self) -> Self {
+        self.streams = true;
         self
     }
 
@@ -107,16 +117,25 @@ pub trait Operation: Sized + 'static {
 pub struct Reply<T> {
     pub status: Option<StatusCode>,
     pub body: T,
+    /// Pieces of a body that goes on, in the body's place.
+    pub stream: Option<Receiver<Bytes>>,
+}
+
+impl Reply<()> {
+    /// A body that goes on, piece by piece.
+    pub fn streaming(pieces: Receiver<Bytes>) -> Self {
+        Self { status: None, body: (), stream: Some(pieces) }
+    }
 }
 
 impl<T> Reply<T> {
     /// With the route's status.
     pub fn of(body: T) -> Self {
-        Self { status: None, body }
+        Self { status: None, body, stream: None }
     }
 
     pub fn with(status: StatusCode, body: T) -> Self {
-        Self { status: Some(status), body }
+        Self { status: Some(status), body, stream: None }
     }
 }
 

@@ -56,8 +56,15 @@ pub enum Target<'a> {
 /// # Errors
 /// `TooManyRequests`, with the time until there is room.
 pub async fn take(gateway: &Gateway, what: &str, of: &[&str], window: Window) -> Result<()> {
-    let key = key(what, of);
-    count(gateway, async |tx| limits::take(tx, &key, window, gateway.clock.now()).await).await
+    count(gateway, async |tx| take_within(tx, what, of, window, gateway.clock.now()).await).await
+}
+
+/// As [`take`], if the transaction commits.
+///
+/// # Errors
+/// `TooManyRequests`, with the time until there is room.
+pub async fn take_within(tx: &mut Tx, what: &str, of: &[&str], window: Window, now: Time) -> Result<()> {
+    limits::take(tx, &key(what, of), window, now).await
 }
 
 /// As [`take`], where whoever asks is not to be told: whether there was room.

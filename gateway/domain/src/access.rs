@@ -8,11 +8,13 @@ use crate::policy::{Permission, Policy};
 use crate::{Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time, VaultId};
 
 mod agent;
+mod approval;
 mod enrolment;
 mod member;
 mod own;
 
 pub use agent::{AgentAction, AgentFacts, AgentRule, agent};
+pub use approval::{AskToRead, Asked, DescribeSecret, Reading, describe, read, sees_all_approvals};
 pub use enrolment::enrolment;
 pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
@@ -203,7 +205,10 @@ actions! {
 
         SeeIpRules = Managers,
         ManageIpRules = ManagersInPerson,
-        SuspendAgents = Managers;
+        SuspendAgents = Managers,
+        SeeApprovals = Anyone,
+        CancelApproval = Anyone,
+        DecideApproval = Managers;
     PersonAction(PersonRule):
         ListApiKeys = Any,
         CreateApiKey = InPerson,
@@ -262,11 +267,12 @@ impl Readable {
     }
 }
 
-/// Which paths the subject may read.
+/// Which paths the subject may read, at once or when people have approved it: who is to ask must see for what.
 pub fn readable(subject: &Subject<'_>, vault: &VaultFacts, policies: &[Policy]) -> Readable {
     Readable {
         everything: vault.is_of(subject),
         patterns: live(subject, vault, policies)
+            .chain(approval::awaiting(subject, vault, policies).map(|(policy, _)| policy))
             .filter(|policy| policy.allows(Permission::Read))
             .map(|policy| policy.pattern.clone())
             .collect(),
@@ -290,7 +296,11 @@ pub fn vault<A: VaultAction>(
             VaultRule::Managed => managed,
             VaultRule::Whole if vault.reserved => return Err(Error::forbidden(RESERVED)),
             VaultRule::Whole => managed && !subject.bounded(),
-            VaultRule::Reachable => managed || live(subject, vault, policies).next().is_some(),
+            VaultRule::Reachable => {
+                managed
+                    || live(subject, vault, policies).next().is_some()
+                    || approval::awaiting(subject, vault, policies).any(|(p, _)| p.allows(Permission::Read))
+            }
         };
     if may { Ok(Permit::new(subject, vault.id)) } else { Err(Error::forbidden(VAULT_REFUSED)) }
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod access_list;
+pub mod approval;
 pub mod audit;
 pub mod chain;
 pub mod clock;

@@ -7,6 +7,7 @@ use jiff::civil;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::approval::Terms;
 use crate::{Error, PathGlob, PolicyId, PrincipalId, Result, SecretPath, Time, VaultId};
 
 /// What a policy allows. `write` includes `delete`.
@@ -61,6 +62,11 @@ impl Policy {
         self.expires_at.is_none_or(|end| at < end) && self.conditions.hold(at, address)
     }
 
+    /// What must be approved before it allows a read now. `None`: it asks for no approval, or does not hold whatever is approved.
+    pub fn awaits(&self, at: Time, address: Option<IpAddr>) -> Option<Terms> {
+        self.conditions.awaits(at, address).filter(|_| self.expires_at.is_none_or(|end| at < end))
+    }
+
     pub fn allows(&self, wanted: Permission) -> bool {
         self.permissions.iter().any(|p| p.includes(wanted))
     }
@@ -81,8 +87,8 @@ pub struct Conditions {
 enum Condition {
     IpAllowlist(Vec<IpNet>),
     TimeWindow(Box<TimeWindow>),
-    /// Nobody can approve a read yet, so it is not allowed.
-    RequireApproval,
+    /// People must approve a read. Whatever knows nothing of approvals is denied.
+    RequireApproval(Terms),
     /// Written by a newer gateway, or broken: denies.
     NotUnderstood,
 }
@@ -121,17 +127,39 @@ impl Conditions {
     }
 
     fn hold(&self, at: Time, address: Option<IpAddr>) -> bool {
-        self.terms.iter().all(|term| match term {
-            Condition::IpAllowlist(nets) => {
+        self.terms.iter().all(|term| term.holds(at, address))
+    }
+
+    fn awaits(&self, at: Time, address: Option<IpAddr>) -> Option<Terms> {
+        let mut asked = None;
+        for term in &self.terms {
+            match term {
+                Condition::RequireApproval(terms) => asked = Some(*terms),
+                other if other.holds(at, address) => {}
+                _ => return None,
+            }
+        }
+        asked
+    }
+}
+
+impl Condition {
+    fn holds(&self, at: Time, address: Option<IpAddr>) -> bool {
+        match self {
+            Self::IpAllowlist(nets) => {
                 address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip.to_canonical())))
             }
-            Condition::TimeWindow(window) => window.contains(at),
-            Condition::RequireApproval | Condition::NotUnderstood => false,
-        })
+            Self::TimeWindow(window) => window.contains(at),
+            Self::RequireApproval(_) | Self::NotUnderstood => false,
+        }
     }
 }
 
 fn term(key: &str, value: &Value) -> Result<Option<Condition>> {
+    // An empty object asks for an approval as little as it asks for none: it is refused.
+    if key == "require_approval" {
+        return Ok(approval_terms(value)?.map(Condition::RequireApproval));
+    }
     let nothing = match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
@@ -144,13 +172,45 @@ fn term(key: &str, value: &Value) -> Result<Option<Condition>> {
     match key {
         "ip_allowlist" => ip_allowlist(value).map(Condition::IpAllowlist).map(Some),
         "time_window" => TimeWindow::parse(value).map(|w| Some(Condition::TimeWindow(Box::new(w)))),
-        "require_approval" if *value == Value::Bool(true) => Ok(Some(Condition::RequireApproval)),
-        "require_approval" => Err(Error::invalid("conditions.require_approval", "must be true or false")),
         _ => Err(Error::invalid(
             &format!("conditions.{}", key.chars().take(40).collect::<String>()),
             "is not a condition; there are ip_allowlist, time_window and require_approval",
         )),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenTerms {
+    approvals: Option<u32>,
+    valid_for_seconds: Option<u64>,
+    once: Option<bool>,
+}
+
+/// `true`, or what differs from [`Terms::default`].
+fn approval_terms(value: &Value) -> Result<Option<Terms>> {
+    let bad = || {
+        Error::invalid(
+            "conditions.require_approval",
+            "must be true or false, or {approvals: 1 to 10, valid_for_seconds: 60 to 2592000, once: true or false}",
+        )
+    };
+    let given = match value {
+        Value::Null | Value::Bool(false) => return Ok(None),
+        Value::Bool(true) => return Ok(Some(Terms::default())),
+        Value::Object(fields) if !fields.is_empty() => {
+            serde_json::from_value::<GivenTerms>(value.clone()).map_err(|_| bad())?
+        }
+        _ => return Err(bad()),
+    };
+    let usual = Terms::default();
+    let seconds = given.valid_for_seconds.unwrap_or(usual.valid_for.as_secs());
+    let approvals = given.approvals.unwrap_or(usual.approvals);
+    if !(1..=10).contains(&approvals) || !(60..=30 * 24 * 60 * 60).contains(&seconds) {
+        return Err(bad());
+    }
+    let valid_for = std::time::Duration::from_secs(seconds);
+    Ok(Some(Terms { approvals, valid_for, once: given.once.unwrap_or(usual.once) }))
 }
 
 fn ip_allowlist(value: &Value) -> Result<Vec<IpNet>> {
@@ -271,5 +331,38 @@ mod tests {
         assert!(conditions(odd.clone()).unwrap_err().detail().contains("moon_phase"));
         assert!(!Conditions::stored(odd.as_object().unwrap().clone()).hold(at("2026-01-01T00:00:00Z"), None));
         assert!(conditions(serde_json::json!({"moon_phase": null, "ip_allowlist": []})).is_ok());
+    }
+
+    #[test]
+    fn an_approval_is_asked_for_only_where_all_else_holds() {
+        let noon = at("2026-01-01T12:00:00Z");
+        let both = conditions(serde_json::json!({"require_approval": true, "ip_allowlist": ["10.0.0.0/8"]}))
+            .unwrap();
+        let ip = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(both.awaits(noon, ip("10.1.1.1")), Some(Terms::default()));
+        assert_eq!(both.awaits(noon, ip("11.1.1.1")), None);
+        assert!(!both.hold(noon, ip("10.1.1.1")), "without an approval it denies");
+        let two = serde_json::json!({"require_approval": {"approvals": 2, "valid_for_seconds": 600, "once": false}});
+        let terms = conditions(two).unwrap().awaits(noon, None).unwrap();
+        assert_eq!((terms.approvals, terms.valid_for.as_secs(), terms.once), (2, 600, false));
+        for bad in [
+            serde_json::json!({}),
+            serde_json::json!([]),
+            serde_json::json!("yes"),
+            serde_json::json!(1),
+            serde_json::json!({"approvals": 0}),
+            serde_json::json!({"approvals": 11}),
+            serde_json::json!({"valid_for_seconds": 5}),
+            serde_json::json!({"by": "nobody"}),
+        ] {
+            let given = serde_json::json!({"require_approval": bad});
+            assert!(conditions(given.clone()).is_err(), "{given}");
+            let stored = Conditions::stored(given.as_object().unwrap().clone());
+            assert!(!stored.hold(noon, None) && stored.awaits(noon, None).is_none(), "{given}");
+        }
+        assert_eq!(
+            conditions(serde_json::json!({"require_approval": false})).unwrap().awaits(noon, None),
+            None
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use api::Google;
 use api::LimitSettings;
@@ -33,6 +34,8 @@ pub struct Config {
     pub egress_allow: Vec<IpNet>,
     pub google: Option<Google>,
     pub limits: LimitSettings,
+    /// How long a request for an approval waits.
+    pub approval_wait: Duration,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
@@ -131,6 +134,7 @@ impl Config {
             egress_allow: given.parsed("egress_allow", networks)?.unwrap_or_default(),
             google: google(&given)?,
             limits: limits(&given)?,
+            approval_wait: given.parsed("approval_wait", approval_wait)?.unwrap_or(APPROVAL_WAIT),
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),
@@ -337,6 +341,7 @@ fn limits(given: &Given) -> Result<LimitSettings, StartError> {
 const ADDRESS_LIMIT: &str = "100/s:500";
 const ADDRESS_TRIES: u32 = 50;
 const ADDRESS_PLACES: usize = 16;
+const APPROVAL_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// `Some(None)`: no limit.
 fn rate(text: &str) -> Option<Option<Rate>> {
@@ -345,6 +350,11 @@ fn rate(text: &str) -> Option<Option<Rate>> {
 
 fn places(text: &str) -> Option<usize> {
     text.parse().ok().filter(|n| (1..=256).contains(n))
+}
+
+/// Seconds: a minute to 30 days.
+fn approval_wait(text: &str) -> Option<Duration> {
+    text.parse().ok().filter(|n| (60..=30 * 24 * 60 * 60).contains(n)).map(Duration::from_secs)
 }
 
 fn tries(text: &str) -> Option<u32> {

@@ -150,6 +150,7 @@ async fn serve(
         egress_allow: config.egress_allow,
         google: config.google,
         limits: config.limits,
+        approval_wait: config.approval_wait,
         operator: config.operator,
     };
     let parts = Parts { store, signer, nodes: chains::Nodes::new(), post, clock: Clock::default(), settings };
@@ -160,9 +161,11 @@ async fn serve(
 
     let handle = Handle::new();
     tokio::spawn({
-        let handle = handle.clone();
+        let (handle, gateway) = (handle.clone(), gateway.clone());
         async move {
             term.recv().await;
+            // They end by themselves only with their tokens.
+            gateway.end_streams();
             handle.graceful_shutdown(Some(GOODBYE));
         }
     });

@@ -4,7 +4,7 @@
 //! gathers the reads that wait and commits them together, so that the cost of an fsync is shared by all of them.
 
 use domain::audit::Event;
-use domain::{Error, Result, SecretId};
+use domain::{ApprovalId, Error, Result, SecretId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::failed;
@@ -19,11 +19,19 @@ const QUEUE: usize = 4096;
 const COUNT: &str = "UPDATE secret_versions SET access_count = access_count + 1 \
                      WHERE secret_id = $1 AND version = $2 AND deleted_at IS NULL AND access_count < max_access_count";
 
+/// An approval lets a read through: once, or as often as it is used within its time. The time is the event's.
+const USE: &str = "UPDATE approvals SET uses = uses + 1 WHERE id = $1 AND org_id = $2 AND status = 'approved' \
+                   AND expires_at > $3 AND (good_once = 0 OR uses = 0)";
+/// The version's own count refused the read after all.
+const GIVE_BACK: &str = "UPDATE approvals SET uses = uses - 1 WHERE id = $1";
+
 /// A read of a value that is about to happen.
 pub struct Read {
     pub event: Event,
     /// The version whose reads are limited, if they are.
     pub limited: Option<(SecretId, u64)>,
+    /// The approval that lets it through, if it takes one.
+    pub approval: Option<ApprovalId>,
 }
 
 struct Waiting {
@@ -50,7 +58,7 @@ impl Journal {
 
     /// Counts and records a read; durable when it answers.
     ///
-    /// Answers `false`, with nothing recorded, when the version's reads are used up.
+    /// Answers `false`, with nothing recorded, when the version's reads are used up, or the approval is.
     ///
     /// # Errors
     /// Whatever keeps it from being recorded. The value must not leave then.
@@ -80,14 +88,27 @@ async fn write(writer: &Writer, batch: Vec<Waiting>) {
 async fn commit(writer: &Writer, reads: Vec<Read>) -> Result<Vec<bool>> {
     let mut tx = writer.begin().await?;
     let mut counted = vec![true; reads.len()];
-    // In one order, so that two gateways never wait for each other's rows in a circle.
+    // Each kind of row in one order, approvals first, so that two gateways never wait for each other's rows in a circle.
+    let mut approved: Vec<_> =
+        reads.iter().enumerate().filter_map(|(at, read)| Some((read.approval?, at))).collect();
+    approved.sort();
+    for (approval, at) in approved {
+        let Event { org, at: now, .. } = &reads[at].event;
+        let used = sqlx::query(USE).bind(approval.to_string()).bind(org.to_string()).bind(now.millis());
+        counted[at] = used.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1;
+    }
     let mut limited: Vec<_> =
         reads.iter().enumerate().filter_map(|(at, read)| Some((read.limited?, at))).collect();
+    limited.retain(|(_, at)| counted[*at]);
     limited.sort();
     for ((secret, version), at) in limited {
         let version = i64::try_from(version).map_err(Error::internal)?;
         let count = sqlx::query(COUNT).bind(secret.to_string()).bind(version);
         counted[at] = count.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1;
+        if let (false, Some(approval)) = (counted[at], reads[at].approval) {
+            let back = sqlx::query(GIVE_BACK).bind(approval.to_string());
+            back.execute(tx.connection()).await.map_err(failed)?;
+        }
     }
     for (read, _) in reads.into_iter().zip(&counted).filter(|(_, counted)| **counted) {
         tx.record(read.event);

@@ -10,10 +10,12 @@ mod tx;
 
 pub mod agents;
 pub mod api_keys;
+pub mod approvals;
 pub mod audit;
 pub mod chains;
 pub mod devices;
 pub mod enrolments;
+pub mod events;
 pub mod idempotency;
 pub mod identities;
 pub mod invitations;

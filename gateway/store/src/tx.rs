@@ -5,8 +5,9 @@ use domain::audit::Event;
 use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 
 use crate::dialect::Dialect;
+use crate::events::News;
 use crate::turns::{Turn, Turns};
-use crate::{audit, failed};
+use crate::{audit, events, failed};
 
 /// Where writing transactions begin.
 #[derive(Clone)]
@@ -21,6 +22,7 @@ pub enum Writer {
 pub struct Tx {
     inner: Inner,
     events: Vec<Event>,
+    news: Vec<News>,
 }
 
 enum Inner {
@@ -34,7 +36,7 @@ impl Writer {
             Self::Turns(turns) => Inner::Turn(turns.begin().await?),
             Self::Pool(pool) => Inner::Own(pool.begin().await.map_err(failed)?),
         };
-        Ok(Tx { inner, events: Vec::new() })
+        Ok(Tx { inner, events: Vec::new(), news: Vec::new() })
     }
 }
 
@@ -44,9 +46,15 @@ impl Tx {
         self.events.push(event);
     }
 
+    /// Adds what dashboards and waiting agents are told when the transaction commits.
+    pub fn announce(&mut self, news: News) {
+        self.news.push(news);
+    }
+
     /// Writes the audit events last (their chain's head is a row that others wait for), then commits.
     pub async fn commit(mut self) -> Result<()> {
-        let events = std::mem::take(&mut self.events);
+        let (events, news) = (std::mem::take(&mut self.events), std::mem::take(&mut self.news));
+        events::append(self.connection(), news).await?;
         audit::append(self.connection(), events).await?;
         match self.inner {
             Inner::Turn(turn) => turn.commit().await,

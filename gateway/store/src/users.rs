@@ -92,6 +92,12 @@ pub async fn facts(store: &Store, id: UserId) -> Result<Option<User>> {
 }
 
 /// The facts about whoever wants to log in.
+/// The facts about who is in an organisation, oldest first.
+pub async fn facts_in(store: &Store, org: OrgId) -> Result<Vec<User>> {
+    let find = sqlx::query(PEOPLE).bind(org.to_string());
+    find.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
+}
+
 pub async fn facts_by_email(store: &Store, email: &str) -> Result<Option<User>> {
     let row = sqlx::query(FIND_BY_EMAIL)
         .bind(email)

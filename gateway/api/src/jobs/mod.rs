@@ -1,6 +1,8 @@
 //! What a gateway does by itself. Every job takes its work from the database, and any gateway may do it.
 
+pub mod approvals;
 pub mod enrolments;
+pub mod events;
 pub mod housekeeping;
 pub mod mail;
 pub mod transactions;
@@ -17,6 +19,8 @@ pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(transactions::follow(gateway.clone()));
     tokio::spawn(mail::send(gateway.clone()));
     tokio::spawn(enrolments::look_after(gateway.clone()));
+    tokio::spawn(approvals::expire(gateway.clone()));
+    tokio::spawn(events::tell(gateway.clone()));
     tokio::spawn(housekeeping::keep(gateway.clone()));
 }
 

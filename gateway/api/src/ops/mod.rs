@@ -2,8 +2,10 @@
 
 pub mod admin;
 pub mod agents;
+pub mod approvals;
 pub mod auth;
 pub mod chains;
+pub mod events;
 pub mod health;
 pub mod org;
 pub mod pages;
@@ -14,7 +16,9 @@ pub mod setup;
 pub mod transactions;
 pub mod vaults;
 
-use domain::{AgentId, ApiKeyId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId};
+use domain::{
+    AgentId, ApiKeyId, ApprovalId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId,
+};
 
 use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesVault};
 use crate::decode::path_of;
@@ -31,6 +35,8 @@ path_of! {
     OfAgent { agent_id: AgentId }
     /// `/v1/agents/{agent_id}/transactions/{tx_id}`
     OfTransaction { agent_id: AgentId, tx_id: TxId }
+    /// `/v1/approvals/{approval_id}…`
+    OfApproval { approval_id: ApprovalId }
     /// `/v1/auth/api-keys/{key_id}`
     OfApiKey { key_id: ApiKeyId }
     /// `/v1/org/members/{user_id}`
@@ -97,12 +103,15 @@ impl NamesAgent for OfTransaction {
     }
 }
 
+/// What can't be seen, or turns text around, has no place in what people are shown to decide on.
+fn is_unseen(c: char) -> bool {
+    c.is_control() || crate::email::is_invisible(c)
+}
+
 /// A name that people gave: trimmed, 1 to 200 characters, none that can't be seen.
 fn name(field: &str, text: &str) -> domain::Result<String> {
     let text = text.trim();
-    // What can't be seen, or turns text around, has no place in what people are shown to decide on.
-    let unseen = |c: char| c.is_control() || crate::email::is_invisible(c);
-    if text.is_empty() || text.chars().count() > 200 || text.chars().any(unseen) {
+    if text.is_empty() || text.chars().count() > 200 || text.chars().any(is_unseen) {
         return Err(domain::Error::invalid(
             field,
             "must have 1 to 200 characters, none of them a control character or a mark of direction",

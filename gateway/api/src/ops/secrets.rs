@@ -21,8 +21,8 @@ use signer_protocol::wire::Blob;
 use store::Read;
 use store::secrets::{self, SealedVersion, Version};
 
-use super::{OfSecret, OfVault};
-use crate::access::{Granted, OnSecret, OnVault};
+use super::{OfSecret, OfVault, approvals};
+use crate::access::{Granted, MayRead, OnSecret, OnValue, OnVault};
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
@@ -86,7 +86,8 @@ impl Operation for GetSecret {
             Effect::Reveals,
             "Reads a secret's value. Each read is audited, and counted where reads are limited: read when you need it, once, \
              and don't repeat the value. If there is no secret at the path, see list_secrets. If it is expired, deleted or \
-             used up, ask for a new version. If you lack read permission, ask an owner or admin for a policy on the path. \
+             used up, ask for a new version. If people must approve the read, wait until they have, then make the same call \
+             again. If you lack read permission, ask an owner or admin for a policy on the path. \
              Keys are not readable for agents that send transactions: use submit_transaction.",
         )
         .takes(&[arg("path").about("As list_secrets gives it.")])
@@ -95,17 +96,12 @@ impl Operation for GetSecret {
     type Path = OfSecret;
     type Params = ();
     type Output = SecretResponse;
-    type Access = OnSecret<access::ReadSecret>;
+    type Access = OnValue;
 
-    async fn run(
-        cx: &Cx,
-        granted: Granted<Permit<access::ReadSecret, SecretAt>>,
-        path: OfSecret,
-        (): (),
-    ) -> Result<Reply<SecretResponse>> {
+    async fn run(cx: &Cx, granted: Granted<MayRead>, _: OfSecret, (): ()) -> Result<Reply<SecretResponse>> {
         let SealedVersion { version, sealed, .. } = newest(cx, &granted.may).await?;
         let value = open(cx, &granted, &version, sealed).await?;
-        record(cx, &version, path.vault_id).await?;
+        record(cx, &granted, &version).await?;
         Ok(Reply::of(SecretResponse {
             about: SecretMetadataResponse::from(&version),
             value: Revealed::from_bytes(&value)?,
@@ -116,23 +112,30 @@ impl Operation for GetSecret {
 }
 
 /// The newest version, if it is live and of a kind that the caller may read.
-async fn newest(cx: &Cx, may: &Permit<access::ReadSecret, SecretAt>) -> Result<SealedVersion> {
+async fn newest(cx: &Cx, may: &MayRead) -> Result<SealedVersion> {
     let found = secrets::reveal(cx.store(), may).await?.or_missing("secret")?;
-    live(cx, &found.version)?;
-    if cx.caller()?.principal().intents && found.version.kind.is_key() {
+    may.covers(found.version.version)?;
+    may_be_read(cx, &found.version)?;
+    Ok(found)
+}
+
+/// Whether a version is live and of a kind that the caller may read.
+pub fn may_be_read(cx: &Cx, version: &Version) -> Result<()> {
+    live(cx, version)?;
+    if cx.caller()?.principal().intents && version.kind.is_key() {
         return Err(Error::forbidden(format!(
             "A {} is not readable by an agent with intents_api_enabled; submit a transaction with \
              signing_key_path instead.",
-            found.version.kind.as_str()
+            version.kind.as_str()
         )));
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The value, opened by the signer. It must not leave before [`record`] has counted the read.
 async fn open(
     cx: &Cx,
-    granted: &Granted<Permit<access::ReadSecret, SecretAt>>,
+    granted: &Granted<MayRead>,
     version: &Version,
     sealed: Option<Blob>,
 ) -> Result<SecretBytes> {
@@ -170,18 +173,27 @@ fn used_up() -> Error {
     Error::gone("This secret's reads are used up; ask for a new version.")
 }
 
-/// The read is counted and on the audit trail before the value leaves.
-async fn record(cx: &Cx, version: &Version, vault: VaultId) -> Result<()> {
-    let details = Map::from_iter([
+/// The read is counted and on the audit trail, and its approval used up, before the value leaves.
+async fn record(cx: &Cx, granted: &Granted<MayRead>, version: &Version) -> Result<()> {
+    let Granted { may, vault } = granted;
+    let mut details = Map::from_iter([
         ("path".to_owned(), version.path.as_str().into()),
         ("version".to_owned(), version.version.into()),
-        ("vault_id".to_owned(), vault.to_string().into()),
+        ("vault_id".to_owned(), vault.id.to_string().into()),
     ]);
+    if let Some(approval) = may.approval() {
+        details.insert("approval_id".to_owned(), approval.to_string().into());
+    }
     let read = Read {
         event: cx.read_event(version.id.to_string(), details)?,
         limited: version.max_access_count.map(|_| (version.id, version.version)),
+        approval: may.approval(),
     };
-    if cx.store().journal().record(read).await? { Ok(()) } else { Err(used_up()) }
+    match (cx.store().journal().record(read).await?, may.approval()) {
+        (true, _) => Ok(()),
+        (false, None) => Err(used_up()),
+        (false, Some(_)) => Err(approvals::again(cx, vault, version).await),
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -1,12 +1,12 @@
 //! What is known of a secret besides its value.
 
-use domain::access::{Permit, ReadSecret, SecretAt};
+use domain::access::{DescribeSecret as Describe, Permit, SecretAt};
 use domain::{OrMissing as _, Result};
 use http::Method;
 use store::secrets;
 
 use super::{SecretMetadataResponse, live};
-use crate::access::{Granted, OnSecret};
+use crate::access::{Granted, OnDescription};
 use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfSecret;
@@ -35,11 +35,11 @@ impl Operation for DescribeSecret {
     type Path = OfSecret;
     type Params = ();
     type Output = SecretMetadataResponse;
-    type Access = OnSecret<ReadSecret>;
+    type Access = OnDescription;
 
     async fn run(
         cx: &Cx,
-        granted: Granted<Permit<ReadSecret, SecretAt>>,
+        granted: Granted<Permit<Describe, SecretAt>>,
         _: OfSecret,
         (): (),
     ) -> Result<Reply<SecretMetadataResponse>> {

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::access::{Permit, ReadSecret, SecretAt};
 use domain::{Error, Kind, Result, Revealed, SecretBytes, SecretText, SecretType};
 use http::Method;
 
 use super::{newest, open, record};
-use crate::access::{Granted, OnSecret};
+use crate::access::{Granted, MayRead, OnValue};
 use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfSecret;
@@ -42,14 +41,9 @@ impl Operation for GetEnvBundle {
     type Path = OfSecret;
     type Params = ();
     type Output = Variables;
-    type Access = OnSecret<ReadSecret>;
+    type Access = OnValue;
 
-    async fn run(
-        cx: &Cx,
-        granted: Granted<Permit<ReadSecret, SecretAt>>,
-        path: OfSecret,
-        (): (),
-    ) -> Result<Reply<Variables>> {
+    async fn run(cx: &Cx, granted: Granted<MayRead>, _: OfSecret, (): ()) -> Result<Reply<Variables>> {
         let found = newest(cx, &granted.may).await?;
         if found.version.kind != SecretType::EnvBundle {
             return Err(Error::new(
@@ -62,7 +56,7 @@ impl Operation for GetEnvBundle {
         }
         let value = open(cx, &granted, &found.version, found.sealed).await?;
         let variables = parse(&value)?;
-        record(cx, &found.version, path.vault_id).await?;
+        record(cx, &granted, &found.version).await?;
         Ok(Reply::of(variables))
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::ticket::Purpose;
-use domain::{AgentId, InvitationId, UserId};
+use domain::{AgentId, ApprovalId, InvitationId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// One letter, as it waits in the queue. A new one is a line here, one in [`Letter::opens`] if it carries a link, and
@@ -44,6 +44,12 @@ pub enum Letter {
         on: bool,
     },
     AccountDeleted,
+    /// Somebody needs an owner's or admin's approval.
+    ApprovalRequested {
+        approval: ApprovalId,
+        by: String,
+        path: String,
+    },
 }
 
 /// What the link of a letter opens, and for whom or what.
@@ -68,6 +74,7 @@ impl Letter {
             Self::ApiKeyCreated { .. } => "API key created",
             Self::SecondFactor { .. } => "second factor",
             Self::AccountDeleted => "account deleted",
+            Self::ApprovalRequested { .. } => "approval requested",
         }
     }
 
@@ -75,7 +82,7 @@ impl Letter {
     pub fn patience(&self) -> Duration {
         Duration::from_secs(match self {
             Self::PasswordReset => HOUR,
-            Self::Verification { .. } => 24 * HOUR,
+            Self::Verification { .. } | Self::ApprovalRequested { .. } => 24 * HOUR,
             _ => 72 * HOUR,
         })
     }

@@ -99,6 +99,15 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
             "Your account is deleted",
             "Your account was deleted, with what belonged to it. The address can sign up again.".to_owned(),
         ),
+        Letter::ApprovalRequested { approval, by, path } => (
+            "An approval is asked for",
+            format!(
+                "\"{}\" asks to read the secret at \"{}\". If you know why, approve it; else deny it: log in, and look \
+                 for the request {approval} among the approvals. Until an owner or admin decides, it is not read.",
+                plain(by),
+                path
+            ),
+        ),
     };
     finished(subject, &text, public_url)
 }
