@@ -77,13 +77,16 @@ async fn reading() {
     }
 }
 
-/// Reads by themselves, and beside more log-ins than are looked at: what a flood costs those who are in.
+/// Reads by themselves, and beside more log-ins than are looked at, from 300 addresses and with the limits that are the
+/// default: what a flood costs those who are in.
 async fn flooded() {
     for database in [Database::Sqlite, Database::Postgres] {
         if database == Database::Postgres && !harness::has_postgres() {
             continue;
         }
-        let w = World::on(database).with("TALON_LOG", "warn").start().await;
+        let draft = World::on(database).with("TALON_LOG", "warn").with("TALON_TRUSTED_PROXIES", "127.0.0.1");
+        let draft = draft.with("TALON_LOGIN_TRIES_ADDRESS", "50").with("TALON_LOGIN_PLACES_ADDRESS", "16");
+        let w = draft.start().await;
         let ada = w.owner("ada").await;
         let vault = ada.vault("main").await;
         vault.put("api/token", "generic", "v").await;
@@ -92,9 +95,11 @@ async fn flooded() {
         let alone = reads().await;
         let flood = async {
             let guess = async |n: usize| {
+                let address = format!("192.0.{}.{}", 2 + n / 200, n % 200);
                 for round in 0.. {
                     let body = json!({"email": format!("n{n}.{round}@example.org"), "password": PASSWORD});
-                    let refused = w.post("/v1/auth/token", &body).reply().await.status == 429;
+                    let login = w.post("/v1/auth/token", &body).header("x-forwarded-for", &address);
+                    let refused = login.reply().await.status == 429;
                     // Whoever floods doesn't wait as long as they are told; but this is to be no test of the client.
                     tokio::time::sleep(Duration::from_millis(if refused { 50 } else { 0 })).await;
                 }

@@ -96,7 +96,7 @@ impl Gateway {
             openid,
             known: Known::new(),
             notes: Notes::start(store.clone()),
-            hasher: Hasher::new(),
+            hasher: Hasher::start()?,
             post,
             limits: Limits::new(&settings.limits),
             lines: Lines::new(),

@@ -56,9 +56,7 @@ pub enum Target<'a> {
 /// # Errors
 /// `TooManyRequests`, with the time until there is room.
 pub async fn take(gateway: &Gateway, what: &str, of: &[&str], window: Window) -> Result<()> {
-    let mut tx = gateway.store.begin().await?;
-    take_within(&mut tx, what, of, window, gateway.clock.now()).await?;
-    tx.commit().await
+    count(gateway, async |tx| take_within(tx, what, of, window, gateway.clock.now()).await).await
 }
 
 /// As [`take`], if the transaction commits.
@@ -76,6 +74,24 @@ pub async fn has_room(gateway: &Gateway, what: &str, of: &[&str], window: Window
         Err(error) if matches!(error.kind(), Kind::TooManyRequests { .. }) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// A short transaction of counting. Who counts the same thing waits for its row: few at once may do so, or a flood would
+/// hold every connection that writes, and those who are in would wait for theirs.
+async fn count<T>(gateway: &Gateway, work: impl AsyncFnOnce(&mut Tx) -> Result<T>) -> Result<T> {
+    let _turn = gateway.lines.counting.acquire().await.map_err(Error::internal)?;
+    let mut tx = gateway.store.begin().await?;
+    let counted = work(&mut tx).await?;
+    tx.commit().await?;
+    Ok(counted)
+}
+
+async fn guess_all(tx: &mut Tx, counted: &[(String, Throttle)], now: Time) -> Result<Vec<Guess>> {
+    let mut guesses = Vec::with_capacity(counted.len());
+    for (key, throttle) in counted {
+        guesses.push(limits::guess(tx, key, throttle, now).await?);
+    }
+    Ok(guesses)
 }
 
 /// Does what tells whether a guess is right, unless there were too many wrong ones.
@@ -130,11 +146,7 @@ async fn long_key<T>(
     }
     let answer = work.await;
     if answer.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
-        let mut tx = gateway.store.begin().await?;
-        for (key, throttle) in &counted {
-            limits::guess(&mut tx, key, throttle, gateway.clock.now()).await?;
-        }
-        tx.commit().await?;
+        count(gateway, async |tx| guess_all(tx, &counted, gateway.clock.now()).await).await?;
     }
     answer
 }
@@ -167,32 +179,31 @@ impl Attempt {
             limits::is_open(&gateway.store, key, now).await?;
             turns.push(gateway.lines.turn(key, throttle).await?);
         }
-        let mut tx = gateway.store.begin().await?;
-        let mut guesses = Vec::with_capacity(counted.len());
-        for (key, throttle) in &counted {
-            guesses.push(limits::guess(&mut tx, key, throttle, gateway.clock.now()).await?);
-        }
-        tx.commit().await?;
+        let mut guesses =
+            count(gateway, async |tx| guess_all(tx, &counted, gateway.clock.now()).await).await?;
         let own = guesses.pop().ok_or_else(|| Error::internal("a guess that was not counted"))?;
         Ok(Self { own, address: guesses.pop(), home, _turns: turns })
     }
 
     async fn was_right(self, gateway: &Gateway) -> Result<()> {
-        let mut tx = gateway.store.begin().await?;
-        if let Some(address) = &self.address {
-            limits::give_back(&mut tx, address).await?;
-        }
-        limits::clear(&mut tx, &self.own.key).await?;
-        limits::learn(&mut tx, &self.home, gateway.clock.now().plus(FAMILIAR)).await?;
-        tx.commit().await
+        count(gateway, async |tx| {
+            if let Some(address) = &self.address {
+                limits::give_back(tx, address).await?;
+            }
+            limits::clear(tx, &self.own.key).await?;
+            limits::learn(tx, &self.home, gateway.clock.now().plus(FAMILIAR)).await
+        })
+        .await
     }
 
     async fn was_none(self, gateway: &Gateway) -> Result<()> {
-        let mut tx = gateway.store.begin().await?;
-        for guess in self.address.iter().chain([&self.own]) {
-            limits::give_back(&mut tx, guess).await?;
-        }
-        tx.commit().await
+        count(gateway, async |tx| {
+            for guess in self.address.iter().chain([&self.own]) {
+                limits::give_back(tx, guess).await?;
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -211,17 +222,20 @@ pub async fn forgive(tx: &mut Tx, email: &str, from: Option<IpAddr>, now: Time) 
 pub struct Lines {
     known: Cache<String, Arc<Semaphore>>,
     places: Arc<Semaphore>,
+    counting: Semaphore,
 }
 
 /// Log-ins that may wait or be looked at, on this gateway; each holds a request in memory. One client has a share of them.
 const PLACES: usize = 256;
 const LINES: u64 = 20_000;
+/// Transactions that count, on this gateway at once.
+const COUNTING: usize = 2;
 const SHARE_TAKEN: &str = "Too many log-ins from your address at once.";
 
 impl Lines {
     pub fn new() -> Self {
         let known = Cache::builder().max_capacity(LINES).time_to_idle(MINUTE).build();
-        Self { known, places: Arc::new(Semaphore::new(PLACES)) }
+        Self { known, places: Arc::new(Semaphore::new(PLACES)), counting: Semaphore::new(COUNTING) }
     }
 
     /// One of the client's own places, so that nobody fills all, and one of all.

@@ -105,8 +105,7 @@ impl NamesAgent for OfTransaction {
 
 /// What can't be seen, or turns text around, has no place in what people are shown to decide on.
 fn is_unseen(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    c.is_control() || crate::email::is_invisible(c)
 }
 
 /// A name that people gave: trimmed, 1 to 200 characters, none that can't be seen.
