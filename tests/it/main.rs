@@ -12,6 +12,7 @@ mod clients;
 mod demo;
 mod devices;
 mod enrolment;
+mod explain;
 mod following;
 mod front;
 mod google;

@@ -58,7 +58,11 @@ pub struct Policy {
 impl Policy {
     /// Whether the policy's own terms hold now: not expired, every condition met.
     pub fn holds(&self, at: Time, address: Option<IpAddr>) -> bool {
-        self.expires_at.is_none_or(|end| at < end) && self.conditions.hold(at, address)
+        !self.has_expired(at) && self.conditions.unmet(at, address).is_none()
+    }
+
+    pub fn has_expired(&self, at: Time) -> bool {
+        self.expires_at.is_some_and(|end| at >= end)
     }
 
     pub fn allows(&self, wanted: Permission) -> bool {
@@ -120,14 +124,30 @@ impl Conditions {
         &self.given
     }
 
-    fn hold(&self, at: Time, address: Option<IpAddr>) -> bool {
-        self.terms.iter().all(|term| match term {
-            Condition::IpAllowlist(nets) => {
+    /// The first condition that does not hold, by name. `None`: they all do.
+    pub fn unmet(&self, at: Time, address: Option<IpAddr>) -> Option<&'static str> {
+        self.terms.iter().find(|term| !term.holds(at, address)).map(Condition::name)
+    }
+}
+
+impl Condition {
+    fn holds(&self, at: Time, address: Option<IpAddr>) -> bool {
+        match self {
+            Self::IpAllowlist(nets) => {
                 address.is_some_and(|ip| nets.iter().any(|net| net.contains(&ip.to_canonical())))
             }
-            Condition::TimeWindow(window) => window.contains(at),
-            Condition::RequireApproval | Condition::NotUnderstood => false,
-        })
+            Self::TimeWindow(window) => window.contains(at),
+            Self::RequireApproval | Self::NotUnderstood => false,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::IpAllowlist(_) => "ip_allowlist",
+            Self::TimeWindow(_) => "time_window",
+            Self::RequireApproval => "require_approval",
+            Self::NotUnderstood => "(one that this version does not understand)",
+        }
     }
 }
 
@@ -161,9 +181,14 @@ fn ip_allowlist(value: &Value) -> Result<Vec<IpNet>> {
     items.iter().map(|item| item.as_str().and_then(cidr).ok_or_else(bad)).collect()
 }
 
-/// An address or a network, `10.1.2.3` or `10.0.0.0/8`.
+/// An address or a network, `10.1.2.3` or `10.0.0.0/8`. Addresses are compared in their canonical form, so an IPv4 network
+/// in IPv6's notation (`::ffff:10.0.0.0/104`) is taken for what it is.
 pub fn cidr(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let net: IpNet = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (v4 @ IpAddr::V4(_), Some(prefix)) if net.addr().is_ipv6() => IpNet::new(v4, prefix).ok(),
+        _ => Some(net),
+    }
 }
 
 #[derive(Deserialize)]
@@ -227,6 +252,9 @@ fn weekday(text: &str) -> Option<civil::Weekday> {
 }
 
 #[cfg(test)]
+mod windows;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -252,24 +280,29 @@ mod tests {
             ("2026-11-28T22:00:00Z", false),
             ("2026-11-27T02:00:00Z", false),
         ] {
-            assert_eq!(nights.hold(at(time), None), inside, "{time}");
+            assert_eq!(nights.unmet(at(time), None).is_none(), inside, "{time}");
         }
     }
 
     #[test]
     fn addresses_count_mapped_or_not() {
         let office = conditions(serde_json::json!({"ip_allowlist": ["10.0.0.0/8", "2001:db8::1"]})).unwrap();
-        let hold = |ip: &str| office.hold(at("2026-01-01T00:00:00Z"), Some(ip.parse().unwrap()));
+        let hold = |ip: &str| office.unmet(at("2026-01-01T00:00:00Z"), Some(ip.parse().unwrap())).is_none();
         assert!(hold("10.9.9.9") && hold("::ffff:10.9.9.9") && hold("2001:db8::1"));
         assert!(!hold("11.0.0.1") && !hold("2001:db8::2"));
-        assert!(!office.hold(at("2026-01-01T00:00:00Z"), None), "no address, no access");
+        assert_eq!(
+            office.unmet(at("2026-01-01T00:00:00Z"), None),
+            Some("ip_allowlist"),
+            "no address, no access"
+        );
     }
 
     #[test]
     fn what_is_not_understood_is_refused_when_written_and_denies_when_read() {
         let odd = serde_json::json!({"moon_phase": "full"});
         assert!(conditions(odd.clone()).unwrap_err().detail().contains("moon_phase"));
-        assert!(!Conditions::stored(odd.as_object().unwrap().clone()).hold(at("2026-01-01T00:00:00Z"), None));
+        let stored = Conditions::stored(odd.as_object().unwrap().clone());
+        assert!(stored.unmet(at("2026-01-01T00:00:00Z"), None).is_some());
         assert!(conditions(serde_json::json!({"moon_phase": null, "ip_allowlist": []})).is_ok());
     }
 }
