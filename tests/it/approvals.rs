@@ -76,6 +76,10 @@ both! {
         bot.get(&format!("/v1/vaults/{}/metadata/db/password", vault.id)).expect(200, "password").await;
         let id = asked(&bot, &at).await;
         assert_eq!(asked(&bot, &at).await, id, "it waits already");
+        let why = json!({"principal_type": "agent", "principal_id": bot.id, "action": "read", "vault_id": vault.id, "path": "db/password"});
+        let why = ada.post("/v1/policies/explain", &why).expect(200, "once somebody has approved it").await;
+        assert_eq!((&why["allowed"], &why["decided_by"]), (&json!(false), &json!("approval")), "{why}");
+        assert!(why["policy_id"].is_string(), "{why}");
         let seen = bot.get(&format!("/v1/approvals/{id}")).expect(200, "pending").await;
         for (field, value) in [
             ("kind", json!("secret_read")), ("target_type", json!("secret")), ("target_version", json!(1)),

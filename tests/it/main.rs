@@ -14,6 +14,7 @@ mod demo;
 mod devices;
 mod enrolment;
 mod events;
+mod explain;
 mod following;
 mod front;
 mod google;

@@ -120,6 +120,7 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/vaults/{vault_id}/policies",
         "PUT /v1/vaults/{vault_id}/policies/{policy_id}",
         "DELETE /v1/vaults/{vault_id}/policies/{policy_id}",
+        "POST /v1/policies/explain",
         "POST /v1/agents",
         "GET /v1/agents",
         "GET /v1/agents/me",

@@ -99,6 +99,7 @@ pub fn entries() -> Vec<Entry> {
         mount::<policies::ListPolicies>(),
         mount::<policies::UpdatePolicy>(),
         mount::<policies::DeletePolicy>(),
+        mount::<policies::ExplainAccessTo>(),
         mount::<agents::CreateAgent>(),
         mount::<agents::ListAgents>(),
         mount::<agents::EnrollAgent>(),

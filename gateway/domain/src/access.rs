@@ -9,12 +9,14 @@ use crate::{Error, OrgId, PathGlob, PrincipalId, Result, Role, SecretPath, Time,
 
 mod agent;
 mod approval;
+mod decision;
 mod enrolment;
 mod member;
 mod own;
 
 pub use agent::{AgentAction, AgentFacts, AgentRule, agent};
 pub use approval::{AskToRead, Asked, DescribeSecret, Reading, describe, read, sees_all_approvals};
+pub use decision::{Decision, Question};
 pub use enrolment::enrolment;
 pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
@@ -169,6 +171,8 @@ pub enum VaultRule {
     Reachable,
     /// Owners and admins, and the vault's creator.
     Managed,
+    /// The same, without scopes: it tells what others may.
+    Overseen,
     /// The same, without scopes: what is in it goes with it. A reserved vault nobody.
     Whole,
 }
@@ -193,6 +197,7 @@ actions! {
         SeeVault = Reachable,
         ListSecrets = Reachable,
         DeleteVault = Whole,
+        ExplainAccess = Overseen,
         ManagePolicies = Managed;
     OrgAction(OrgRule):
         CreateVault = Anyone,
@@ -236,20 +241,17 @@ pub fn secret<A: SecretAction>(
     path: SecretPath,
 ) -> Result<Permit<A, SecretAt>> {
     own(subject, vault)?;
-    if vault.reserved && A::RULE != Permission::Read {
-        return Err(Error::forbidden(RESERVED));
-    }
-    let may = subject.bound_to(vault.id)
-        && subject.ceiling_covers(&path)
-        && (vault.is_of(subject)
-            || live(subject, vault, policies).any(|policy| policy.allows(A::RULE) && policy.covers(&path)));
-    if may {
-        Ok(Permit::new(subject, SecretAt { vault: vault.id, path }))
-    } else {
-        Err(Error::forbidden(format!(
-            "No {} permission on this path. Ask an owner or admin, or the vault's creator, for a policy that gives it.",
-            A::RULE.as_str()
-        )))
+    match (Question { subject, vault, wanted: A::RULE, path: &path }).decide(policies) {
+        Decision::Ownership | Decision::Policy(_) => {
+            Ok(Permit::new(subject, SecretAt { vault: vault.id, path }))
+        }
+        Decision::Reserved => Err(Error::forbidden(RESERVED)),
+        Decision::Approval(_) | Decision::Binding | Decision::Scopes | Decision::Nothing => {
+            Err(Error::forbidden(format!(
+                "No {} permission on this path. Ask an owner or admin, or the vault's creator, for a policy that gives it.",
+                A::RULE.as_str()
+            )))
+        }
     }
 }
 
@@ -295,7 +297,7 @@ pub fn vault<A: VaultAction>(
         && match A::RULE {
             VaultRule::Managed => managed,
             VaultRule::Whole if vault.reserved => return Err(Error::forbidden(RESERVED)),
-            VaultRule::Whole => managed && !subject.bounded(),
+            VaultRule::Whole | VaultRule::Overseen => managed && !subject.bounded(),
             VaultRule::Reachable => {
                 managed
                     || live(subject, vault, policies).next().is_some()

@@ -59,12 +59,16 @@ pub struct Policy {
 impl Policy {
     /// Whether the policy's own terms hold now: not expired, every condition met.
     pub fn holds(&self, at: Time, address: Option<IpAddr>) -> bool {
-        self.expires_at.is_none_or(|end| at < end) && self.conditions.hold(at, address)
+        !self.has_expired(at) && self.conditions.unmet(at, address).is_none()
+    }
+
+    pub fn has_expired(&self, at: Time) -> bool {
+        self.expires_at.is_some_and(|end| at >= end)
     }
 
     /// What must be approved before it allows a read now. `None`: it asks for no approval, or does not hold whatever is approved.
     pub fn awaits(&self, at: Time, address: Option<IpAddr>) -> Option<Terms> {
-        self.conditions.awaits(at, address).filter(|_| self.expires_at.is_none_or(|end| at < end))
+        self.conditions.awaits(at, address).filter(|_| !self.has_expired(at))
     }
 
     pub fn allows(&self, wanted: Permission) -> bool {
@@ -126,8 +130,9 @@ impl Conditions {
         &self.given
     }
 
-    fn hold(&self, at: Time, address: Option<IpAddr>) -> bool {
-        self.terms.iter().all(|term| term.holds(at, address))
+    /// The first condition that does not hold, by name. `None`: they all do.
+    pub fn unmet(&self, at: Time, address: Option<IpAddr>) -> Option<&'static str> {
+        self.terms.iter().find(|term| !term.holds(at, address)).map(Condition::name)
     }
 
     fn awaits(&self, at: Time, address: Option<IpAddr>) -> Option<Terms> {
@@ -151,6 +156,15 @@ impl Condition {
             }
             Self::TimeWindow(window) => window.contains(at),
             Self::RequireApproval(_) | Self::NotUnderstood => false,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::IpAllowlist(_) => "ip_allowlist",
+            Self::TimeWindow(_) => "time_window",
+            Self::RequireApproval(_) => "require_approval",
+            Self::NotUnderstood => "(one that this version does not understand)",
         }
     }
 }
@@ -221,9 +235,14 @@ fn ip_allowlist(value: &Value) -> Result<Vec<IpNet>> {
     items.iter().map(|item| item.as_str().and_then(cidr).ok_or_else(bad)).collect()
 }
 
-/// An address or a network, `10.1.2.3` or `10.0.0.0/8`.
+/// An address or a network, `10.1.2.3` or `10.0.0.0/8`. Addresses are compared in their canonical form, so an IPv4 network
+/// in IPv6's notation (`::ffff:10.0.0.0/104`) is taken for what it is.
 pub fn cidr(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    let net: IpNet = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    match (net.addr().to_canonical(), net.prefix_len().checked_sub(96)) {
+        (v4 @ IpAddr::V4(_), Some(prefix)) if net.addr().is_ipv6() => IpNet::new(v4, prefix).ok(),
+        _ => Some(net),
+    }
 }
 
 #[derive(Deserialize)]
@@ -287,6 +306,9 @@ fn weekday(text: &str) -> Option<civil::Weekday> {
 }
 
 #[cfg(test)]
+mod windows;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -312,24 +334,29 @@ mod tests {
             ("2026-11-28T22:00:00Z", false),
             ("2026-11-27T02:00:00Z", false),
         ] {
-            assert_eq!(nights.hold(at(time), None), inside, "{time}");
+            assert_eq!(nights.unmet(at(time), None).is_none(), inside, "{time}");
         }
     }
 
     #[test]
     fn addresses_count_mapped_or_not() {
         let office = conditions(serde_json::json!({"ip_allowlist": ["10.0.0.0/8", "2001:db8::1"]})).unwrap();
-        let hold = |ip: &str| office.hold(at("2026-01-01T00:00:00Z"), Some(ip.parse().unwrap()));
+        let hold = |ip: &str| office.unmet(at("2026-01-01T00:00:00Z"), Some(ip.parse().unwrap())).is_none();
         assert!(hold("10.9.9.9") && hold("::ffff:10.9.9.9") && hold("2001:db8::1"));
         assert!(!hold("11.0.0.1") && !hold("2001:db8::2"));
-        assert!(!office.hold(at("2026-01-01T00:00:00Z"), None), "no address, no access");
+        assert_eq!(
+            office.unmet(at("2026-01-01T00:00:00Z"), None),
+            Some("ip_allowlist"),
+            "no address, no access"
+        );
     }
 
     #[test]
     fn what_is_not_understood_is_refused_when_written_and_denies_when_read() {
         let odd = serde_json::json!({"moon_phase": "full"});
         assert!(conditions(odd.clone()).unwrap_err().detail().contains("moon_phase"));
-        assert!(!Conditions::stored(odd.as_object().unwrap().clone()).hold(at("2026-01-01T00:00:00Z"), None));
+        let stored = Conditions::stored(odd.as_object().unwrap().clone());
+        assert!(stored.unmet(at("2026-01-01T00:00:00Z"), None).is_some());
         assert!(conditions(serde_json::json!({"moon_phase": null, "ip_allowlist": []})).is_ok());
     }
 
@@ -341,7 +368,7 @@ mod tests {
         let ip = |text: &str| Some(text.parse().unwrap());
         assert_eq!(both.awaits(noon, ip("10.1.1.1")), Some(Terms::default()));
         assert_eq!(both.awaits(noon, ip("11.1.1.1")), None);
-        assert!(!both.hold(noon, ip("10.1.1.1")), "without an approval it denies");
+        assert!(both.unmet(noon, ip("10.1.1.1")).is_some(), "without an approval it denies");
         let two = serde_json::json!({"require_approval": {"approvals": 2, "valid_for_seconds": 600, "once": false}});
         let terms = conditions(two).unwrap().awaits(noon, None).unwrap();
         assert_eq!((terms.approvals, terms.valid_for.as_secs(), terms.once), (2, 600, false));
@@ -358,7 +385,7 @@ mod tests {
             let given = serde_json::json!({"require_approval": bad});
             assert!(conditions(given.clone()).is_err(), "{given}");
             let stored = Conditions::stored(given.as_object().unwrap().clone());
-            assert!(!stored.hold(noon, None) && stored.awaits(noon, None).is_none(), "{given}");
+            assert!(stored.unmet(noon, None).is_some() && stored.awaits(noon, None).is_none(), "{given}");
         }
         assert_eq!(
             conditions(serde_json::json!({"require_approval": false})).unwrap().awaits(noon, None),

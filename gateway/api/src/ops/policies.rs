@@ -1,5 +1,9 @@
 //! Policies: who may do what with which paths of a vault.
 
+mod explain;
+
+pub use explain::ExplainAccessTo;
+
 use domain::access::{self, ManagePolicies, Permit};
 use domain::policy::{Conditions, Permission, Policy};
 use domain::{Error, OrMissing as _, PathGlob, PolicyId, PrincipalId, Result, Time, VaultId};

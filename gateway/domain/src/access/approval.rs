@@ -2,7 +2,7 @@
 //! `require_approval`, and all else (organisation, binding, ceiling, the policy's end and its other conditions) is decided when the
 //! value is read.
 
-use super::{Permit, ReadSecret, SecretAt, Subject, VaultFacts, secret};
+use super::{Decision, Permit, Question, ReadSecret, SecretAt, Subject, VaultFacts, secret};
 use crate::approval::{Approval, Terms};
 use crate::policy::{Permission, Policy};
 use crate::{PolicyId, Result, SecretPath, Time};
@@ -21,7 +21,7 @@ pub enum Reading {
 /// A read that waits for an approval.
 pub struct Asked {
     may: Permit<AskToRead, SecretAt>,
-    /// The policies that would allow it, oldest first; never empty.
+    /// The policies that would allow it, the one that asks for the fewest people first; never empty.
     under: Vec<(PolicyId, Terms)>,
 }
 
@@ -39,15 +39,11 @@ pub fn read(
         Ok(may) => return Ok(Reading::Now(may)),
         Err(refused) => refused,
     };
-    let within = vault.org == subject.org && subject.bound_to(vault.id) && subject.ceiling_covers(&path);
-    let mut under: Vec<(PolicyId, Terms)> = awaiting(subject, vault, policies)
-        .filter(|(policy, _)| within && policy.allows(Permission::Read) && policy.covers(&path))
-        .map(|(policy, terms)| (policy.id, terms))
-        .collect();
-    under.sort_by_key(|(id, terms)| (terms.approvals, *id));
-    if under.is_empty() {
-        return Err(refused);
-    }
+    let under = Question { subject, vault, wanted: Permission::Read, path: &path };
+    let under = match under.decide(policies) {
+        Decision::Approval(_) if vault.org == subject.org => under.approvable(policies),
+        _ => return Err(refused),
+    };
     Ok(Reading::Asked(Asked { may: Permit::new(subject, SecretAt { vault: vault.id, path }), under }))
 }
 
