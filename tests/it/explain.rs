@@ -121,5 +121,10 @@ both! {
         ] {
             ada.post(url, &with(field, value)).expect(400, field).await;
         }
+        // What refuses them before any path is looked at.
+        ada.post("/v1/agents/suspend-all", &json!({})).expect(200, "").await;
+        ada.post(url, &ask("agent", &bot.id, "a")).expect(200, "\"decided_by\":\"suspension\"").await;
+        ada.delete(&format!("/v1/agents/{}", other.id)).expect(204, "").await;
+        ada.post(url, &ask("agent", &other.id, "a")).expect(200, "\"decided_by\":\"principal\"").await;
     }
 }

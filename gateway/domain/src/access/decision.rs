@@ -85,12 +85,10 @@ impl<'a> Question<'a> {
         if self.vault.is_of(self.subject) {
             return Decision::Ownership;
         }
-        let gives = self.own(policies).find(|policy| self.judge(policy) == Verdict::Gives);
-        match (gives, self.approvable(policies).first()) {
-            (Some(policy), _) => Decision::Policy(policy.id),
-            (None, Some((id, _))) => Decision::Approval(*id),
-            (None, None) => Decision::Nothing,
+        if let Some(policy) = self.own(policies).find(|policy| self.judge(policy) == Verdict::Gives) {
+            return Decision::Policy(policy.id);
         }
+        self.approvable(policies).first().map_or(Decision::Nothing, |(id, _)| Decision::Approval(*id))
     }
 
     /// The policies that would give it once people have approved it, and what each asks for: the fewest people first.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use domain::access::{self, Decision, ExplainAccess, Question, SecretAt, Subject};
 use domain::policy::{Permission, Policy};
-use domain::{Error, OrMissing as _, PolicyId, PrincipalId, Result, SecretPath, Time, VaultId};
+use domain::{Error, OrMissing as _, PolicyId, PrincipalId, Result, SecretPath, Time, VaultId, ip_rule};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -119,9 +119,9 @@ async fn explain(
 ) -> Result<ExplainResponse> {
     let decision = question.decide(policies);
     let mut reasons = question.reasons(policies);
-    let ended = !who.active || who.expires_at.is_some_and(|end| question.subject.at >= end);
-    if ended {
-        reasons.insert(0, "principal: suspended, ended or expired; its tokens are refused".to_owned());
+    let door = at_the_door(cx, who, question.subject).await?;
+    if let Some((by, reason)) = door {
+        reasons.insert(0, format!("{by}: {reason}"));
     }
     // Whoever asks may know it: they manage the vault, or the decision lets them see what is there.
     let approvable = matches!(decision, Decision::Approval(_));
@@ -135,11 +135,11 @@ async fn explain(
                 .to_owned(),
         );
     }
-    let allowed = decision.allows() && !ended && !keys;
-    let decided_by = match (ended, keys) {
-        (true, _) => "principal",
-        (_, true) => "intents",
-        _ => decision.by(),
+    let allowed = decision.allows() && door.is_none() && !keys;
+    let decided_by = match (door, keys) {
+        (Some((by, _)), _) => by,
+        (None, true) => "intents",
+        (None, false) => decision.by(),
     };
     Ok(ExplainResponse {
         allowed,
@@ -147,6 +147,28 @@ async fn explain(
         policy_id: decision.policy().filter(|_| allowed || (approvable && decided_by == decision.by())),
         reasons,
     })
+}
+
+/// What refuses the principal whatever it asks for: by what, and why.
+async fn at_the_door(
+    cx: &Cx,
+    who: &Principal,
+    subject: &Subject<'_>,
+) -> Result<Option<(&'static str, &'static str)>> {
+    if !who.active || who.expires_at.is_some_and(|end| subject.at >= end) {
+        return Ok(Some(("principal", "suspended, ended or expired; its tokens are refused")));
+    }
+    let gate = cx.gateway.known.gate(cx.store(), who.org).await?;
+    if !ip_rule::admits(&gate.rules, who.id, subject.address) {
+        return Ok(Some((
+            "ip_rules",
+            "a rule of the organisation denies this address, or that there is none",
+        )));
+    }
+    if gate.agents_suspended && matches!(who.id, PrincipalId::Agent(_)) {
+        return Ok(Some(("suspension", "the organisation has suspended all of its agents")));
+    }
+    Ok(None)
 }
 
 fn address(text: &str) -> Result<IpAddr> {
