@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Clock, Error, Result, SecretText};
 use http::HeaderName;
@@ -18,6 +19,7 @@ use crate::installation::Installation;
 use crate::known::Known;
 use crate::limits::{LimitSettings, Limits};
 use crate::notes::Notes;
+use crate::once::Once;
 use crate::openid::{Google, Openid};
 use crate::outside::mail::Post;
 use crate::password::Hasher;
@@ -50,6 +52,8 @@ pub struct Settings {
     /// `None`: nobody signs in with Google.
     pub google: Option<Google>,
     pub limits: LimitSettings,
+    /// From one checkpoint of an audit chain to the next, while it grows.
+    pub checkpoint_interval: Duration,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
 }
@@ -67,6 +71,8 @@ pub struct Gateway {
     pub(crate) openid: Openid,
     pub(crate) limits: Limits,
     pub(crate) lines: Lines,
+    /// Who has a chain walked through.
+    pub(crate) walks: Once,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -94,6 +100,7 @@ impl Gateway {
             post,
             limits: Limits::new(&settings.limits),
             lines: Lines::new(),
+            walks: Once::default(),
             chains,
             installation: Installation::new(),
             signer_info: OnceCell::new(),

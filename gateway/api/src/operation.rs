@@ -1,8 +1,11 @@
 //! What an operation is: a type with its place, its access and its shapes. Everything else follows from it.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
 use http::{Method, StatusCode};
-use schemars::JsonSchema;
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
 use crate::access::Access;
@@ -91,7 +94,7 @@ pub trait Operation: Sized + 'static {
     type Path: FromPath + Send + Sync;
     /// The body's fields, or the query's on GET and DELETE.
     type Params: Params;
-    type Output: Serialize + JsonSchema + Send;
+    type Output: JsonSchema + Send;
     /// Who may; there is no default.
     type Access: Access<Self::Path>;
 
@@ -117,6 +120,21 @@ impl<T> Reply<T> {
 
     pub fn with(status: StatusCode, body: T) -> Self {
         Self { status: Some(status), body }
+    }
+}
+
+/// JSON lines, sent as they are made. An answer that breaks off ends in an error of the connection's.
+pub struct Lines(pub(crate) BoxStream<'static, std::io::Result<Bytes>>);
+
+impl JsonSchema for Lines {
+    fn schema_name() -> Cow<'static, str> {
+        "Lines".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string", "description": "JSON lines (application/x-ndjson)." })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{Error, PrincipalId, RequestId, Result};
+use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ipnet::IpNet;
 use tracing::Instrument as _;
@@ -41,6 +42,8 @@ pub struct Outbound {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
+    /// Comes instead of the body, as it is made.
+    pub stream: Option<BoxStream<'static, std::io::Result<Bytes>>>,
 }
 
 impl Outbound {
@@ -51,7 +54,7 @@ impl Outbound {
         }
         // Values and tokens are in these answers.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        Self { status, headers, body }
+        Self { status, headers, body, stream: None }
     }
 }
 

@@ -203,7 +203,12 @@ actions! {
 
         SeeIpRules = Managers,
         ManageIpRules = ManagersInPerson,
-        SuspendAgents = Managers;
+        SuspendAgents = Managers,
+
+        ReadAudit = Managers,
+        SeeWebhooks = Managers,
+        EndWebhook = Managers,
+        ManageWebhooks = ManagersInPerson;
     PersonAction(PersonRule):
         ListApiKeys = Any,
         CreateApiKey = InPerson,

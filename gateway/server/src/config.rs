@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use api::Google;
 use api::LimitSettings;
@@ -33,6 +34,7 @@ pub struct Config {
     pub egress_allow: Vec<IpNet>,
     pub google: Option<Google>,
     pub limits: LimitSettings,
+    pub checkpoint_interval: Duration,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
@@ -131,6 +133,7 @@ impl Config {
             egress_allow: given.parsed("egress_allow", networks)?.unwrap_or_default(),
             google: google(&given)?,
             limits: limits(&given)?,
+            checkpoint_interval: given.parsed("audit_checkpoint_interval", seconds)?.unwrap_or(CHECKPOINT_INTERVAL),
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),
@@ -332,6 +335,14 @@ fn limits(given: &Given) -> Result<LimitSettings, StartError> {
         address_guesses: given.parsed("login_tries_address", tries)?.unwrap_or(ADDRESS_TRIES),
         address_places: given.parsed("login_places_address", places)?.unwrap_or(ADDRESS_PLACES),
     })
+}
+
+/// From one checkpoint of an audit chain to the next.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
+
+/// A second to a day.
+fn seconds(text: &str) -> Option<Duration> {
+    text.parse().ok().filter(|n| (1..=86_400).contains(n)).map(Duration::from_secs)
 }
 
 const ADDRESS_LIMIT: &str = "100/s:500";

@@ -191,7 +191,8 @@ async fn bounded(request: Request, next: Next) -> Response {
 }
 
 pub fn answer(out: Outbound) -> Response {
-    let mut response = (out.status, Body::from(out.body)).into_response();
+    let body = out.stream.map_or_else(|| Body::from(out.body), Body::from_stream);
+    let mut response = (out.status, body).into_response();
     *response.headers_mut() = out.headers;
     response
 }

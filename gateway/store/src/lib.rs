@@ -12,6 +12,7 @@ pub mod agents;
 pub mod api_keys;
 pub mod audit;
 pub mod chains;
+pub mod checkpoints;
 pub mod devices;
 pub mod enrolments;
 pub mod idempotency;
@@ -35,6 +36,7 @@ pub mod tokens;
 pub mod transactions;
 pub mod users;
 pub mod vaults;
+pub mod webhooks;
 
 use domain::{Error, Result};
 use sqlx::migrate::MigrateError;

@@ -16,7 +16,7 @@ const PEOPLE: &str = "SELECT id FROM users WHERE org_id = $1 ORDER BY id LIMIT 1
 
 /// All that belongs to an organisation but its audit chain, what points at others before them. A new table with
 /// something of an organisation's is a line here; a test looks for what was forgotten.
-const EVERYTHING: [&str; 15] = [
+const EVERYTHING: [&str; 17] = [
     "DELETE FROM idempotency_keys WHERE agent_id IN (SELECT id FROM agents WHERE org_id = $1)",
     "DELETE FROM transactions WHERE org_id = $1",
     "DELETE FROM policies WHERE vault_id IN (SELECT id FROM vaults WHERE org_id = $1)",
@@ -31,6 +31,8 @@ const EVERYTHING: [&str; 15] = [
     "DELETE FROM users WHERE org_id = $1",
     "DELETE FROM invitations WHERE org_id = $1",
     "DELETE FROM ip_rules WHERE org_id = $1",
+    "DELETE FROM webhook_troubles WHERE webhook_id IN (SELECT id FROM webhooks WHERE org_id = $1)",
+    "DELETE FROM webhooks WHERE org_id = $1",
     "DELETE FROM organisation_endings WHERE org_id = $1",
     "DELETE FROM organisations WHERE id = $1",
 ];

@@ -1,9 +1,11 @@
 //! What a gateway does by itself. Every job takes its work from the database, and any gateway may do it.
 
+pub mod checkpoints;
 pub mod enrolments;
 pub mod housekeeping;
 pub mod mail;
 pub mod transactions;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,8 @@ pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(mail::send(gateway.clone()));
     tokio::spawn(enrolments::look_after(gateway.clone()));
     tokio::spawn(housekeeping::keep(gateway.clone()));
+    tokio::spawn(checkpoints::keep(gateway.clone()));
+    tokio::spawn(webhooks::deliver(gateway.clone()));
 }
 
 /// Does rounds of a job until the gateway stops: at once where there may be more, else after a while.
