@@ -11,6 +11,7 @@ mod mailbox;
 mod mcp;
 mod parts;
 mod process;
+mod receiver;
 mod remote;
 mod replies;
 mod totp;
@@ -28,6 +29,7 @@ pub use parts::{
     node_modules_with_mcp, python, softhsm, softhsm_token, talon,
 };
 pub use process::{Process, signal};
+pub use receiver::{Delivery, Receiver};
 pub use remote::RemoteSigner;
 pub use replies::{Call, Reply};
 pub use totp::Authenticator;

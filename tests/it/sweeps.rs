@@ -28,6 +28,7 @@ impl Operation {
             .replace("{tx_id}", other)
             .replace("{approval_id}", other)
             .replace("{rule_id}", other)
+            .replace("{webhook_id}", other)
             .replace("{chain_id}", other)
             .replace("{identifier}", "base")
             .replace("{key}", "intents_api.require_simulation")
@@ -132,6 +133,18 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "POST /v1/agents/{agent_id}/resume",
         "POST /v1/agents/suspend-all",
         "POST /v1/agents/resume-all",
+        "GET /v1/audit/events",
+        "GET /v1/audit/verify",
+        "GET /v1/audit/export",
+        "POST /v1/audit/checkpoints",
+        "GET /v1/audit/checkpoints",
+        "POST /v1/webhooks",
+        "GET /v1/webhooks",
+        "GET /v1/webhooks/{webhook_id}",
+        "PATCH /v1/webhooks/{webhook_id}",
+        "DELETE /v1/webhooks/{webhook_id}",
+        "POST /v1/webhooks/{webhook_id}/test",
+        "GET /v1/webhooks/{webhook_id}/deliveries",
         "GET /v1/security/ip-rules",
         "POST /v1/security/ip-rules",
         "DELETE /v1/security/ip-rules/{rule_id}",

@@ -1,18 +1,19 @@
 //! The one list of operations. The router, the tools, the OpenAPI document and the sweeps come from it.
 
 use futures::future::BoxFuture;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use schemars::{Schema, SchemaGenerator};
+use serde::Serialize;
 
 use domain::{Error, Result};
 
 use crate::access::Access;
 use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
-use crate::operation::{Operation, Route};
+use crate::operation::{Operation, Route, Streamed};
 use crate::ops::{
-    admin, agents, approvals, auth, chains, events, health, org, policies, secrets, security, setup,
-    transactions, vaults,
+    admin, agents, approvals, audit, auth, chains, events, health, org, policies, secrets, security, setup,
+    transactions, vaults, webhooks,
 };
 use crate::pipeline::{Inbound, Outbound};
 
@@ -125,7 +126,7 @@ pub fn entries() -> Vec<Entry> {
         mount::<approvals::DenyApproval>(),
         mount::<approvals::DecideApproval>(),
         mount::<approvals::CancelApproval>(),
-        mount::<events::StreamEvents>(),
+        mount_stream::<events::StreamEvents>(),
         mount::<org::ListMembers>(),
         mount::<org::Invite>(),
         mount::<org::ListInvitations>(),
@@ -133,6 +134,18 @@ pub fn entries() -> Vec<Entry> {
         mount::<org::Join>(),
         mount::<org::ChangeMemberRole>(),
         mount::<org::RemoveMember>(),
+        mount::<audit::ListAuditEvents>(),
+        mount::<audit::VerifyAudit>(),
+        mount_stream::<audit::ExportAudit>(),
+        mount::<audit::TakeCheckpoint>(),
+        mount::<audit::ListCheckpoints>(),
+        mount::<webhooks::CreateWebhook>(),
+        mount::<webhooks::ListWebhooks>(),
+        mount::<webhooks::GetWebhook>(),
+        mount::<webhooks::UpdateWebhook>(),
+        mount::<webhooks::DeleteWebhook>(),
+        mount::<webhooks::TestWebhook>(),
+        mount::<webhooks::ListDeliveries>(),
         mount::<security::ListIpRules>(),
         mount::<security::CreateIpRule>(),
         mount::<security::DeleteIpRule>(),
@@ -150,12 +163,24 @@ pub fn entries() -> Vec<Entry> {
 }
 
 /// Takes the types off an operation.
-pub fn mount<O: Operation>() -> Entry {
+pub fn mount<O: Operation>() -> Entry
+where
+    O::Output: Serialize,
+{
+    entry::<O>(|cx, request| Box::pin(whole::<O>(cx, request)))
+}
+
+/// The same for one whose answer is sent as it is made.
+pub fn mount_stream<O: Operation<Output = Streamed>>() -> Entry {
+    entry::<O>(|cx, request| Box::pin(streamed::<O>(cx, request)))
+}
+
+fn entry<O: Operation>(call: fn(Cx, Inbound) -> BoxFuture<'static, Result<Outbound>>) -> Entry {
     Entry {
         route: O::ROUTE,
         public: O::Access::PUBLIC,
         placeholders: O::Path::NAMES,
-        call: |cx, request| Box::pin(run::<O>(cx, request)),
+        call,
         shapes: |schemas| Shapes {
             input: O::Params::schema(schemas),
             optional: O::Params::OPTIONAL,
@@ -165,7 +190,7 @@ pub fn mount<O: Operation>() -> Entry {
 }
 
 /// Path, access, fields, then the operation itself: what is not allowed is refused before its fields are read.
-async fn run<O: Operation>(cx: Cx, request: Inbound) -> Result<Outbound> {
+async fn run<O: Operation>(cx: Cx, request: Inbound) -> Result<(StatusCode, O::Output)> {
     let path = O::Path::from_path(&|name| {
         let found = request.path.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.clone()).ok_or_else(|| Error::internal(format!("no placeholder {name}")))
@@ -177,11 +202,26 @@ async fn run<O: Operation>(cx: Cx, request: Inbound) -> Result<Outbound> {
         Some(status) => status,
         None => StatusCode::from_u16(O::ROUTE.status).map_err(Error::internal)?,
     };
-    if let Some(pieces) = reply.stream {
-        return Ok(Outbound::streaming(status, pieces));
-    }
+    Ok((status, reply.body))
+}
+
+async fn whole<O: Operation>(cx: Cx, request: Inbound) -> Result<Outbound>
+where
+    O::Output: Serialize,
+{
+    let (status, body) = run::<O>(cx, request).await?;
     if status == StatusCode::NO_CONTENT {
         return Ok(Outbound::new(status, Vec::new()));
     }
-    Ok(Outbound::new(status, serde_json::to_vec(&reply.body).map_err(Error::internal)?))
+    Ok(Outbound::new(status, serde_json::to_vec(&body).map_err(Error::internal)?))
+}
+
+async fn streamed<O: Operation<Output = Streamed>>(cx: Cx, request: Inbound) -> Result<Outbound> {
+    let (status, Streamed(pieces)) = run::<O>(cx, request).await?;
+    let media_type = O::ROUTE.streams.ok_or_else(|| Error::internal("a stream without a media type"))?;
+    let mut out = Outbound { stream: Some(pieces), ..Outbound::new(status, Vec::new()) };
+    out.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    // Proxies that gather an answer before they send it would hold events back.
+    out.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Ok(out)
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use domain::{
     AgentId, ApiKeyId, ApprovalId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result, SecretPath, TxId,
-    UserId, VaultId,
+    UserId, VaultId, WebhookId,
 };
 use http::{HeaderMap, Method, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -50,7 +50,7 @@ macro_rules! segments {
         }
     )+};
 }
-segments!(VaultId, AgentId, ApiKeyId, ApprovalId, InvitationId, IpRuleId, PolicyId, TxId, UserId);
+segments!(VaultId, AgentId, ApiKeyId, ApprovalId, InvitationId, IpRuleId, PolicyId, TxId, UserId, WebhookId);
 
 impl Segment for SecretPath {
     fn parse(_: &str, text: &str) -> Result<Self> {

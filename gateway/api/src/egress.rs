@@ -1,4 +1,4 @@
-//! The one way to fetch something on somebody's word: a key set, a discovery document.
+//! The one way to fetch something on somebody's word, or to send it there: a key set, a discovery document, an event.
 //!
 //! Whoever names an address makes this process talk to it, from inside the operator's network. So: names are resolved
 //! once, and only addresses on the internet are dialled, or in networks that the operator has named
@@ -7,6 +7,7 @@
 //! fails tells the other end nothing. Why a fetch failed is for the log: a caller who heard it could map the network.
 
 mod address;
+mod post;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -145,12 +146,14 @@ impl Egress {
     /// See [`Failure`]: none of it is for the caller.
     pub async fn fetch(&self, word: Word, address: &str, most: usize) -> Result<Fetched, Failure> {
         let url = self.check(address).map_err(Failure::Address)?;
-        let own = self
-            .own
-            .get_with(word, || Arc::new(Own { all: Semaphore::new(OWN_SLOTS), first: Semaphore::new(1) }));
+        let own = self.own_of(word);
         let turn = tokio::time::timeout(WHOLE, self.turn(word, &own));
         let Ok(Ok(_slots)) = turn.await else { return Err(Failure::Busy) };
         self.get(url, most).await
+    }
+
+    fn own_of(&self, word: Word) -> Arc<Own> {
+        self.own.get_with(word, || Arc::new(Own { all: Semaphore::new(OWN_SLOTS), first: Semaphore::new(1) }))
     }
 
     async fn turn<'a>(&'a self, word: Word, own: &'a Own) -> Result<Slots<'a>, AcquireError> {

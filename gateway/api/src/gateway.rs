@@ -19,6 +19,7 @@ use crate::installation::Installation;
 use crate::known::Known;
 use crate::limits::{LimitSettings, Limits};
 use crate::notes::Notes;
+use crate::once::Once;
 use crate::openid::{Google, Openid};
 use crate::outside::mail::Post;
 use crate::password::Hasher;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// How long a request for an approval waits for people.
     pub approval_wait: Duration,
+    /// From one checkpoint of an audit chain to the next, while it grows.
+    pub checkpoint_interval: Duration,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
 }
@@ -71,6 +74,8 @@ pub struct Gateway {
     pub(crate) openid: Openid,
     pub(crate) limits: Limits,
     pub(crate) lines: Lines,
+    /// Who has a chain walked through.
+    pub(crate) walks: Once,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
     pub(crate) streams: Streams,
@@ -100,6 +105,7 @@ impl Gateway {
             post,
             limits: Limits::new(&settings.limits),
             lines: Lines::new(),
+            walks: Once::default(),
             chains,
             installation: Installation::new(),
             streams,

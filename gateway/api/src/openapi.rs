@@ -77,10 +77,9 @@ fn operation(entry: &Entry, shapes: catalog::Shapes, schemas: &mut schemars::Sch
         operation["parameters"] = parameters.into();
     }
     let mut success = json!({ "description": "Success" });
-    if entry.route.streams {
-        success["content"] = json!({ "text/event-stream": { "schema": { "type": "string" } } });
-    } else if let Some(output) = shapes.output {
-        success["content"] = json!({ "application/json": { "schema": output } });
+    if let Some(output) = shapes.output {
+        let media_type = entry.route.streams.unwrap_or("application/json");
+        success["content"] = json!({ media_type: { "schema": output } });
     }
     operation["responses"] = json!({
         entry.route.status.to_string(): success,

@@ -1,11 +1,12 @@
 //! What an operation is: a type with its place, its access and its shapes. Everything else follows from it.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use http::{Method, StatusCode};
-use schemars::JsonSchema;
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc::Receiver;
 
 use crate::access::Access;
 use crate::cx::Cx;
@@ -29,8 +30,8 @@ pub struct Route {
     pub audit: Option<(&'static str, &'static str)>,
     /// The tool that it is over MCP, if it is one.
     pub tool: Option<Tool>,
-    /// It answers a stream of events that does not end.
-    pub streams: bool,
+    /// The media type of an answer that is sent as it is made ([`Streamed`]); `None`: JSON, as a whole.
+    pub streams: Option<&'static str>,
 }
 
 impl Route {
@@ -41,7 +42,7 @@ impl Route {
         status: u16,
         summary: &'static str,
     ) -> Self {
-        Self { id, summary, method, path, status, audit: None, tool: None, streams: false }
+        Self { id, summary, method, path, status, audit: None, tool: None, streams: None }
     }
 
     /// Names the audit event: `audited("vault.create", "vault")`.
@@ -50,9 +51,9 @@ impl Route {
         self
     }
 
-    /// Says that it answers a stream of events.
-    pub const fn streams(mut self) -> Self {
-        self.streams = true;
+    /// Says that its answer is sent as it is made: `streams("text/event-stream")`.
+    pub const fn streams(mut self, media_type: &'static str) -> Self {
+        self.streams = Some(media_type);
         self
     }
 
@@ -101,7 +102,7 @@ pub trait Operation: Sized + 'static {
     type Path: FromPath + Send + Sync;
     /// The body's fields, or the query's on GET and DELETE.
     type Params: Params;
-    type Output: Serialize + JsonSchema + Send;
+    type Output: JsonSchema + Send;
     /// Who may; there is no default.
     type Access: Access<Self::Path>;
 
@@ -117,25 +118,31 @@ pub trait Operation: Sized + 'static {
 pub struct Reply<T> {
     pub status: Option<StatusCode>,
     pub body: T,
-    /// Pieces of a body that goes on, in the body's place.
-    pub stream: Option<Receiver<Bytes>>,
-}
-
-impl Reply<()> {
-    /// A body that goes on, piece by piece.
-    pub fn streaming(pieces: Receiver<Bytes>) -> Self {
-        Self { status: None, body: (), stream: Some(pieces) }
-    }
 }
 
 impl<T> Reply<T> {
     /// With the route's status.
     pub fn of(body: T) -> Self {
-        Self { status: None, body, stream: None }
+        Self { status: None, body }
     }
 
     pub fn with(status: StatusCode, body: T) -> Self {
-        Self { status: Some(status), body, stream: None }
+        Self { status: Some(status), body }
+    }
+}
+
+/// An answer that is sent as it is made. One that breaks off ends in an error of the connection's.
+pub struct Streamed(pub(crate) BoxStream<'static, std::io::Result<Bytes>>);
+
+impl JsonSchema for Streamed {
+    fn schema_name() -> Cow<'static, str> {
+        "Streamed".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({ "type": "string" })
     }
 }
 

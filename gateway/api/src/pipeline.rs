@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use domain::{Error, PrincipalId, RequestId, Result};
+use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ipnet::IpNet;
-use tokio::sync::mpsc::Receiver;
 use tracing::Instrument as _;
 
 use crate::access::ONLY_AGENTS;
@@ -42,8 +42,8 @@ pub struct Outbound {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
-    /// What comes in the body's place, piece by piece, until it ends.
-    pub stream: Option<Receiver<Bytes>>,
+    /// Comes instead of the body, as it is made.
+    pub stream: Option<BoxStream<'static, std::io::Result<Bytes>>>,
 }
 
 impl Outbound {
@@ -55,15 +55,6 @@ impl Outbound {
         // Values and tokens are in these answers.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Self { status, headers, body, stream: None }
-    }
-
-    /// Server-sent events.
-    pub fn streaming(status: StatusCode, pieces: Receiver<Bytes>) -> Self {
-        let mut out = Self { stream: Some(pieces), ..Self::new(status, Vec::new()) };
-        out.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        // Proxies that gather an answer before they send it would hold events back.
-        out.headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        out
     }
 }
 

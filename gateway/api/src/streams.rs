@@ -12,6 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::limit::too_many;
 use domain::{OrgId, PrincipalId, Result, access};
+use futures::StreamExt as _;
+use futures::stream::poll_fn;
 use store::events::{self, Told};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -20,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::authenticate::{self, Caller};
 use crate::gate;
 use crate::gateway::Gateway;
+use crate::operation::Streamed;
 
 /// Events that a stream may lag behind.
 const BEHIND: usize = 1024;
@@ -138,18 +141,18 @@ pub async fn open(
     caller: Caller,
     address: Option<IpAddr>,
     after: Option<i64>,
-) -> Result<mpsc::Receiver<Bytes>> {
+) -> Result<Streamed> {
     let (who, org) = (caller.principal().id, caller.principal().org);
     let place = gateway.streams.place(who, org)?;
     // First listen, then look at what there is.
     let news = gateway.streams.news.subscribe();
     let head = events::head(&gateway.store).await?;
-    let (out, pieces) = mpsc::channel(WAITING);
+    let (out, mut pieces) = mpsc::channel(WAITING);
     // A number from elsewhere must not make a stream deaf.
     let last = after.map_or(head, |after| after.min(head));
     let stream = Stream { gateway: gateway.clone(), caller, address, last, out, _place: place };
     tokio::spawn(stream.run(news));
-    Ok(pieces)
+    Ok(Streamed(poll_fn(move |cx| pieces.poll_recv(cx).map(|piece| piece.map(Ok))).boxed()))
 }
 
 struct Stream {

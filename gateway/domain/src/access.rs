@@ -213,7 +213,13 @@ actions! {
         SuspendAgents = Managers,
         SeeApprovals = Anyone,
         CancelApproval = Anyone,
-        DecideApproval = Managers;
+        DecideApproval = Managers,
+
+
+        ReadAudit = Managers,
+        SeeWebhooks = Managers,
+        EndWebhook = Managers,
+        ManageWebhooks = ManagersInPerson;
     PersonAction(PersonRule):
         ListApiKeys = Any,
         CreateApiKey = InPerson,

@@ -5,6 +5,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{EventId, OrgId, PrincipalId, Time};
 
+pub mod walk;
+
 /// Hash of the event before, and of an event: SHA-256.
 pub type Hash = [u8; 32];
 

@@ -20,6 +20,7 @@ pub mod secret;
 pub mod setting;
 pub mod ticket;
 pub mod transaction;
+pub mod webhook;
 
 pub use access_list::{AccessList, Accessed};
 pub use clock::{Clock, Time};

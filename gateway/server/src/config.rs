@@ -36,6 +36,7 @@ pub struct Config {
     pub limits: LimitSettings,
     /// How long a request for an approval waits.
     pub approval_wait: Duration,
+    pub checkpoint_interval: Duration,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
@@ -135,6 +136,9 @@ impl Config {
             google: google(&given)?,
             limits: limits(&given)?,
             approval_wait: given.parsed("approval_wait", approval_wait)?.unwrap_or(APPROVAL_WAIT),
+            checkpoint_interval: given
+                .parsed("audit_checkpoint_interval", seconds)?
+                .unwrap_or(CHECKPOINT_INTERVAL),
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),
@@ -336,6 +340,14 @@ fn limits(given: &Given) -> Result<LimitSettings, StartError> {
         address_guesses: given.parsed("login_tries_address", tries)?.unwrap_or(ADDRESS_TRIES),
         address_places: given.parsed("login_places_address", places)?.unwrap_or(ADDRESS_PLACES),
     })
+}
+
+/// From one checkpoint of an audit chain to the next.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
+
+/// A second to a day.
+fn seconds(text: &str) -> Option<Duration> {
+    text.parse().ok().filter(|n| (1..=86_400).contains(n)).map(Duration::from_secs)
 }
 
 const ADDRESS_LIMIT: &str = "100/s:500";

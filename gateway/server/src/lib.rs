@@ -1,6 +1,7 @@
 //! The `talon` executable's parts.
 
 mod admin;
+mod audit;
 pub mod config;
 mod data;
 pub mod demo;
@@ -16,6 +17,7 @@ mod tls;
 mod worker;
 
 pub use admin::{Admin, admin};
+pub use audit::{Audit, audit};
 pub use migrate::migrate;
 pub use recover::{Recover, recover};
 pub use supervise::serve;

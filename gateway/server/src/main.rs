@@ -31,6 +31,8 @@ enum Command {
     Recover(gateway::Recover),
     /// Operate a gateway that runs: its chains and settings.
     Admin(gateway::Admin),
+    /// Check an exported audit trail.
+    Audit(gateway::Audit),
     /// Tell the whole story on a real chain, in a temporary folder.
     Demo(gateway::demo::Options),
     /// Print the OpenAPI 3.1 document.
@@ -90,6 +92,7 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
             Ok(ExitCode::SUCCESS)
         }
         Some(Command::Admin(options)) => Ok(gateway::admin(&options)),
+        Some(Command::Audit(options)) => Ok(gateway::audit(&options)),
         Some(Command::Demo(options)) => Ok(gateway::demo::run(&options)?),
         Some(Command::Openapi) => print(&api::openapi::document()),
         Some(Command::Mcp(options)) => Ok(mcp_bridge::main(options)),

@@ -1,6 +1,5 @@
 //! REST: every operation of the catalog on one router.
 
-use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -20,7 +19,6 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
 use domain::{Error, Kind, RequestId};
 use futures::StreamExt as _;
-use futures::stream::poll_fn;
 use http::{HeaderName, HeaderValue, Method, header};
 use mcp::Door;
 
@@ -193,13 +191,7 @@ async fn bounded(request: Request, next: Next) -> Response {
 }
 
 pub fn answer(out: Outbound) -> Response {
-    let body = match out.stream {
-        Some(mut pieces) => {
-            let next = poll_fn(move |cx| pieces.poll_recv(cx).map(|piece| piece.map(Ok::<_, Infallible>)));
-            Body::from_stream(next)
-        }
-        None => Body::from(out.body),
-    };
+    let body = out.stream.map_or_else(|| Body::from(out.body), Body::from_stream);
     let mut response = (out.status, body).into_response();
     *response.headers_mut() = out.headers;
     response

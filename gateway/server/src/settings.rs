@@ -37,7 +37,7 @@ impl Setting {
 
 const RATE: &str = "NUMBER/s or NUMBER/m, with :BURST, or off";
 
-pub const SETTINGS: [Setting; 41] = [
+pub const SETTINGS: [Setting; 42] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -82,6 +82,11 @@ pub const SETTINGS: [Setting; 41] = [
         "client_cert_header",
         "HEADER",
         "The header in which trusted_proxies name a client's certificate [default: none]",
+    ),
+    gateway(
+        "audit_checkpoint_interval",
+        "SECONDS",
+        "From one signed checkpoint of an audit trail to the next, while it grows [default: 300]",
     ),
     gateway(
         "egress_allow",

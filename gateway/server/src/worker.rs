@@ -151,6 +151,7 @@ async fn serve(
         google: config.google,
         limits: config.limits,
         approval_wait: config.approval_wait,
+        checkpoint_interval: config.checkpoint_interval,
         operator: config.operator,
     };
     let parts = Parts { store, signer, nodes: chains::Nodes::new(), post, clock: Clock::default(), settings };

@@ -1,5 +1,7 @@
 //! The audit chain: appended to, queried.
 
+pub mod trail;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 

@@ -13,6 +13,7 @@ pub mod api_keys;
 pub mod approvals;
 pub mod audit;
 pub mod chains;
+pub mod checkpoints;
 pub mod devices;
 pub mod enrolments;
 pub mod events;
@@ -37,6 +38,7 @@ pub mod tokens;
 pub mod transactions;
 pub mod users;
 pub mod vaults;
+pub mod webhooks;
 
 use domain::{Error, Result};
 use sqlx::migrate::MigrateError;

@@ -33,6 +33,8 @@ const EVERYTHING: [&str; 17] = [
     "DELETE FROM users WHERE org_id = $1",
     "DELETE FROM invitations WHERE org_id = $1",
     "DELETE FROM ip_rules WHERE org_id = $1",
+    "DELETE FROM webhook_troubles WHERE webhook_id IN (SELECT id FROM webhooks WHERE org_id = $1)",
+    "DELETE FROM webhooks WHERE org_id = $1",
     "DELETE FROM organisation_endings WHERE org_id = $1",
     "DELETE FROM organisations WHERE id = $1",
 ];

@@ -5,6 +5,7 @@
 //! [`intents`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
 //! refused: `signer/docs/threat-model.md`.
 
+mod alone;
 mod api_keys;
 mod audit;
 mod authority;

@@ -13,6 +13,7 @@ use signer_protocol::token::IssuedToken;
 use signer_protocol::wire::{Blob, Secret};
 use zeroize::Zeroizing;
 
+use crate::alone::{lock, unlock};
 use crate::authority::Authority;
 use crate::callers::Usable as _;
 use crate::encoding::length_prefixed;
@@ -20,7 +21,7 @@ use crate::keys::{KeyError, Keystore};
 use crate::ledger::{Factor, Guessed, wrong_code};
 use crate::principals::successor;
 use crate::refuse::{Result, conflict, tampered, unavailable};
-use crate::sealing::{disclose, enclose, random};
+use crate::sealing::random;
 use crate::statements::digest;
 use crate::tokens::{bad_token, claims};
 use crate::totp;
@@ -150,7 +151,7 @@ impl Authority {
         let (seed, code, now) = (seed.clone(), plain(code.expose()), self.clock.now());
         self.pool
             .on_keys(move |keys| {
-                let seed = open_seed(keys, user, &seed.0)?;
+                let seed = unlock(keys, &aad(user), &seed.0)?;
                 Ok(totp::step(seed.expose(), &code, now))
             })
             .await
@@ -192,27 +193,12 @@ fn recovery_code() -> Result<Secret> {
     Ok(letters.chunks(4).collect::<Vec<_>>().join(&b'-').into())
 }
 
-/// A fresh seed, and what it comes to at rest: a key of its own, wrapped by the root key, and the seed under it. There
-/// is no statement of that key, so nothing else opens it.
+/// A fresh seed, and what it comes to at rest.
 fn new_seed(keys: &dyn Keystore, user: UserId) -> Result<(Secret, Blob), KeyError> {
     let mut seed = Zeroizing::new([0; totp::SEED]);
     random(&mut *seed)?;
-    let key = keys.new_vault_key()?;
-    let sealed = enclose(keys, &key, &aad(user), &*seed)?;
-    let length = u16::try_from(key.len())
-        .map_err(|_| KeyError::Unavailable("a wrapped key has an unexpected length".into()))?;
-    let blob = [&length.to_be_bytes()[..], &key, &sealed].concat();
-    Ok((seed.to_vec().into(), Blob(blob)))
-}
-
-fn open_seed(keys: &dyn Keystore, user: UserId, blob: &[u8]) -> Result<Secret, KeyError> {
-    let parts = || {
-        let (length, rest) = blob.split_first_chunk()?;
-        rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
-    };
-    let (key, sealed) =
-        parts().ok_or_else(|| KeyError::Rejected("a sealed seed is not one of this signer's".into()))?;
-    disclose(keys, key, &aad(user), sealed)
+    let blob = lock(keys, &aad(user), &*seed)?;
+    Ok((seed.to_vec().into(), blob))
 }
 
 /// All that a seed is bound to.

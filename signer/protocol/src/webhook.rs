@@ -19,7 +19,7 @@ impl Statement for WebhookKey {
     const DOMAIN: &'static str = "talon/webhook-key/1";
 }
 
-/// Asks for a key: owners and admins, without scopes.
+/// Asks for a key: owners and admins who have logged in, without scopes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MakeWebhookKey {
     pub by: Caller,

@@ -1,11 +1,13 @@
 //! What a gateway does by itself. Every job takes its work from the database, and any gateway may do it.
 
 pub mod approvals;
+pub mod checkpoints;
 pub mod enrolments;
 pub mod events;
 pub mod housekeeping;
 pub mod mail;
 pub mod transactions;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +24,8 @@ pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(approvals::expire(gateway.clone()));
     tokio::spawn(events::tell(gateway.clone()));
     tokio::spawn(housekeeping::keep(gateway.clone()));
+    tokio::spawn(checkpoints::keep(gateway.clone()));
+    tokio::spawn(webhooks::deliver(gateway.clone()));
 }
 
 /// Does rounds of a job until the gateway stops: at once where there may be more, else after a while.

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod agents;
 pub mod approvals;
+pub mod audit;
 pub mod auth;
 pub mod chains;
 pub mod events;
@@ -15,9 +16,11 @@ pub mod security;
 pub mod setup;
 pub mod transactions;
 pub mod vaults;
+pub mod webhooks;
 
 use domain::{
     AgentId, ApiKeyId, ApprovalId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId,
+    WebhookId,
 };
 
 use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesVault};
@@ -45,6 +48,8 @@ path_of! {
     OfInvitation { invitation_id: InvitationId }
     /// `/v1/security/ip-rules/{rule_id}`
     OfIpRule { rule_id: IpRuleId }
+    /// `/v1/webhooks/{webhook_id}`
+    OfWebhook { webhook_id: WebhookId }
     /// `/v1/auth/device/code/{user_code}`
     OfDevice { user_code: String }
     /// `/v1/chains/{identifier}`

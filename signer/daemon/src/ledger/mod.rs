@@ -22,6 +22,7 @@ use crate::refuse::{Result, unavailable};
 mod factors;
 #[cfg(test)]
 mod failing;
+mod heads;
 mod organisations;
 mod people;
 mod records;
@@ -32,6 +33,7 @@ mod window;
 mod writer;
 
 pub use factors::{Factor, Guessed, wrong_code};
+pub use heads::Head;
 pub use organisations::{over, stopped};
 pub use people::Taken;
 pub use records::Seen;

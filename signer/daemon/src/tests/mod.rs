@@ -27,6 +27,7 @@ mod asserted;
 mod dependencies;
 mod devices;
 mod enrolment;
+mod heads;
 mod identities;
 mod intents;
 mod keystore;
@@ -42,6 +43,7 @@ mod socket;
 mod starting;
 mod tokens;
 mod vault_keys;
+mod webhook_keys;
 
 use keystore::MemoryKeystore;
 

@@ -38,7 +38,7 @@ pub struct ExplainRequest {
 #[derive(Serialize, JsonSchema)]
 pub struct ExplainResponse {
     allowed: bool,
-    /// What decides: `ownership` or `policy`; where it is refused `approval` (people must approve the read), `principal` (suspended, ended or expired), `reserved`,
+    /// What decides: `ownership` or `policy`; where it is refused `approval` (people must approve the read), `principal` (suspended, ended or expired), `ip_rules`, `suspension` (of all agents), `reserved`,
     /// `binding`, `scopes`, `intents` (it uses keys and never reads or writes one) or `none` (nothing gives it).
     decided_by: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
