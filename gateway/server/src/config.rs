@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use api::Google;
 use api::LimitSettings;
@@ -33,6 +34,7 @@ pub struct Config {
     pub egress_allow: Vec<IpNet>,
     pub google: Option<Google>,
     pub limits: LimitSettings,
+    pub secret_retention: Duration,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
@@ -131,6 +133,9 @@ impl Config {
             egress_allow: given.parsed("egress_allow", networks)?.unwrap_or_default(),
             google: google(&given)?,
             limits: limits(&given)?,
+            secret_retention: Duration::from_secs(
+                given.parsed("secret_retention_days", days)?.unwrap_or(RETENTION_DAYS) * DAY,
+            ),
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),
@@ -332,6 +337,13 @@ fn limits(given: &Given) -> Result<LimitSettings, StartError> {
         address_guesses: given.parsed("login_tries_address", tries)?.unwrap_or(ADDRESS_TRIES),
         address_places: given.parsed("login_places_address", places)?.unwrap_or(ADDRESS_PLACES),
     })
+}
+
+const RETENTION_DAYS: u64 = 30;
+const DAY: u64 = 24 * 60 * 60;
+
+fn days(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|days| *days <= 3650)
 }
 
 const ADDRESS_LIMIT: &str = "100/s:500";

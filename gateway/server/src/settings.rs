@@ -37,7 +37,7 @@ impl Setting {
 
 const RATE: &str = "NUMBER/s or NUMBER/m, with :BURST, or off";
 
-pub const SETTINGS: [Setting; 40] = [
+pub const SETTINGS: [Setting; 41] = [
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -119,6 +119,11 @@ pub const SETTINGS: [Setting; 40] = [
         "login_places_address",
         "NUMBER, 1 to 256",
         "Log-ins with a password from one address at once [default: 16]",
+    ),
+    gateway(
+        "secret_retention_days",
+        "NUMBER, 0 to 3650",
+        "Days in which a deleted secret can be restored; then it is erased [default: 30]",
     ),
     gateway(
         "log",

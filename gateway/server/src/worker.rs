@@ -150,6 +150,7 @@ async fn serve(
         egress_allow: config.egress_allow,
         google: config.google,
         limits: config.limits,
+        secret_retention: config.secret_retention,
         operator: config.operator,
     };
     let parts = Parts { store, signer, nodes: chains::Nodes::new(), post, clock: Clock::default(), settings };

@@ -3,6 +3,7 @@
 pub mod enrolments;
 pub mod housekeeping;
 pub mod mail;
+pub mod purge;
 pub mod transactions;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(transactions::follow(gateway.clone()));
     tokio::spawn(mail::send(gateway.clone()));
     tokio::spawn(enrolments::look_after(gateway.clone()));
+    tokio::spawn(purge::purge(gateway.clone()));
     tokio::spawn(housekeeping::keep(gateway.clone()));
 }
 

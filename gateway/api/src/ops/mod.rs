@@ -25,6 +25,8 @@ path_of! {
     OfVault { vault_id: VaultId }
     /// `/v1/vaults/{vault_id}/secrets/{path}`
     OfSecret { vault_id: VaultId, path: SecretPath }
+    /// `/v1/vaults/{vault_id}/secret-version/{path}/{version}`
+    OfVersion { vault_id: VaultId, path: SecretPath, version: u64 }
     /// `/v1/vaults/{vault_id}/policies/{policy_id}`
     OfPolicy { vault_id: VaultId, policy_id: PolicyId }
     /// `/v1/agents/{agent_id}…`
@@ -62,6 +64,18 @@ impl NamesVault for OfSecret {
 }
 
 impl NamesSecret for OfSecret {
+    fn secret(&self) -> &SecretPath {
+        &self.path
+    }
+}
+
+impl NamesVault for OfVersion {
+    fn vault(&self) -> VaultId {
+        self.vault_id
+    }
+}
+
+impl NamesSecret for OfVersion {
     fn secret(&self) -> &SecretPath {
         &self.path
     }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use domain::access::{Permit, ReadSecret, SecretAt};
-use domain::{Error, Kind, Result, Revealed, SecretBytes, SecretText, SecretType};
+use domain::{Error, Kind, OrMissing as _, Result, Revealed, SecretBytes, SecretText, SecretType};
 use http::Method;
+use store::secrets;
 
-use super::{newest, open, record};
+use super::{open, readable, record};
 use crate::access::{Granted, OnSecret};
 use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
@@ -50,7 +51,8 @@ impl Operation for GetEnvBundle {
         path: OfSecret,
         (): (),
     ) -> Result<Reply<Variables>> {
-        let found = newest(cx, &granted.may).await?;
+        let found = secrets::reveal(cx.store(), &granted.may).await?.or_missing("secret")?;
+        let found = readable(cx, found)?;
         if found.version.kind != SecretType::EnvBundle {
             return Err(Error::new(
                 Kind::Unprocessable,
