@@ -29,6 +29,7 @@ impl Operation {
             .replace("{approval_id}", other)
             .replace("{rule_id}", other)
             .replace("{webhook_id}", other)
+            .replace("{version}", "1")
             .replace("{chain_id}", other)
             .replace("{identifier}", "base")
             .replace("{key}", "intents_api.require_simulation")
@@ -117,6 +118,11 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "PUT /v1/vaults/{vault_id}/secrets/{path}",
         "GET /v1/vaults/{vault_id}/secrets/{path}",
         "DELETE /v1/vaults/{vault_id}/secrets/{path}",
+        "GET /v1/vaults/{vault_id}/secret-versions/{path}",
+        "GET /v1/vaults/{vault_id}/secret-version/{path}/{version}",
+        "POST /v1/vaults/{vault_id}/secret-version-disable/{path}/{version}",
+        "POST /v1/vaults/{vault_id}/secret-restore/{path}",
+        "POST /v1/vaults/{vault_id}/secret-rotate/{path}",
         "POST /v1/vaults/{vault_id}/policies",
         "GET /v1/vaults/{vault_id}/policies",
         "PUT /v1/vaults/{vault_id}/policies/{policy_id}",

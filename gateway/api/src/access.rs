@@ -12,7 +12,7 @@ use domain::{
     AgentId, ApiKeyId, ApprovalId, Error, OrMissing as _, OrgId, PrincipalId, Result, Role, SecretPath,
     UserId, VaultId,
 };
-use store::secrets;
+use store::secrets::{self, versions};
 use store::vaults::Vault;
 
 use crate::cx::Cx;
@@ -210,7 +210,13 @@ impl Deref for MayRead {
     }
 }
 
-impl<P: NamesSecret> Access<P> for OnValue {
+/// A path that names a secret, and perhaps one of its versions.
+pub trait NamesValue: NamesSecret {
+    /// `None`: the newest that is live.
+    fn version(&self) -> Option<u64>;
+}
+
+impl<P: NamesValue> Access<P> for OnValue {
     type Granted = Granted<MayRead>;
     async fn grant(cx: &Cx, path: &P) -> Result<Self::Granted> {
         let vault = cx.vault(path.vault()).await?.or_missing("vault")?;
@@ -219,7 +225,11 @@ impl<P: NamesSecret> Access<P> for OnValue {
         let may = match reading {
             Reading::Now(may) => MayRead { may, approval: None },
             Reading::Asked(asked) => {
-                let version = secrets::facts(cx.store(), asked.may().on()).await?.or_missing("secret")?;
+                let (store, at) = (cx.store(), asked.may().on());
+                let version = match path.version() {
+                    Some(number) => versions::facts(store, at, number).await?.or_missing("version")?,
+                    None => secrets::facts(store, at).await?.or_missing("secret")?,
+                };
                 approvals::settle(cx, asked, &version).await?
             }
         };

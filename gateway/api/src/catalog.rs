@@ -29,6 +29,9 @@ pub struct Entry {
     shapes: fn(&mut SchemaGenerator) -> Shapes,
 }
 
+/// A version of a secret, at a path's end.
+const VERSION_OF_PATH: &str = "{path}/{version}";
+
 /// What goes in and what comes out.
 pub struct Shapes {
     pub input: Option<Schema>,
@@ -38,9 +41,22 @@ pub struct Shapes {
 }
 
 impl Entry {
-    /// The path as a router takes it: a secret's path spans segments.
+    /// The path as a router takes it: a secret's path spans segments, and a router knows none behind it.
     pub fn router_path(&self) -> String {
-        self.route.path.replace("{path}", "{*path}")
+        self.route.path.replace(VERSION_OF_PATH, "{*path}").replace("{path}", "{*path}")
+    }
+
+    /// The placeholders' values, from what a router found: a version is the last segment of what it took for the path.
+    pub fn values(&self, mut found: Vec<(String, String)>) -> Vec<(String, String)> {
+        if self.route.path.ends_with(VERSION_OF_PATH)
+            && let Some((_, path)) = found.iter_mut().find(|(name, _)| name == "path")
+        {
+            let cut = path.rfind('/').map_or(0, |slash| slash + 1);
+            let version = path.split_off(cut);
+            path.pop();
+            found.push(("version".to_owned(), version));
+        }
+        found
     }
 
     pub(crate) fn call(&self, cx: Cx, request: Inbound) -> BoxFuture<'static, Result<Outbound>> {
@@ -96,6 +112,11 @@ pub fn entries() -> Vec<Entry> {
         mount::<secrets::DescribeSecret>(),
         mount::<secrets::RotateSecret>(),
         mount::<secrets::GetEnvBundle>(),
+        mount::<secrets::ListVersions>(),
+        mount::<secrets::GetVersion>(),
+        mount::<secrets::DisableVersion>(),
+        mount::<secrets::RestoreSecret>(),
+        mount::<secrets::GenerateSecret>(),
         mount::<policies::CreatePolicy>(),
         mount::<policies::ListPolicies>(),
         mount::<policies::UpdatePolicy>(),

@@ -69,6 +69,14 @@ impl Segment for ChainRef {
     }
 }
 
+/// A version's number.
+impl Segment for u64 {
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let number = text.parse().ok().filter(|number| (1..=i64::MAX as u64).contains(number));
+        number.ok_or_else(|| Error::invalid(name, "must be a number, 1 or more"))
+    }
+}
+
 impl Segment for String {
     fn parse(_: &str, text: &str) -> Result<Self> {
         Ok(text.to_owned())

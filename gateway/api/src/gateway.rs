@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Clock, Error, Result, SecretText};
+use domain::{Clock, Error, Result, SecretText, Time};
 use http::HeaderName;
 use ipnet::IpNet;
 use jsonwebtoken::DecodingKey;
@@ -57,6 +57,8 @@ pub struct Settings {
     pub approval_wait: Duration,
     /// From one checkpoint of an audit chain to the next, while it grows.
     pub checkpoint_interval: Duration,
+    /// How long a deleted secret can be restored.
+    pub secret_retention: Duration,
     /// The operator's email and password, made on a first start.
     pub operator: Option<(String, SecretText)>,
 }
@@ -141,6 +143,11 @@ impl Gateway {
     /// Ends the background jobs. What they were doing is durable, and goes on at the next start.
     pub fn stop(&self) {
         self.stopping.send_replace(true);
+    }
+
+    /// What was deleted after then can be restored; the rest is erased.
+    pub(crate) fn restorable_since(&self, now: Time) -> Time {
+        now.minus(self.settings.secret_retention)
     }
 
     /// Who the signer is, asked once.

@@ -53,6 +53,8 @@ fn operation(entry: &Entry, shapes: catalog::Shapes, schemas: &mut schemars::Sch
         .map(|name| {
             let schema = if *name == "chain_id" {
                 json!({"type": "string", "description": "A UUID, or an EIP-155 chain id."})
+            } else if *name == "version" {
+                json!({"type": "integer", "minimum": 1})
             } else if name.ends_with("_id") {
                 json!({"type": "string", "format": "uuid"})
             } else {

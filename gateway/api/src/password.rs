@@ -93,9 +93,14 @@ pub fn busy() -> Error {
     too_many("Too many people log in right now.", 2)
 }
 
+/// Fills with random bytes from the system.
+pub fn fill(bytes: &mut [u8]) -> Result<()> {
+    getrandom::fill(bytes).map_err(Error::internal)
+}
+
 /// Random bytes from the system.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(Error::internal)?;
+    fill(&mut bytes)?;
     Ok(bytes)
 }

@@ -37,6 +37,7 @@ pub struct Config {
     /// How long a request for an approval waits.
     pub approval_wait: Duration,
     pub checkpoint_interval: Duration,
+    pub secret_retention: Duration,
     /// Certificate and key, PEM.
     pub tls: Option<(PathBuf, PathBuf)>,
     pub log: String,
@@ -139,6 +140,9 @@ impl Config {
             checkpoint_interval: given
                 .parsed("audit_checkpoint_interval", seconds)?
                 .unwrap_or(CHECKPOINT_INTERVAL),
+            secret_retention: Duration::from_secs(
+                given.parsed("secret_retention_days", days)?.unwrap_or(RETENTION_DAYS) * DAY,
+            ),
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),
@@ -348,6 +352,13 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(300);
 /// A second to a day.
 fn seconds(text: &str) -> Option<Duration> {
     text.parse().ok().filter(|n| (1..=86_400).contains(n)).map(Duration::from_secs)
+}
+
+const RETENTION_DAYS: u64 = 30;
+const DAY: u64 = 24 * 60 * 60;
+
+fn days(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|days| *days <= 3650)
 }
 
 const ADDRESS_LIMIT: &str = "100/s:500";

@@ -114,7 +114,8 @@ fn mount(gateway: &Arc<Gateway>, entry: Entry) -> MethodRouter {
                 }
                 (_, Err(error)) => return answer(problem(&error)),
             };
-            let path = path.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            let path =
+                entry.values(path.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect());
             let query = parts.uri.query().map(str::to_owned);
             let tls = parts.extensions.get::<Arc<TlsInfo>>();
             let shown = tls.and_then(|tls| tls.peer_certificates.first());

@@ -37,7 +37,7 @@ impl Setting {
 
 const RATE: &str = "NUMBER/s or NUMBER/m, with :BURST, or off";
 
-pub const SETTINGS: [Setting; 42] = [
+pub const SETTINGS: &[Setting] = &[
     gateway(
         "listen",
         "ADDRESS:PORT",
@@ -129,6 +129,11 @@ pub const SETTINGS: [Setting; 42] = [
         "approval_wait",
         "SECONDS, 60 to 2592000",
         "How long a request for an approval waits for people [default: 86400]",
+    ),
+    gateway(
+        "secret_retention_days",
+        "NUMBER, 0 to 3650",
+        "Days in which a deleted secret can be restored; then it is erased [default: 30]",
     ),
     gateway(
         "log",

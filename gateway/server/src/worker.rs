@@ -152,6 +152,7 @@ async fn serve(
         limits: config.limits,
         approval_wait: config.approval_wait,
         checkpoint_interval: config.checkpoint_interval,
+        secret_retention: config.secret_retention,
         operator: config.operator,
     };
     let parts = Parts { store, signer, nodes: chains::Nodes::new(), post, clock: Clock::default(), settings };

@@ -17,7 +17,8 @@ const QUEUE: usize = 4096;
 
 /// One version's count rises by one, unless it is used up.
 const COUNT: &str = "UPDATE secret_versions SET access_count = access_count + 1 \
-                     WHERE secret_id = $1 AND version = $2 AND deleted_at IS NULL AND access_count < max_access_count";
+                     WHERE secret_id = $1 AND version = $2 AND deleted_at IS NULL AND disabled_at IS NULL \
+                     AND access_count < max_access_count";
 
 /// An approval lets a read through: once, or as often as it is used within its time. The time is the event's.
 const USE: &str = "UPDATE approvals SET uses = uses + 1, \

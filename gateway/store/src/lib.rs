@@ -71,6 +71,7 @@ impl Store {
         let dialect = Dialect::of(url)?;
         let mut first = dialect.try_connect(url).await?;
         MIGRATIONS.run(&mut first).await.map_err(refused)?;
+        dialect.index(&mut first).await.map_err(failed)?;
         let write = match dialect {
             Dialect::Sqlite => Writer::Turns(Turns::over(url, first)),
             Dialect::Postgres => Writer::Pool(dialect.pool(url).await?),
@@ -93,6 +94,10 @@ impl Store {
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&mut *self.read().await?).await.map_err(failed).map(drop)
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.read.dialect()
     }
 
     /// A connection to read with; what is being written by others is not seen.

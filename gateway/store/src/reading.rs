@@ -51,6 +51,13 @@ impl Readers {
         Ok(Self::Own(Own { connections: connections.into(), free: Arc::new(Semaphore::new(READERS)) }))
     }
 
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Own(_) => Dialect::Sqlite,
+            Self::Pool(_) => Dialect::Postgres,
+        }
+    }
+
     /// Waits for a connection.
     ///
     /// # Errors

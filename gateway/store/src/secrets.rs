@@ -1,7 +1,11 @@
 //! Secrets: a path, and its versions. Values are sealed by the signer before they come here.
 
-use domain::access::{DeleteSecret, ListSecrets, Permit, ReadSecret, SecretAt, WriteSecret};
-use domain::{Error, PrincipalId, Result, SecretId, SecretPath, SecretType, Time, VaultId};
+pub mod deletion;
+pub mod list;
+pub mod versions;
+
+use domain::access::{Permit, ReadSecret, SecretAt, WriteSecret};
+use domain::{Error, PrincipalId, Result, SecretId, SecretPath, SecretType, Time};
 use serde_json::{Map, Value};
 use signer_protocol::Attested;
 use signer_protocol::key::SigningKey;
@@ -15,6 +19,8 @@ use crate::{Store, Tx, failed};
 pub struct Version {
     pub id: SecretId,
     pub path: SecretPath,
+    /// The highest number at the path, live or not.
+    pub newest: u64,
     pub version: u64,
     pub kind: SecretType,
     pub metadata: Option<Map<String, Value>>,
@@ -24,6 +30,51 @@ pub struct Version {
     pub created_by: PrincipalId,
     pub created_at: Time,
     pub deleted_at: Option<Time>,
+    pub disabled_at: Option<Time>,
+    pub purged_at: Option<Time>,
+}
+
+/// What has become of a version. All but live: it is not read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    Live,
+    /// Erased; nothing brings it back.
+    Purged,
+    Deleted,
+    Disabled,
+    Expired,
+    UsedUp,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Purged => "purged",
+            Self::Deleted => "deleted",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::UsedUp => "used_up",
+        }
+    }
+}
+
+impl Version {
+    pub fn state(&self, now: Time) -> State {
+        if self.purged_at.is_some() {
+            State::Purged
+        } else if self.deleted_at.is_some() {
+            State::Deleted
+        } else if self.disabled_at.is_some() {
+            State::Disabled
+        } else if self.expires_at.is_some_and(|end| now >= end) {
+            State::Expired
+        } else if self.max_access_count.is_some_and(|max| self.access_count >= max) {
+            State::UsedUp
+        } else {
+            State::Live
+        }
+    }
 }
 
 /// A version with what was sealed.
@@ -48,43 +99,29 @@ pub struct NewVersion<'a> {
     pub at: Time,
 }
 
-const NEWEST: &str = "SELECT s.id, s.path, v.* FROM secrets s \
-                      JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.newest \
-                      WHERE s.vault_id = $1 AND s.path = $2";
-const LIST: &str = "SELECT s.id, s.path, v.version, v.type, v.metadata, v.expires_at, v.max_access_count, \
-                    v.access_count, v.created_by_type, v.created_by, v.created_at, v.deleted_at FROM secrets s \
-                    JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.newest \
-                    WHERE s.vault_id = $1 AND v.deleted_at IS NULL ORDER BY s.path";
-const FIRST: &str = "INSERT INTO secrets (id, vault_id, path, newest) VALUES ($1, $2, $3, 1) \
+const LIVE: &str = "SELECT s.id, s.path, s.newest, v.* FROM secrets s \
+                    JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.live \
+                    WHERE s.vault_id = $1 AND s.path = $2";
+const FIRST: &str = "INSERT INTO secrets (id, vault_id, path, newest, live) VALUES ($1, $2, $3, 1, 1) \
                      ON CONFLICT (vault_id, path) DO NOTHING";
 /// One version up, unless somebody else was faster.
-const NEXT: &str = "UPDATE secrets SET newest = $3 WHERE id = $1 AND vault_id = $2 AND newest = $3 - 1";
+const NEXT: &str =
+    "UPDATE secrets SET newest = $3, live = $3 WHERE id = $1 AND vault_id = $2 AND newest = $3 - 1";
 const INSERT: &str = "INSERT INTO secret_versions (secret_id, version, type, metadata, rotation_policy, sealed, \
                       signing_key, expires_at, max_access_count, access_count, created_by_type, created_by, created_at) \
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12)";
-const DELETE: &str = "UPDATE secret_versions SET deleted_at = $3 WHERE deleted_at IS NULL AND secret_id IN \
-                      (SELECT id FROM secrets WHERE vault_id = $1 AND path = $2)";
 
-/// The newest version at a path, deleted or not, value and all.
+/// The version that a read of the path answers, value and all: the newest that is neither disabled nor deleted, else the
+/// newest.
 pub async fn reveal(store: &Store, may: &Permit<ReadSecret, SecretAt>) -> Result<Option<SealedVersion>> {
-    let find = sqlx::query(NEWEST).bind(may.on().vault.to_string()).bind(may.on().path.as_str());
+    let find = sqlx::query(LIVE).bind(may.on().vault.to_string()).bind(may.on().path.as_str());
     find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read_sealed).transpose()
 }
 
 /// The facts about what is at a path, to decide with; no value.
 pub async fn facts(store: &Store, at: &SecretAt) -> Result<Option<Version>> {
-    let find = sqlx::query(NEWEST).bind(at.vault.to_string()).bind(at.path.as_str());
+    let find = sqlx::query(LIVE).bind(at.vault.to_string()).bind(at.path.as_str());
     find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.as_ref().map(read).transpose()
-}
-
-/// The newest live version of every path of a vault, by path, without values.
-pub async fn list(store: &Store, may: &Permit<ListSecrets, VaultId>) -> Result<Vec<Version>> {
-    let rows = sqlx::query(LIST)
-        .bind(may.on().to_string())
-        .fetch_all(&mut *store.read().await?)
-        .await
-        .map_err(failed)?;
-    rows.iter().map(read).collect()
 }
 
 /// Writes a version that was sealed for exactly this number. `false`: somebody else wrote that number first; seal
@@ -122,13 +159,6 @@ pub(crate) async fn write(tx: &mut Tx, at: &SecretAt, by: PrincipalId, new: &New
     Ok(true)
 }
 
-/// Soft-deletes every version at a path. `false`: nothing was live there.
-pub async fn delete(tx: &mut Tx, may: &Permit<DeleteSecret, SecretAt>, at: Time) -> Result<bool> {
-    let delete =
-        sqlx::query(DELETE).bind(may.on().vault.to_string()).bind(may.on().path.as_str()).bind(at.millis());
-    Ok(delete.execute(tx.connection()).await.map_err(failed)?.rows_affected() > 0)
-}
-
 fn number(count: u64) -> Result<i64> {
     i64::try_from(count).map_err(|_| Error::invalid("max_access_count", "is too large"))
 }
@@ -145,6 +175,7 @@ fn read(row: &AnyRow) -> Result<Version> {
     Ok(Version {
         id: row.parsed("id")?,
         path: SecretPath::parse(&row.text("path")?).map_err(|e| Error::internal(e.detail()))?,
+        newest: row.count("newest")?,
         version: row.count("version")?,
         kind: row.parsed("type")?,
         metadata: row.maybe_json("metadata")?,
@@ -154,5 +185,7 @@ fn read(row: &AnyRow) -> Result<Version> {
         created_by: row.principal("created_by_type", "created_by")?,
         created_at: row.time("created_at")?,
         deleted_at: row.maybe_time("deleted_at")?,
+        disabled_at: row.maybe_time("disabled_at")?,
+        purged_at: row.maybe_time("purged_at")?,
     })
 }

@@ -6,6 +6,7 @@ pub mod enrolments;
 pub mod events;
 pub mod housekeeping;
 pub mod mail;
+pub mod purge;
 pub mod transactions;
 pub mod webhooks;
 
@@ -23,6 +24,7 @@ pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(enrolments::look_after(gateway.clone()));
     tokio::spawn(approvals::expire(gateway.clone()));
     tokio::spawn(events::tell(gateway.clone()));
+    tokio::spawn(purge::purge(gateway.clone()));
     tokio::spawn(housekeeping::keep(gateway.clone()));
     tokio::spawn(checkpoints::keep(gateway.clone()));
     tokio::spawn(webhooks::deliver(gateway.clone()));

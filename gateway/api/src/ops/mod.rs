@@ -23,7 +23,7 @@ use domain::{
     WebhookId,
 };
 
-use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesVault};
+use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesValue, NamesVault};
 use crate::decode::path_of;
 use store::chains::ChainRef;
 
@@ -32,6 +32,8 @@ path_of! {
     OfVault { vault_id: VaultId }
     /// `/v1/vaults/{vault_id}/secrets/{path}`
     OfSecret { vault_id: VaultId, path: SecretPath }
+    /// `/v1/vaults/{vault_id}/secret-version/{path}/{version}`
+    OfVersion { vault_id: VaultId, path: SecretPath, version: u64 }
     /// `/v1/vaults/{vault_id}/policies/{policy_id}`
     OfPolicy { vault_id: VaultId, policy_id: PolicyId }
     /// `/v1/agents/{agent_id}…`
@@ -73,6 +75,30 @@ impl NamesVault for OfSecret {
 }
 
 impl NamesSecret for OfSecret {
+    fn secret(&self) -> &SecretPath {
+        &self.path
+    }
+}
+
+impl NamesVault for OfVersion {
+    fn vault(&self) -> VaultId {
+        self.vault_id
+    }
+}
+
+impl NamesValue for OfSecret {
+    fn version(&self) -> Option<u64> {
+        None
+    }
+}
+
+impl NamesValue for OfVersion {
+    fn version(&self) -> Option<u64> {
+        Some(self.version)
+    }
+}
+
+impl NamesSecret for OfVersion {
     fn secret(&self) -> &SecretPath {
         &self.path
     }

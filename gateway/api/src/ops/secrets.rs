@@ -2,29 +2,36 @@
 
 mod describe;
 mod env_bundle;
+mod generate;
+mod list;
 mod put;
+mod restore;
 mod rotate;
+mod versions;
 
 pub use describe::DescribeSecret;
 pub use env_bundle::GetEnvBundle;
+pub use generate::GenerateSecret;
+pub use list::ListSecrets;
 pub use put::PutSecret;
+pub use restore::RestoreSecret;
 pub use rotate::RotateSecret;
+pub use versions::{DisableVersion, GetVersion, ListVersions};
 
 use domain::access::{self, Permit, SecretAt};
 use domain::{Error, OrMissing as _, Result, Revealed, SecretBytes, SecretId, SecretType, Time, VaultId};
 use http::Method;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use signer_protocol::sealing::{Label, Open};
 use signer_protocol::wire::Blob;
 use store::Read;
-use store::secrets::{self, SealedVersion, Version};
+use store::secrets::{self, SealedVersion, State, Version, deletion};
 
-use super::{OfSecret, OfVault, approvals};
-use crate::access::{Granted, MayRead, OnSecret, OnValue, OnVault};
+use super::{OfSecret, approvals};
+use crate::access::{Granted, MayRead, OnSecret, OnValue};
 use crate::cx::Cx;
-use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Effect, Tool, arg};
 
@@ -40,6 +47,9 @@ pub struct SecretMetadataResponse {
     created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Time>,
+    /// Of one that is listed because it can be restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Time>,
 }
 
 /// A path, for the schema a string.
@@ -55,6 +65,7 @@ impl From<&Version> for SecretMetadataResponse {
             metadata: version.metadata.clone(),
             created_at: version.created_at,
             expires_at: version.expires_at,
+            deleted_at: version.deleted_at,
         }
     }
 }
@@ -99,21 +110,26 @@ impl Operation for GetSecret {
     type Access = OnValue;
 
     async fn run(cx: &Cx, granted: Granted<MayRead>, _: OfSecret, (): ()) -> Result<Reply<SecretResponse>> {
-        let SealedVersion { version, sealed, .. } = newest(cx, &granted.may).await?;
-        let value = open(cx, &granted, &version, sealed).await?;
-        record(cx, &granted, &version).await?;
-        Ok(Reply::of(SecretResponse {
-            about: SecretMetadataResponse::from(&version),
-            value: Revealed::from_bytes(&value)?,
-            created_by: version.created_by.uuid(),
-            cmek_encrypted: false,
-        }))
+        let found = secrets::reveal(cx.store(), &granted.may).await?.or_missing("secret")?;
+        answer(cx, &granted, found).await.map(Reply::of)
     }
 }
 
-/// The newest version, if it is live and of a kind that the caller may read.
-async fn newest(cx: &Cx, may: &MayRead) -> Result<SealedVersion> {
-    let found = secrets::reveal(cx.store(), may).await?.or_missing("secret")?;
+/// A version's value, opened, counted and on the audit trail.
+async fn answer(cx: &Cx, granted: &Granted<MayRead>, found: SealedVersion) -> Result<SecretResponse> {
+    let SealedVersion { version, sealed, .. } = readable(cx, &granted.may, found)?;
+    let value = open(cx, granted, &version, sealed).await?;
+    record(cx, granted, &version).await?;
+    Ok(SecretResponse {
+        about: SecretMetadataResponse::from(&version),
+        value: Revealed::from_bytes(&value)?,
+        created_by: version.created_by.uuid(),
+        cmek_encrypted: false,
+    })
+}
+
+/// The version, if it is the one that may be read, live, and of a kind that the caller may read.
+fn readable(cx: &Cx, may: &MayRead, found: SealedVersion) -> Result<SealedVersion> {
     may.covers(found.version.version)?;
     may_be_read(cx, &found.version)?;
     Ok(found)
@@ -155,23 +171,18 @@ async fn open(
     Ok(value.into())
 }
 
-/// Deleted, expired or used up: gone.
+/// Deleted, disabled, expired or used up: gone.
 fn live(cx: &Cx, version: &Version) -> Result<()> {
-    if version.deleted_at.is_some() {
-        return Err(Error::gone("This secret was deleted; write it again to use the path."));
-    }
-    if version.expires_at.is_some_and(|end| cx.now() >= end) {
-        return Err(Error::gone("This secret has expired; ask for a new version."));
-    }
-    if version.max_access_count.is_some_and(|max| version.access_count >= max) {
-        return Err(used_up());
-    }
-    Ok(())
+    Err(Error::gone(match version.state(cx.now()) {
+        State::Live => return Ok(()),
+        State::Deleted | State::Purged => "This secret was deleted; write it again to use the path.",
+        State::Disabled => "This version is disabled; ask for a new one.",
+        State::Expired => "This secret has expired; ask for a new version.",
+        State::UsedUp => USED_UP,
+    }))
 }
 
-fn used_up() -> Error {
-    Error::gone("This secret's reads are used up; ask for a new version.")
-}
+const USED_UP: &str = "This secret's reads are used up; ask for a new version.";
 
 /// The read is counted and on the audit trail, and its approval used up, before the value leaves.
 async fn record(cx: &Cx, granted: &Granted<MayRead>, version: &Version) -> Result<()> {
@@ -191,61 +202,19 @@ async fn record(cx: &Cx, granted: &Granted<MayRead>, version: &Version) -> Resul
     };
     match (cx.store().journal().record(read).await?, may.approval()) {
         (true, _) => Ok(()),
-        (false, None) => Err(used_up()),
-        (false, Some(_)) => Err(approvals::again(cx, vault, &version.path).await),
+        (false, None) => Err(Error::gone(USED_UP)),
+        (false, Some(_)) => Err(approvals::again(cx, vault, version).await),
     }
 }
 
-#[derive(Deserialize, JsonSchema)]
-pub struct ListSecretsQuery {
-    /// Only paths that begin with it.
-    #[serde(default)]
-    prefix: Option<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
-pub struct SecretListResponse {
-    secrets: Vec<SecretMetadataResponse>,
-}
-
-/// What is in a vault, without values.
-pub struct ListSecrets;
-
-impl Operation for ListSecrets {
-    const ROUTE: Route = Route::new(
-        "listSecrets",
-        Method::GET,
-        "/v1/vaults/{vault_id}/secrets",
-        200,
-        "What is in a vault, as far as you may read it: paths, types and versions, never a value.",
-    )
-    .tool(
-        Tool::new(
-            "list_secrets",
-            Effect::Reads,
-            "Lists the secrets that you may read: path, type, version and expiry, never a value. Use it first, to find a \
-             path. An empty list means that no policy gives you a path there: ask an owner or admin for one.",
-        )
-        .takes(&[arg("prefix")]),
-    );
-    type Path = OfVault;
-    type Params = decode::From<ListSecretsQuery>;
-    type Output = SecretListResponse;
-    type Access = OnVault<access::ListSecrets>;
-
-    async fn run(
-        cx: &Cx,
-        granted: Granted<Permit<access::ListSecrets, VaultId>>,
-        _: OfVault,
-        decode::From(query): Self::Params,
-    ) -> Result<Reply<SecretListResponse>> {
-        let policies = cx.policies().await?;
-        let readable = access::readable(&cx.subject()?, &granted.vault.facts(), &policies);
-        let prefix = query.prefix.unwrap_or_default();
-        let all = secrets::list(cx.store(), &granted.may).await?;
-        let seen = all.iter().filter(|v| v.path.as_str().starts_with(&prefix) && readable.covers(&v.path));
-        Ok(Reply::of(SecretListResponse { secrets: seen.map(SecretMetadataResponse::from).collect() }))
+/// What an agent that sends transactions does to no key.
+fn intents_may(cx: &Cx, kind: SecretType, what: &str) -> Result<()> {
+    if cx.caller()?.principal().intents && kind.is_key() {
+        return Err(Error::forbidden(format!(
+            "An agent with intents_api_enabled may not {what} a key; a person must."
+        )));
     }
+    Ok(())
 }
 
 /// Deletes a secret, all its versions.
@@ -257,7 +226,8 @@ impl Operation for DeleteSecret {
         Method::DELETE,
         "/v1/vaults/{vault_id}/secrets/{path}",
         204,
-        "Deletes a secret with all its versions; reading it answers 410 from then on.",
+        "Deletes a secret with all its versions; reading it answers 410 from then on. Within the retention time it can be \
+         restored, then it is erased.",
     )
     .audited("secret.delete", "secret")
     .tool(
@@ -281,13 +251,9 @@ impl Operation for DeleteSecret {
         (): (),
     ) -> Result<Reply<()>> {
         let found = secrets::facts(cx.store(), granted.may.on()).await?.or_missing("secret")?;
-        if cx.caller()?.principal().intents && found.kind.is_key() {
-            return Err(Error::forbidden(
-                "An agent with intents_api_enabled may not delete a key; a person must.",
-            ));
-        }
+        intents_may(cx, found.kind, "delete")?;
         let mut act = cx.begin().await?;
-        if !secrets::delete(&mut act, &granted.may, cx.now()).await? {
+        if !deletion::delete(&mut act, &granted.may, cx.now()).await? {
             return Err(Error::gone("This secret was deleted already."));
         }
         act.note("path", path.path.as_str());

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use store::approvals;
-use store::secrets::{self, Version};
+use store::secrets::{self, Version, versions};
 use store::vaults::Vault;
 
 use super::{ApprovalResponse, announce, details, letters, reason, waits_until};
@@ -61,13 +61,14 @@ pub async fn settle(cx: &Cx, asked: Asked, version: &Version) -> Result<MayRead>
 }
 
 /// A read by an approval could not be counted: the approval, or the version's own count, was used up by another at the same time.
-pub async fn again(cx: &Cx, vault: &Vault, path: &SecretPath) -> Error {
+pub async fn again(cx: &Cx, vault: &Vault, version: &Version) -> Error {
     let settled = async {
         let policies = cx.policies().await?;
-        match access::read(&cx.subject()?, &vault.facts(), &policies, path.clone())? {
+        match access::read(&cx.subject()?, &vault.facts(), &policies, version.path.clone())? {
             Reading::Now(_) => Ok(()),
             Reading::Asked(asked) => {
-                let version = secrets::facts(cx.store(), asked.may().on()).await?.or_missing("secret")?;
+                let at = asked.may().on();
+                let version = versions::facts(cx.store(), at, version.version).await?.or_missing("version")?;
                 settle(cx, asked, &version).await.map(drop)
             }
         }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use domain::{Error, Kind, Result, Revealed, SecretBytes, SecretText, SecretType};
+use domain::{Error, Kind, OrMissing as _, Result, Revealed, SecretBytes, SecretText, SecretType};
 use http::Method;
+use store::secrets;
 
-use super::{newest, open, record};
+use super::{open, readable, record};
 use crate::access::{Granted, MayRead, OnValue};
 use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
@@ -44,7 +45,8 @@ impl Operation for GetEnvBundle {
     type Access = OnValue;
 
     async fn run(cx: &Cx, granted: Granted<MayRead>, _: OfSecret, (): ()) -> Result<Reply<Variables>> {
-        let found = newest(cx, &granted.may).await?;
+        let found = secrets::reveal(cx.store(), &granted.may).await?.or_missing("secret")?;
+        let found = readable(cx, &granted.may, found)?;
         if found.version.kind != SecretType::EnvBundle {
             return Err(Error::new(
                 Kind::Unprocessable,

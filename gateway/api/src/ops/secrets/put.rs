@@ -1,7 +1,7 @@
 //! A value on its way in: checked, sealed by the signer, stored as the next version.
 
 use domain::access::{self, Permit, SecretAt};
-use domain::{Error, Result, SecretId, SecretPath, SecretText, SecretType, Time};
+use domain::{Error, Result, SecretId, SecretPath, SecretText, SecretType, Time, metadata};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,8 +20,6 @@ use crate::tool::{Default as Or, Effect, Tool, arg};
 
 /// Of a value, in bytes.
 const MAX_VALUE: usize = 1024 * 1024;
-/// Of a version's metadata, as JSON, in bytes.
-const MAX_METADATA: usize = 16 * 1024;
 /// Writers of one path at the same moment, before one of them gives up.
 const TRIES: usize = 32;
 
@@ -32,6 +30,7 @@ pub struct PutSecretRequest {
     pub kind: SecretType,
     /// At most 1 MiB.
     pub value: SecretText,
+    /// At most 16 KiB as JSON, 64 keys of 64 characters in an object, 4 levels deep; rotation_policy alike.
     /// With `signing_only: true`, a private_key can sign and never be read, by anybody.
     #[serde(default)]
     pub metadata: Option<Map<String, Value>>,
@@ -109,9 +108,8 @@ fn check(cx: &Cx, new: &PutSecretRequest) -> Result<()> {
     if new.value.expose().len() > MAX_VALUE {
         return Err(Error::new(domain::Kind::TooLarge, "value: must have at most 1 MiB (1,048,576 bytes)"));
     }
-    let metadata = serde_json::to_vec(&new.metadata).map_err(Error::internal)?;
-    if metadata.len() > MAX_METADATA {
-        return Err(Error::invalid("metadata", "must have at most 16 KiB as JSON"));
+    for (field, given) in [("metadata", &new.metadata), ("rotation_policy", &new.rotation_policy)] {
+        given.as_ref().map_or(Ok(()), |given| metadata::check(field, given))?;
     }
     if new.expires_at.is_some_and(|at| at <= cx.now()) {
         return Err(Error::invalid("expires_at", "must be in the future"));
@@ -144,7 +142,7 @@ async fn write(
             "An agent with intents_api_enabled may not write keys, nor on the path of one; a person must.",
         ));
     }
-    let (id, version) = before.map_or_else(|| (SecretId::new(), 1), |v| (v.id, v.version + 1));
+    let (id, version) = before.map_or_else(|| (SecretId::new(), 1), |v| (v.id, v.newest + 1));
     let label = Label { org: may.org(), vault: vault.id, path: path.clone(), version, kind: new.kind };
     let request = Seal {
         by: cx.for_signer()?,
@@ -183,5 +181,6 @@ async fn write(
         metadata: new.metadata.clone(),
         created_at: cx.now(),
         expires_at: new.expires_at,
+        deleted_at: None,
     }))
 }

@@ -6,6 +6,7 @@ use domain::{Error, Kind, OrMissing as _, Result};
 use signer_protocol::Attested;
 use signer_protocol::intent::KeyAt;
 use signer_protocol::key::SigningKey;
+use store::secrets::State;
 use store::vaults::{self, Vault};
 
 use super::request::Wanted;
@@ -76,7 +77,8 @@ impl Search<'_> {
         self.permitted = true;
         let Some(found) = store::secrets::reveal(self.cx.store(), &may).await? else { return Ok(None) };
         let version = &found.version;
-        if version.deleted_at.is_some() || version.expires_at.is_some_and(|end| self.cx.now() >= end) {
+        // Limits of reads are for values; a key signs on.
+        if !matches!(version.state(self.cx.now()), State::Live | State::UsedUp) {
             return Ok(None);
         }
         let Some(key) = found.signing_key else {
