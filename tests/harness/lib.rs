@@ -5,6 +5,7 @@ mod actors;
 mod beside;
 mod certificates;
 mod chain;
+mod customer;
 mod issuer;
 mod mailbox;
 mod mcp;
@@ -19,6 +20,7 @@ pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use beside::Beside;
 pub use certificates::Certificate;
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
+pub use customer::CustomerKey;
 pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};
 pub use mcp::ToolReply;
 pub use parts::{

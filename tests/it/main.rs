@@ -9,6 +9,7 @@ mod audit;
 mod bad_input;
 mod chaos;
 mod clients;
+mod cmek;
 mod demo;
 mod devices;
 mod enrolment;

@@ -11,7 +11,7 @@ use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
 use crate::operation::{Operation, Route};
 use crate::ops::{
-    admin, agents, auth, chains, health, org, policies, secrets, security, setup, transactions, vaults,
+    admin, agents, auth, chains, cmek, health, org, policies, secrets, security, setup, transactions, vaults,
 };
 use crate::pipeline::{Inbound, Outbound};
 
@@ -85,6 +85,10 @@ pub fn entries() -> Vec<Entry> {
         mount::<vaults::ListVaults>(),
         mount::<vaults::GetVault>(),
         mount::<vaults::DeleteVault>(),
+        mount::<cmek::EnableCmek>(),
+        mount::<cmek::DisableCmek>(),
+        mount::<cmek::RotateCmek>(),
+        mount::<cmek::GetCmekRotationJob>(),
         mount::<secrets::ListSecrets>(),
         mount::<secrets::PutSecret>(),
         mount::<secrets::GetSecret>(),

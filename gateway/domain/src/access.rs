@@ -191,6 +191,7 @@ actions! {
         SeeVault = Reachable,
         ListSecrets = Reachable,
         DeleteVault = Whole,
+        ManageCmek = Whole,
         ManagePolicies = Managed;
     OrgAction(OrgRule):
         CreateVault = Anyone,

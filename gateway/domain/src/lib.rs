@@ -5,6 +5,7 @@ pub mod access_list;
 pub mod audit;
 pub mod chain;
 pub mod clock;
+pub mod cmek;
 pub mod error;
 pub mod ether;
 pub mod gas;

@@ -12,6 +12,7 @@ pub mod agents;
 pub mod api_keys;
 pub mod audit;
 pub mod chains;
+pub mod cmek;
 pub mod devices;
 pub mod enrolments;
 pub mod idempotency;

@@ -1,6 +1,7 @@
 //! Secrets: a path, and its versions. Values are sealed by the signer before they come here.
 
 use domain::access::{DeleteSecret, ListSecrets, Permit, ReadSecret, SecretAt, WriteSecret};
+use domain::cmek::Fingerprint;
 use domain::{Error, PrincipalId, Result, SecretId, SecretPath, SecretType, Time, VaultId};
 use serde_json::{Map, Value};
 use signer_protocol::Attested;
@@ -9,7 +10,7 @@ use signer_protocol::wire::Blob;
 use sqlx::any::AnyRow;
 
 use crate::row::Columns as _;
-use crate::{Store, Tx, failed};
+use crate::{Store, Tx, cmek, failed};
 
 /// A version without its value.
 pub struct Version {
@@ -32,6 +33,8 @@ pub struct SealedVersion {
     /// `None`: a key that can be used and never read.
     pub sealed: Option<Blob>,
     pub signing_key: Option<Attested<SigningKey>>,
+    /// The customer's key that the value was encrypted with before it came here.
+    pub cmek: Option<Fingerprint>,
 }
 
 /// What a PUT writes.
@@ -45,6 +48,8 @@ pub struct NewVersion<'a> {
     pub signing_key: Option<&'a Attested<SigningKey>>,
     pub expires_at: Option<Time>,
     pub max_access_count: Option<u64>,
+    /// As for a version that is read; the value was checked against it.
+    pub cmek: Option<Fingerprint>,
     pub at: Time,
 }
 
@@ -60,8 +65,8 @@ const FIRST: &str = "INSERT INTO secrets (id, vault_id, path, newest) VALUES ($1
 /// One version up, unless somebody else was faster.
 const NEXT: &str = "UPDATE secrets SET newest = $3 WHERE id = $1 AND vault_id = $2 AND newest = $3 - 1";
 const INSERT: &str = "INSERT INTO secret_versions (secret_id, version, type, metadata, rotation_policy, sealed, \
-                      signing_key, expires_at, max_access_count, access_count, created_by_type, created_by, created_at) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12)";
+                      signing_key, expires_at, max_access_count, access_count, created_by_type, created_by, created_at, \
+                      cmek_fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13)";
 const DELETE: &str = "UPDATE secret_versions SET deleted_at = $3 WHERE deleted_at IS NULL AND secret_id IN \
                       (SELECT id FROM secrets WHERE vault_id = $1 AND path = $2)";
 
@@ -89,7 +94,15 @@ pub async fn list(store: &Store, may: &Permit<ListSecrets, VaultId>) -> Result<V
 
 /// Writes a version that was sealed for exactly this number. `false`: somebody else wrote that number first; seal
 /// again for the next.
+///
+/// # Errors
+/// `Conflict` if the value was checked against another customer's key than the one in force.
 pub async fn put(tx: &mut Tx, may: &Permit<WriteSecret, SecretAt>, new: &NewVersion<'_>) -> Result<bool> {
+    if !cmek::in_force(tx, may.on(), new.cmek).await? {
+        return Err(Error::conflict(
+            "The CMEK setting of this vault has just changed. Look at the vault, and write again as it demands.",
+        ));
+    }
     write(tx, may.on(), may.by(), new).await
 }
 
@@ -116,6 +129,7 @@ pub(crate) async fn write(tx: &mut Tx, at: &SecretAt, by: PrincipalId, new: &New
         .bind(by.kind())
         .bind(by.uuid())
         .bind(new.at.millis())
+        .bind(new.cmek.map(|key| key.to_string()))
         .execute(tx.connection())
         .await
         .map_err(failed)?;
@@ -138,6 +152,7 @@ fn read_sealed(row: AnyRow) -> Result<SealedVersion> {
         version: read(&row)?,
         sealed: row.maybe_bytes("sealed")?.map(Blob),
         signing_key: row.maybe_bytes("signing_key")?.map(Attested::from_bytes),
+        cmek: row.maybe_parsed("cmek_fingerprint")?,
     })
 }
 

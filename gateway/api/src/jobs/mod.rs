@@ -1,5 +1,6 @@
 //! What a gateway does by itself. Every job takes its work from the database, and any gateway may do it.
 
+pub mod cmek;
 pub mod enrolments;
 pub mod housekeeping;
 pub mod mail;

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod agents;
 pub mod auth;
 pub mod chains;
+pub mod cmek;
 pub mod health;
 pub mod org;
 pub mod pages;
@@ -14,7 +15,9 @@ pub mod setup;
 pub mod transactions;
 pub mod vaults;
 
-use domain::{AgentId, ApiKeyId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId};
+use domain::{
+    AgentId, ApiKeyId, CmekJobId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId,
+};
 
 use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesVault};
 use crate::decode::path_of;
@@ -27,6 +30,8 @@ path_of! {
     OfSecret { vault_id: VaultId, path: SecretPath }
     /// `/v1/vaults/{vault_id}/policies/{policy_id}`
     OfPolicy { vault_id: VaultId, policy_id: PolicyId }
+    /// `/v1/vaults/{vault_id}/cmek-rotate/{job_id}`
+    OfCmekJob { vault_id: VaultId, job_id: CmekJobId }
     /// `/v1/agents/{agent_id}…`
     OfAgent { agent_id: AgentId }
     /// `/v1/agents/{agent_id}/transactions/{tx_id}`
@@ -64,6 +69,12 @@ impl NamesVault for OfSecret {
 impl NamesSecret for OfSecret {
     fn secret(&self) -> &SecretPath {
         &self.path
+    }
+}
+
+impl NamesVault for OfCmekJob {
+    fn vault(&self) -> VaultId {
+        self.vault_id
     }
 }
 

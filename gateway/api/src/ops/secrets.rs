@@ -7,7 +7,7 @@ mod rotate;
 
 pub use describe::DescribeSecret;
 pub use env_bundle::GetEnvBundle;
-pub use put::PutSecret;
+pub use put::{PutSecret, PutSecretRequest, signing_only};
 pub use rotate::RotateSecret;
 
 use domain::access::{self, Permit, SecretAt};
@@ -65,6 +65,7 @@ pub struct SecretResponse {
     about: SecretMetadataResponse,
     value: Revealed,
     created_by: String,
+    /// The value is encrypted with a key of the customer's: base64 of `0x01 | IV (12 bytes) | ciphertext | tag (16 bytes)`.
     cmek_encrypted: bool,
 }
 
@@ -103,14 +104,14 @@ impl Operation for GetSecret {
         path: OfSecret,
         (): (),
     ) -> Result<Reply<SecretResponse>> {
-        let SealedVersion { version, sealed, .. } = newest(cx, &granted.may).await?;
+        let SealedVersion { version, sealed, cmek, .. } = newest(cx, &granted.may).await?;
         let value = open(cx, &granted, &version, sealed).await?;
         record(cx, &version, path.vault_id).await?;
         Ok(Reply::of(SecretResponse {
             about: SecretMetadataResponse::from(&version),
             value: Revealed::from_bytes(&value)?,
             created_by: version.created_by.uuid(),
-            cmek_encrypted: false,
+            cmek_encrypted: cmek.is_some(),
         }))
     }
 }
