@@ -6,6 +6,7 @@ mod beside;
 mod certificates;
 mod chain;
 mod events;
+mod customer;
 mod issuer;
 mod mailbox;
 mod mcp;
@@ -22,6 +23,7 @@ pub use beside::Beside;
 pub use certificates::Certificate;
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
 pub use events::{Listener, Told};
+pub use customer::CustomerKey;
 pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};
 pub use mcp::ToolReply;
 pub use parts::{

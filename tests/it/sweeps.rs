@@ -27,6 +27,7 @@ impl Operation {
             .replace("{invitation_id}", other)
             .replace("{tx_id}", other)
             .replace("{approval_id}", other)
+            .replace("{job_id}", other)
             .replace("{rule_id}", other)
             .replace("{webhook_id}", other)
             .replace("{version}", "1")
@@ -114,6 +115,10 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/vaults",
         "GET /v1/vaults/{vault_id}",
         "DELETE /v1/vaults/{vault_id}",
+        "POST /v1/vaults/{vault_id}/cmek",
+        "DELETE /v1/vaults/{vault_id}/cmek",
+        "POST /v1/vaults/{vault_id}/cmek-rotate",
+        "GET /v1/vaults/{vault_id}/cmek-rotate/{job_id}",
         "GET /v1/vaults/{vault_id}/secrets",
         "PUT /v1/vaults/{vault_id}/secrets/{path}",
         "GET /v1/vaults/{vault_id}/secrets/{path}",

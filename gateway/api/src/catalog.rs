@@ -12,8 +12,8 @@ use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
 use crate::operation::{Operation, Route, Streamed};
 use crate::ops::{
-    admin, agents, approvals, audit, auth, chains, events, health, org, policies, secrets, security, setup,
-    transactions, vaults, webhooks,
+    admin, agents, approvals, audit, auth, chains, cmek, events, health, org, policies, secrets, security,
+    setup, transactions, vaults, webhooks,
 };
 use crate::pipeline::{Inbound, Outbound};
 
@@ -105,6 +105,10 @@ pub fn entries() -> Vec<Entry> {
         mount::<vaults::ListVaults>(),
         mount::<vaults::GetVault>(),
         mount::<vaults::DeleteVault>(),
+        mount::<cmek::EnableCmek>(),
+        mount::<cmek::DisableCmek>(),
+        mount::<cmek::RotateCmek>(),
+        mount::<cmek::GetCmekRotationJob>(),
         mount::<secrets::ListSecrets>(),
         mount::<secrets::PutSecret>(),
         mount::<secrets::GetSecret>(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use domain::{
-    AgentId, ApiKeyId, ApprovalId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result, SecretPath, TxId,
+    AgentId, ApiKeyId, ApprovalId, CmekJobId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result, SecretPath, TxId,
     UserId, VaultId, WebhookId,
 };
 use http::{HeaderMap, Method, header};
@@ -50,7 +50,7 @@ macro_rules! segments {
         }
     )+};
 }
-segments!(VaultId, AgentId, ApiKeyId, ApprovalId, InvitationId, IpRuleId, PolicyId, TxId, UserId, WebhookId);
+segments!(VaultId, AgentId, ApiKeyId, ApprovalId, CmekJobId, InvitationId, IpRuleId, PolicyId, TxId, UserId, WebhookId);
 
 impl Segment for SecretPath {
     fn parse(_: &str, text: &str) -> Result<Self> {

@@ -18,6 +18,7 @@ use crate::cx::Cx;
 use crate::gate;
 use crate::gateway::Gateway;
 use crate::implied;
+use crate::ops::cmek::{NEW_KEY, OLD_KEY};
 use crate::problem::problem;
 use crate::tool::Tool;
 
@@ -59,8 +60,9 @@ impl Outbound {
 }
 
 /// Serves one request. It runs to its end even if the caller hangs up: nothing is left half-done.
-pub async fn serve(gateway: &Arc<Gateway>, entry: &Entry, request: Inbound) -> Outbound {
+pub async fn serve(gateway: &Arc<Gateway>, entry: &Entry, mut request: Inbound) -> Outbound {
     let id = RequestId::new();
+    blank_out(&mut request.headers);
     let span = tracing::info_span!("request", %id, operation = entry.route.id);
     let (gateway, entry) = (gateway.clone(), entry.clone());
     let work = async move { steps(gateway, &entry, request, id).await }.instrument(span.clone());
@@ -87,6 +89,15 @@ impl Visitor {
     /// Whether it is of use to this agent.
     pub fn sees(&self, tool: &Tool) -> bool {
         tool.is_for(self.0.principal())
+    }
+}
+
+/// Whoever prints headers prints none of these.
+fn blank_out(headers: &mut HeaderMap) {
+    for (name, value) in headers.iter_mut() {
+        if ["authorization", OLD_KEY, NEW_KEY].contains(&name.as_str()) {
+            value.set_sensitive(true);
+        }
     }
 }
 

@@ -198,6 +198,7 @@ actions! {
         ListSecrets = Reachable,
         DeleteVault = Whole,
         ExplainAccess = Overseen,
+        ManageCmek = Whole,
         ManagePolicies = Managed;
     OrgAction(OrgRule):
         CreateVault = Anyone,

@@ -6,6 +6,7 @@ pub mod approval;
 pub mod audit;
 pub mod chain;
 pub mod clock;
+pub mod cmek;
 pub mod error;
 pub mod ether;
 pub mod gas;

@@ -51,6 +51,16 @@ impl Dialect {
         Ok(())
     }
 
+    /// Reads which key of a customer's is in force for a vault, so that nobody changes it before the transaction ends.
+    pub fn hold_vault(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT cmek_fingerprint FROM vaults WHERE id = $1 AND deleted_at IS NULL",
+            Self::Postgres => {
+                "SELECT cmek_fingerprint FROM vaults WHERE id = $1 AND deleted_at IS NULL FOR SHARE"
+            }
+        }
+    }
+
     /// One connection, ready for use.
     pub async fn connect(self, url: &str) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = AnyConnection::connect(&self.address(url)).await?;

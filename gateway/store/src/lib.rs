@@ -14,6 +14,7 @@ pub mod approvals;
 pub mod audit;
 pub mod chains;
 pub mod checkpoints;
+pub mod cmek;
 pub mod devices;
 pub mod enrolments;
 pub mod events;

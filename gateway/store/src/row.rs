@@ -20,6 +20,10 @@ pub trait Columns {
         self.text(column)?.parse().map_err(|_| damaged(column))
     }
 
+    fn maybe_parsed<T: FromStr>(&self, column: &str) -> Result<Option<T>> {
+        self.maybe_text(column)?.map(|text| text.parse().map_err(|_| damaged(column))).transpose()
+    }
+
     fn time(&self, column: &str) -> Result<Time> {
         self.number(column).map(Time::from_millis)
     }

@@ -5,6 +5,7 @@ pub mod list;
 pub mod versions;
 
 use domain::access::{Permit, ReadSecret, SecretAt, WriteSecret};
+use domain::cmek::Fingerprint;
 use domain::{Error, PrincipalId, Result, SecretId, SecretPath, SecretType, Time};
 use serde_json::{Map, Value};
 use signer_protocol::Attested;
@@ -13,7 +14,7 @@ use signer_protocol::wire::Blob;
 use sqlx::any::AnyRow;
 
 use crate::row::Columns as _;
-use crate::{Store, Tx, failed};
+use crate::{Store, Tx, cmek, failed};
 
 /// A version without its value.
 pub struct Version {
@@ -83,6 +84,8 @@ pub struct SealedVersion {
     /// `None`: a key that can be used and never read.
     pub sealed: Option<Blob>,
     pub signing_key: Option<Attested<SigningKey>>,
+    /// The customer's key that the value was encrypted with before it came here.
+    pub cmek: Option<Fingerprint>,
 }
 
 /// What a PUT writes.
@@ -96,6 +99,8 @@ pub struct NewVersion<'a> {
     pub signing_key: Option<&'a Attested<SigningKey>>,
     pub expires_at: Option<Time>,
     pub max_access_count: Option<u64>,
+    /// As for a version that is read; the value was checked against it.
+    pub cmek: Option<Fingerprint>,
     pub at: Time,
 }
 
@@ -108,8 +113,8 @@ const FIRST: &str = "INSERT INTO secrets (id, vault_id, path, newest, live) VALU
 const NEXT: &str =
     "UPDATE secrets SET newest = $3, live = $3 WHERE id = $1 AND vault_id = $2 AND newest = $3 - 1";
 const INSERT: &str = "INSERT INTO secret_versions (secret_id, version, type, metadata, rotation_policy, sealed, \
-                      signing_key, expires_at, max_access_count, access_count, created_by_type, created_by, created_at) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12)";
+                      signing_key, expires_at, max_access_count, access_count, created_by_type, created_by, created_at, \
+                      cmek_fingerprint) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12, $13)";
 
 /// The version that a read of the path answers, value and all: the newest that is neither disabled nor deleted, else the
 /// newest.
@@ -126,7 +131,15 @@ pub async fn facts(store: &Store, at: &SecretAt) -> Result<Option<Version>> {
 
 /// Writes a version that was sealed for exactly this number. `false`: somebody else wrote that number first; seal
 /// again for the next.
+///
+/// # Errors
+/// `Conflict` if the value was checked against another customer's key than the one in force.
 pub async fn put(tx: &mut Tx, may: &Permit<WriteSecret, SecretAt>, new: &NewVersion<'_>) -> Result<bool> {
+    if !cmek::in_force(tx, may.on(), new.cmek).await? {
+        return Err(Error::conflict(
+            "The CMEK setting of this vault has just changed. Look at the vault, and write again as it demands.",
+        ));
+    }
     write(tx, may.on(), may.by(), new).await
 }
 
@@ -153,6 +166,7 @@ pub(crate) async fn write(tx: &mut Tx, at: &SecretAt, by: PrincipalId, new: &New
         .bind(by.kind())
         .bind(by.uuid())
         .bind(new.at.millis())
+        .bind(new.cmek.map(|key| key.to_string()))
         .execute(tx.connection())
         .await
         .map_err(failed)?;
@@ -168,6 +182,7 @@ fn read_sealed(row: AnyRow) -> Result<SealedVersion> {
         version: read(&row)?,
         sealed: row.maybe_bytes("sealed")?.map(Blob),
         signing_key: row.maybe_bytes("signing_key")?.map(Attested::from_bytes),
+        cmek: row.maybe_parsed("cmek_fingerprint")?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Vaults.
 
 use domain::access::{CreateAgent, CreateVault, DeleteVault, ListVaults, Permit, VaultFacts};
+use domain::cmek::Fingerprint;
 use domain::{OrgId, PrincipalId, Result, Time, VaultId};
 use signer_protocol::Attested;
 use signer_protocol::sealing::VaultKey;
@@ -19,6 +20,8 @@ pub struct Vault {
     pub key: Attested<VaultKey>,
     /// What a vault of Talon's own is for: [`AGENT_KEYS`]. `None`: an ordinary one.
     pub purpose: Option<String>,
+    /// The customer's key that values must be encrypted with before they come here.
+    pub cmek: Option<Fingerprint>,
     pub created_at: Time,
 }
 
@@ -111,6 +114,7 @@ fn read(row: AnyRow) -> Result<Vault> {
         creator: row.principal("creator_type", "creator_id")?,
         key: Attested::from_bytes(row.bytes("key")?),
         purpose: row.maybe_text("purpose")?,
+        cmek: row.maybe_parsed("cmek_fingerprint")?,
         created_at: row.time("created_at")?,
     })
 }

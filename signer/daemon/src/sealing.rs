@@ -61,13 +61,8 @@ impl Authority {
         if key.holds == Holds::Identities {
             return Err(forbidden("The vault of the agents' identities lasts as long as its organisation."));
         }
-        by.unbounded()?;
+        by.rules_vault(&key)?;
         let manages = by.record().role.is_some_and(Role::manages);
-        if by.never_touches_keys() || !(manages || by.record().id == key.creator) {
-            return Err(forbidden(
-                "Only owners, admins and the vault's creator destroy it; an agent with intents never.",
-            ));
-        }
         self.ledger.destroy(mark(&key, &request.key), manages).await
     }
 
@@ -103,7 +98,7 @@ impl Authority {
         let vault_key = self.may_touch(&by, &attested, &label).await?;
         opens_its_own_alone(&by, &vault_key, &label.path)?;
         self.ledger.vault_key(mark(&vault_key, &attested)).await?;
-        self.pool.on_keys(move |keys| open(keys, &vault_key.wrapped.0, &label, &sealed.0)).await
+        self.pool.on_keys(move |keys| disclose_value(keys, &vault_key.wrapped.0, &label, &sealed.0)).await
     }
 
     /// What reading and writing have in common: organisation, vault, path, type, and that the vault lives.
@@ -137,6 +132,20 @@ impl Authority {
         }
         if self.ledger.destroyed(org, vault)? {
             return Err(gone());
+        }
+        Ok(())
+    }
+}
+
+impl Checked {
+    /// Whether the caller decides on the vault as a whole, and all that it holds.
+    pub fn rules_vault(&self, key: &VaultKey) -> Result<()> {
+        self.unbounded()?;
+        let manages = self.record().role.is_some_and(Role::manages);
+        if self.never_touches_keys() || !(manages || self.record().id == key.creator) {
+            return Err(forbidden(
+                "Only owners, admins and the vault's creator do this; an agent with intents never.",
+            ));
         }
         Ok(())
     }
@@ -192,7 +201,12 @@ pub(crate) fn enclose(
     Ok([&[FORMAT], wrapped.as_slice(), &nonce, &ciphertext].concat())
 }
 
-fn open(keys: &dyn Keystore, vault_key: &[u8], label: &Label, sealed: &[u8]) -> Result<Secret, KeyError> {
+pub(crate) fn disclose_value(
+    keys: &dyn Keystore,
+    vault_key: &[u8],
+    label: &Label,
+    sealed: &[u8],
+) -> Result<Secret, KeyError> {
     disclose(keys, vault_key, &aad(label), sealed)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod checkpoints;
+pub mod cmek;
 pub mod enrolments;
 pub mod events;
 pub mod housekeeping;

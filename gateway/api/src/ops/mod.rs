@@ -7,6 +7,7 @@ pub mod audit;
 pub mod auth;
 pub mod chains;
 pub mod events;
+pub mod cmek;
 pub mod health;
 pub mod org;
 pub mod pages;
@@ -19,7 +20,7 @@ pub mod vaults;
 pub mod webhooks;
 
 use domain::{
-    AgentId, ApiKeyId, ApprovalId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId,
+    AgentId, ApiKeyId, ApprovalId, CmekJobId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId,
     WebhookId,
 };
 
@@ -36,6 +37,8 @@ path_of! {
     OfVersion { vault_id: VaultId, path: SecretPath, version: u64 }
     /// `/v1/vaults/{vault_id}/policies/{policy_id}`
     OfPolicy { vault_id: VaultId, policy_id: PolicyId }
+    /// `/v1/vaults/{vault_id}/cmek-rotate/{job_id}`
+    OfCmekJob { vault_id: VaultId, job_id: CmekJobId }
     /// `/v1/agents/{agent_id}…`
     OfAgent { agent_id: AgentId }
     /// `/v1/agents/{agent_id}/transactions/{tx_id}`
@@ -77,6 +80,12 @@ impl NamesVault for OfSecret {
 impl NamesSecret for OfSecret {
     fn secret(&self) -> &SecretPath {
         &self.path
+    }
+}
+
+impl NamesVault for OfCmekJob {
+    fn vault(&self) -> VaultId {
+        self.vault_id
     }
 }
 

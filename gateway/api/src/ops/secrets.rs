@@ -13,7 +13,7 @@ pub use describe::DescribeSecret;
 pub use env_bundle::GetEnvBundle;
 pub use generate::GenerateSecret;
 pub use list::ListSecrets;
-pub use put::PutSecret;
+pub use put::{PutSecret, PutSecretRequest, signing_only};
 pub use restore::RestoreSecret;
 pub use rotate::RotateSecret;
 pub use versions::{DisableVersion, GetVersion, ListVersions};
@@ -76,6 +76,7 @@ pub struct SecretResponse {
     about: SecretMetadataResponse,
     value: Revealed,
     created_by: String,
+    /// The value is encrypted with a key of the customer's: base64 of `0x01 | IV (12 bytes) | ciphertext | tag (16 bytes)`.
     cmek_encrypted: bool,
 }
 
@@ -117,14 +118,14 @@ impl Operation for GetSecret {
 
 /// A version's value, opened, counted and on the audit trail.
 async fn answer(cx: &Cx, granted: &Granted<MayRead>, found: SealedVersion) -> Result<SecretResponse> {
-    let SealedVersion { version, sealed, .. } = readable(cx, &granted.may, found)?;
+    let SealedVersion { version, sealed, cmek, .. } = readable(cx, &granted.may, found)?;
     let value = open(cx, granted, &version, sealed).await?;
     record(cx, granted, &version).await?;
     Ok(SecretResponse {
         about: SecretMetadataResponse::from(&version),
         value: Revealed::from_bytes(&value)?,
         created_by: version.created_by.uuid(),
-        cmek_encrypted: false,
+        cmek_encrypted: cmek.is_some(),
     })
 }
 

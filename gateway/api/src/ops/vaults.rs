@@ -30,6 +30,9 @@ pub struct VaultResponse {
     created_by_type: &'static str,
     created_at: Time,
     cmek_enabled: bool,
+    /// SHA-256 of the customer's key that is in force, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmek_fingerprint: Option<String>,
     /// Talon's own, such as `__agent-keys`: read by policy, and neither written nor deleted.
     reserved: bool,
 }
@@ -43,7 +46,8 @@ impl From<&Vault> for VaultResponse {
             created_by: vault.creator.uuid(),
             created_by_type: vault.creator.kind(),
             created_at: vault.created_at,
-            cmek_enabled: false,
+            cmek_enabled: vault.cmek.is_some(),
+            cmek_fingerprint: vault.cmek.map(|key| key.to_string()),
             reserved: vault.is_reserved(),
         }
     }
@@ -110,6 +114,7 @@ impl Operation for CreateVault {
             creator: may.by(),
             key,
             purpose: None,
+            cmek: None,
             created_at: cx.now(),
         };
         let mut act = cx.begin().await?;

@@ -93,6 +93,7 @@ impl Born {
             creator: may.by(),
             key: self.made.vault_key.clone(),
             purpose: Some(AGENT_KEYS.to_owned()),
+            cmek: None,
             created_at: cx.now(),
         };
         if !identities::insert_vault(act, may, &vault).await? {
@@ -129,6 +130,7 @@ fn version<'a>(cx: &Cx, half: &'a SealedHalf) -> NewVersion<'a> {
         signing_key: None,
         expires_at: None,
         max_access_count: None,
+        cmek: None,
         at: cx.now(),
     }
 }

@@ -56,6 +56,12 @@ impl Operation for GetEnvBundle {
                 ),
             ));
         }
+        if found.cmek.is_some() {
+            return Err(Error::conflict(
+                "This env_bundle is encrypted with the customer's key (CMEK): read it as it is, and take it apart after \
+                 decrypting it.",
+            ));
+        }
         let value = open(cx, &granted, &found.version, found.sealed).await?;
         let variables = parse(&value)?;
         record(cx, &granted, &found.version).await?;

@@ -15,7 +15,7 @@ use crate::access::{Granted, OnSecret};
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
-use crate::ops::OfSecret;
+use crate::ops::{OfSecret, cmek};
 use crate::password;
 
 #[derive(Deserialize, JsonSchema)]
@@ -64,6 +64,7 @@ impl Operation for GenerateSecret {
         path: OfSecret,
         decode::From(wanted): Self::Params,
     ) -> Result<Reply<SecretMetadataResponse>> {
+        cmek::nothing_made(&granted.vault)?;
         let before = secrets::facts(cx.store(), granted.may.on()).await?;
         let before = before.filter(|version| version.deleted_at.is_none());
         let present = before.as_ref().map_or(SecretType::Password, |version| version.kind);

@@ -15,7 +15,7 @@ use crate::access::{Granted, OnSecret};
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
-use crate::ops::OfSecret;
+use crate::ops::{OfSecret, cmek};
 use crate::tool::{Default as Or, Effect, Tool, arg};
 
 /// Of a value, in bytes.
@@ -95,6 +95,7 @@ pub async fn put(
     new: &PutSecretRequest,
 ) -> Result<SecretMetadataResponse> {
     check(cx, new)?;
+    cmek::check(&granted.vault, new)?;
     // Somebody else may write the same version number first; it is sealed again for the next one then.
     for _ in 0..TRIES {
         if let Some(written) = write(cx, granted, path, new).await? {
@@ -123,7 +124,7 @@ fn check(cx: &Cx, new: &PutSecretRequest) -> Result<()> {
     Ok(())
 }
 
-fn signing_only(metadata: &Option<Map<String, Value>>) -> bool {
+pub fn signing_only(metadata: &Option<Map<String, Value>>) -> bool {
     metadata.as_ref().is_some_and(|m| m.get("signing_only") == Some(&Value::Bool(true)))
 }
 
@@ -159,9 +160,11 @@ async fn write(
         metadata: new.metadata.as_ref(),
         rotation_policy: new.rotation_policy.as_ref(),
         sealed: sealed.value.as_ref(),
-        signing_key: sealed.signing_key.as_ref(),
+        // What looks like a key under CMEK is a ciphertext.
+        signing_key: sealed.signing_key.as_ref().filter(|_| vault.cmek.is_none()),
         expires_at: new.expires_at,
         max_access_count: new.max_access_count,
+        cmek: vault.cmek,
         at: cx.now(),
     };
     let mut act = cx.begin().await?;

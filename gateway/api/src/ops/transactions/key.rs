@@ -25,7 +25,7 @@ type Found = (Attested<SigningKey>, KeyAt);
 /// `Missing` or `Forbidden` without a key, `Invalid` where there are several, or something else is at the path.
 pub async fn find(cx: &Cx, wanted: &Wanted) -> Result<Found> {
     let policies = cx.policies().await?;
-    let mut search = Search { cx, wanted, permitted: false, unusable: false };
+    let mut search = Search { cx, wanted, permitted: false, unusable: false, cmek: false };
     if let Some(id) = implied::named_vault(cx)? {
         let vault =
             cx.vault(id).await?.filter(|v| Some(v.org) == cx.caller().ok().map(|c| c.principal().org));
@@ -61,6 +61,8 @@ struct Search<'a> {
     permitted: bool,
     /// Somewhere there is something else at the path.
     unusable: bool,
+    /// Somewhere there is something at the path, in a vault whose values only the customer decrypts.
+    cmek: bool,
 }
 
 impl Search<'_> {
@@ -81,6 +83,10 @@ impl Search<'_> {
         if !matches!(version.state(self.cx.now()), State::Live | State::UsedUp) {
             return Ok(None);
         }
+        if vault.cmek.is_some() || found.cmek.is_some() {
+            self.cmek = true;
+            return Ok(None);
+        }
         let Some(key) = found.signing_key else {
             self.unusable = true;
             return Ok(None);
@@ -91,7 +97,12 @@ impl Search<'_> {
 
     fn nothing(&self) -> Error {
         let path = &self.wanted.key_path;
-        if self.unusable {
+        if self.cmek {
+            Error::conflict(format!(
+                "{path} is in a CMEK vault: Talon can't decrypt what is in it, and so signs with none of its keys. Keep \
+                 keys to sign with in a vault without CMEK."
+            ))
+        } else if self.unusable {
             Error::invalid(
                 "signing_key_path",
                 "the secret there is not a private_key that can sign (32 bytes of hex)",
