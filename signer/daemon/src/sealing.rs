@@ -108,7 +108,7 @@ impl Authority {
 
     /// What reading and writing have in common: organisation, vault, path, type, and that the vault lives.
     /// Answers with the key; whether it is the vault's own, the ledger says.
-    async fn may_touch(
+    pub(crate) async fn may_touch(
         &self,
         by: &Checked,
         key: &Attested<VaultKey>,
@@ -192,7 +192,12 @@ pub(crate) fn enclose(
     Ok([&[FORMAT], wrapped.as_slice(), &nonce, &ciphertext].concat())
 }
 
-fn open(keys: &dyn Keystore, vault_key: &[u8], label: &Label, sealed: &[u8]) -> Result<Secret, KeyError> {
+pub(crate) fn open(
+    keys: &dyn Keystore,
+    vault_key: &[u8],
+    label: &Label,
+    sealed: &[u8],
+) -> Result<Secret, KeyError> {
     disclose(keys, vault_key, &aad(label), sealed)
 }
 

@@ -25,6 +25,7 @@ mod failing;
 mod organisations;
 mod people;
 mod records;
+mod shares;
 mod spending;
 mod tables;
 mod vaults;

@@ -38,6 +38,7 @@ mod principals;
 mod remote;
 mod replacements;
 mod sealing;
+mod sharing;
 mod socket;
 mod starting;
 mod tokens;
