@@ -11,7 +11,8 @@ use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
 use crate::operation::{Operation, Route};
 use crate::ops::{
-    admin, agents, auth, chains, health, org, policies, secrets, security, setup, transactions, vaults,
+    admin, agents, auth, chains, health, org, policies, secrets, security, setup, shares, transactions,
+    vaults,
 };
 use crate::pipeline::{Inbound, Outbound};
 
@@ -21,6 +22,8 @@ pub struct Entry {
     pub route: Route,
     /// No token needed.
     pub public: bool,
+    /// But one that is shown counts.
+    pub looks: bool,
     /// The path's placeholders.
     pub placeholders: &'static [&'static str],
     call: fn(Cx, Inbound) -> BoxFuture<'static, Result<Outbound>>,
@@ -92,6 +95,13 @@ pub fn entries() -> Vec<Entry> {
         mount::<secrets::DescribeSecret>(),
         mount::<secrets::RotateSecret>(),
         mount::<secrets::GetEnvBundle>(),
+        mount::<shares::CreateShare>(),
+        mount::<shares::OpenShare>(),
+        mount::<shares::RevokeShare>(),
+        mount::<shares::ListOutbound>(),
+        mount::<shares::ListInbound>(),
+        mount::<shares::AcceptShare>(),
+        mount::<shares::DeclineShare>(),
         mount::<policies::CreatePolicy>(),
         mount::<policies::ListPolicies>(),
         mount::<policies::UpdatePolicy>(),
@@ -142,6 +152,7 @@ pub fn mount<O: Operation>() -> Entry {
     Entry {
         route: O::ROUTE,
         public: O::Access::PUBLIC,
+        looks: O::Access::LOOKS,
         placeholders: O::Path::NAMES,
         call: |cx, request| Box::pin(run::<O>(cx, request)),
         shapes: |schemas| Shapes {

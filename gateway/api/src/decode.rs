@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use domain::{
-    AgentId, ApiKeyId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result, SecretPath, TxId, UserId,
-    VaultId,
+    AgentId, ApiKeyId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result, SecretId, SecretPath, ShareId,
+    TxId, UserId, VaultId,
 };
 use http::{HeaderMap, Method, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -50,7 +50,7 @@ macro_rules! segments {
         }
     )+};
 }
-segments!(VaultId, AgentId, ApiKeyId, InvitationId, IpRuleId, PolicyId, TxId, UserId);
+segments!(VaultId, AgentId, ApiKeyId, InvitationId, IpRuleId, PolicyId, SecretId, ShareId, TxId, UserId);
 
 impl Segment for SecretPath {
     fn parse(_: &str, text: &str) -> Result<Self> {

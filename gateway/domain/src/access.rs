@@ -11,11 +11,13 @@ mod agent;
 mod enrolment;
 mod member;
 mod own;
+mod share;
 
 pub use agent::{AgentAction, AgentFacts, AgentRule, agent};
 pub use enrolment::enrolment;
 pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
+pub use share::{ShareAction, ShareFacts, ShareRule, share};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
 ///
@@ -185,6 +187,7 @@ pub enum OrgRule {
 actions! {
     SecretAction(Permission):
         ReadSecret = Read,
+        ShareSecret = Read,
         WriteSecret = Write,
         DeleteSecret = Delete;
     VaultAction(VaultRule):
@@ -198,12 +201,16 @@ actions! {
         CreateAgent = People,
         ListAgents = Anyone,
         ChangeProfile = People,
+        ListShares = Anyone,
         ListMembers = People,
         InviteMember = ManagersInPerson,
 
         SeeIpRules = Managers,
         ManageIpRules = ManagersInPerson,
         SuspendAgents = Managers;
+    ShareAction(ShareRule):
+        AnswerShare = Named,
+        RevokeShare = Given;
     PersonAction(PersonRule):
         ListApiKeys = Any,
         CreateApiKey = InPerson,

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod principal;
 pub mod secret;
 pub mod setting;
+pub mod share;
 pub mod ticket;
 pub mod transaction;
 
@@ -27,4 +28,5 @@ pub use ether::Wei;
 pub use ids::*;
 pub use path::{PathGlob, SecretPath};
 pub use principal::{PrincipalId, Role};
+pub use share::RecipientType;
 pub use secret::{Revealed, SecretBytes, SecretText, SecretType};

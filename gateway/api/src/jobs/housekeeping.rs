@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Result;
-use store::{limits, organisations, signups, tickets, users};
+use store::{limits, organisations, shares, signups, tickets, users};
 
 use crate::gateway::Gateway;
 use crate::ops::auth::delete_me;
@@ -12,6 +12,8 @@ use crate::ops::auth::delete_me;
 const TICK: Duration = Duration::from_secs(10);
 /// Whoever began is left alone for so long: a request ends sooner.
 const GRACE: Duration = Duration::from_secs(60);
+/// A share that has expired is listed for so long.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Between two rounds of forgetting, in ticks.
 const FORGETTING: u32 = 60;
 
@@ -38,6 +40,7 @@ async fn round(gateway: &Gateway, forget: bool) -> Result<()> {
         tickets::forget_expired(&mut tx, now).await?;
         signups::forget_expired(&mut tx, now).await?;
         limits::sweep(&mut tx, now).await?;
+        shares::forget_expired(&mut tx, now.minus(REMEMBERED)).await?;
         tx.commit().await?;
     }
     // What can't be finished of one is in no other's way.

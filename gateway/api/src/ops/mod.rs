@@ -11,10 +11,13 @@ pub mod policies;
 pub mod secrets;
 pub mod security;
 pub mod setup;
+pub mod shares;
 pub mod transactions;
 pub mod vaults;
 
-use domain::{AgentId, ApiKeyId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId};
+use domain::{
+    AgentId, ApiKeyId, InvitationId, IpRuleId, PolicyId, SecretId, SecretPath, ShareId, TxId, UserId, VaultId,
+};
 
 use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesVault};
 use crate::decode::path_of;
@@ -25,6 +28,10 @@ path_of! {
     OfVault { vault_id: VaultId }
     /// `/v1/vaults/{vault_id}/secrets/{path}`
     OfSecret { vault_id: VaultId, path: SecretPath }
+    /// `/v1/secrets/{secret_id}/share`
+    OfSecretId { secret_id: SecretId }
+    /// `/v1/share/{share_id}`, `/v1/shares/{share_id}/…`
+    OfShare { share_id: ShareId }
     /// `/v1/vaults/{vault_id}/policies/{policy_id}`
     OfPolicy { vault_id: VaultId, policy_id: PolicyId }
     /// `/v1/agents/{agent_id}…`
