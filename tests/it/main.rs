@@ -34,6 +34,8 @@ mod process;
 mod promises;
 mod remote_signer;
 mod secrets;
+mod shares;
+mod shares_open;
 mod shell;
 mod signing_keys;
 mod suspension;

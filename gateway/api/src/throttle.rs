@@ -74,7 +74,13 @@ pub async fn has_room(gateway: &Gateway, what: &str, of: &[&str], window: Window
 }
 
 /// As [`has_room`], together with what else the transaction does.
-pub async fn has_room_within(tx: &mut Tx, what: &str, of: &[&str], window: Window, now: Time) -> Result<bool> {
+pub async fn has_room_within(
+    tx: &mut Tx,
+    what: &str,
+    of: &[&str],
+    window: Window,
+    now: Time,
+) -> Result<bool> {
     match limits::take(tx, &key(what, of), window, now).await {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.kind(), Kind::TooManyRequests { .. }) => Ok(false),

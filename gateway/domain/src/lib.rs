@@ -28,5 +28,5 @@ pub use ether::Wei;
 pub use ids::*;
 pub use path::{PathGlob, SecretPath};
 pub use principal::{PrincipalId, Role};
-pub use share::RecipientType;
 pub use secret::{Revealed, SecretBytes, SecretText, SecretType};
+pub use share::RecipientType;

@@ -3,8 +3,8 @@
 
 use domain::access::{AnswerShare, ListShares, Permit, RevokeShare, SecretAt, ShareSecret};
 use domain::{
-    Error, OrgId, PrincipalId, RecipientType, Result, SecretId, SecretPath, SecretType, ShareId, Time, UserId,
-    VaultId,
+    Error, OrgId, PrincipalId, RecipientType, Result, SecretId, SecretPath, SecretType, ShareId, Time,
+    UserId, VaultId,
 };
 use signer_protocol::Attested;
 use signer_protocol::sharing::ShareGrant;
@@ -242,8 +242,7 @@ async fn answer(
 
 /// `false`: it was revoked already.
 pub async fn revoke(tx: &mut Tx, may: &Permit<RevokeShare, ShareId>, at: Time) -> Result<bool> {
-    let revoke =
-        sqlx::query(REVOKE).bind(may.on().to_string()).bind(may.org().to_string()).bind(at.millis());
+    let revoke = sqlx::query(REVOKE).bind(may.on().to_string()).bind(may.org().to_string()).bind(at.millis());
     Ok(revoke.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 

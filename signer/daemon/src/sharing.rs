@@ -26,14 +26,17 @@ const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 impl Authority {
     /// Leave to read what the caller could open now: one version, on these terms.
     pub async fn share(&self, request: Share) -> Result<Attested<ShareGrant>> {
-        let Share { by, id, vault_key: attested, label, recipient, passphrase, addresses, expires_at } = request;
+        let Share { by, id, vault_key: attested, label, recipient, passphrase, addresses, expires_at } =
+            request;
         let by = self.caller(&by).await?;
         let vault_key = self.may_touch(&by, &attested, &label).await?;
         if vault_key.holds != Holds::Values {
             return Err(forbidden("An agent's identity is its own, and never shared."));
         }
         if label.kind.is_key() && recipient == Recipient::Anyone {
-            return Err(forbidden("A key is shared with somebody in particular, never with whoever has a link."));
+            return Err(forbidden(
+                "A key is shared with somebody in particular, never with whoever has a link.",
+            ));
         }
         in_time(expires_at, self.clock.now(), LONGEST)?;
         if addresses.len() > MAX_LIST {
@@ -46,8 +49,19 @@ impl Authority {
         };
         let Label { org, vault, path, version, kind } = label;
         let by = by.record().id;
-        let grant =
-            ShareGrant { id, org, vault, path, version, kind, by, recipient, passphrase, addresses, expires_at };
+        let grant = ShareGrant {
+            id,
+            org,
+            vault,
+            path,
+            version,
+            kind,
+            by,
+            recipient,
+            passphrase,
+            addresses,
+            expires_at,
+        };
         self.statements.attest(&grant).await
     }
 
@@ -120,9 +134,7 @@ impl Authority {
         let by = self.caller(by).await?;
         let named = match grant.recipient {
             Recipient::User(user) => by.record().id == PrincipalId::User(user),
-            Recipient::Agent(agent) => {
-                by.record().id == PrincipalId::Agent(agent) && by.org() == grant.org
-            }
+            Recipient::Agent(agent) => by.record().id == PrincipalId::Agent(agent) && by.org() == grant.org,
             Recipient::Email(_) => by.user().is_ok(),
             Recipient::Anyone => true,
         };

@@ -241,8 +241,7 @@ async fn a_passphrase_is_needed_and_guesses_are_limited() {
 async fn an_address_must_be_listed() {
     let s = Stage::new(SecretType::ApiKey).await;
     let addresses = vec!["192.0.2.0/24".parse().unwrap()];
-    let grant =
-        s.w.signer.share(Share { addresses, ..s.ask(&s.owner, Recipient::Anyone) }).await.unwrap();
+    let grant = s.w.signer.share(Share { addresses, ..s.ask(&s.owner, Recipient::Anyone) }).await.unwrap();
     for (address, opens) in [
         (Some("192.0.2.9"), true),
         (Some("::ffff:192.0.2.9"), true),
@@ -300,10 +299,7 @@ async fn what_a_sharer_may_not_do_any_more_ends_what_they_shared() {
             scopes: vec![PathGlob::parse("scopes", "db/*").unwrap()],
             ..settings()
         }),
-        Change::Update(AgentSettings {
-            expires_at: Some(s.w.clock.now()),
-            ..settings()
-        }),
+        Change::Update(AgentSettings { expires_at: Some(s.w.clock.now()), ..settings() }),
     ];
     for change in changes {
         let bot = s.w.agent(&s.owner, settings()).await;
@@ -315,8 +311,10 @@ async fn what_a_sharer_may_not_do_any_more_ends_what_they_shared() {
         assert_eq!(reason(s.opened(s.to_open(&grant, &bot, None)).await), Reason::RolledBack);
     }
     let bot = s.w.agent(&s.owner, settings()).await;
-    let (of_bot, of_owner) =
-        (s.share(&bot, Recipient::Anyone).await.unwrap(), s.share(&s.owner, Recipient::Anyone).await.unwrap());
+    let (of_bot, of_owner) = (
+        s.share(&bot, Recipient::Anyone).await.unwrap(),
+        s.share(&s.owner, Recipient::Anyone).await.unwrap(),
+    );
     let suspend = |suspended| SuspendAgents { by: s.owner.caller(), suspended };
     s.w.signer.suspend_agents(suspend(true)).await.unwrap();
     assert_eq!(reason(s.opened(s.to_open(&of_bot, &bot, None)).await), Reason::Forbidden);

@@ -177,7 +177,10 @@ fn check(cx: &Cx, asked: &CreateShareRequest) -> Result<Vec<IpNet>> {
     }
     let network = |text: &String| {
         ip_rule::network(text).map_err(|_| {
-            Error::invalid("ip_allowlist", "must hold addresses and networks such as 203.0.113.7 or 10.0.0.0/8")
+            Error::invalid(
+                "ip_allowlist",
+                "must hold addresses and networks such as 203.0.113.7 or 10.0.0.0/8",
+            )
         })
     };
     listed.iter().map(network).collect()
@@ -188,14 +191,10 @@ fn may_leave(cx: &Cx, granted: &GrantedSecret<ShareSecret>, asked: &CreateShareR
     let secret = &granted.secret;
     readable(&secret.state, cx.now())?;
     if cx.caller()?.principal().intents && secret.kind.is_key() {
-        return Err(Error::forbidden(
-            "An agent with intents_api_enabled may not share keys; a person must.",
-        ));
+        return Err(Error::forbidden("An agent with intents_api_enabled may not share keys; a person must."));
     }
     if secret.kind.is_key() && asked.recipient_type == RecipientType::AnyoneWithLink {
-        return Err(Error::forbidden(
-            "A key is never shared with whoever has a link; name its recipient.",
-        ));
+        return Err(Error::forbidden("A key is never shared with whoever has a link; name its recipient."));
     }
     if !secret.readable {
         return Err(Error::forbidden(
@@ -223,7 +222,8 @@ async fn named(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
     let principal = cx.caller()?.principal();
     match asked.recipient_type {
         RecipientType::Creator => {
-            let refused = || Error::invalid("recipient_type", "creator is for agents that a person registered");
+            let refused =
+                || Error::invalid("recipient_type", "creator is for agents that a person registered");
             principal.created_by.map(Named::user).ok_or_else(refused)
         }
         RecipientType::User => id(asked).map(Named::user),
@@ -235,9 +235,7 @@ async fn named(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
             Ok(Named { to: Some(agent), email: None, recipient: Recipient::Agent(id) })
         }
         RecipientType::ExternalEmail => external(cx, asked).await,
-        RecipientType::AnyoneWithLink => {
-            Ok(Named { to: None, email: None, recipient: Recipient::Anyone })
-        }
+        RecipientType::AnyoneWithLink => Ok(Named { to: None, email: None, recipient: Recipient::Anyone }),
     }
 }
 
@@ -262,9 +260,7 @@ async fn external(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
 async fn letter(cx: &Cx, named: &Named) -> Result<Option<(String, String)>> {
     let to = match (&named.email, named.to) {
         (Some(email), _) => Some(email.clone()),
-        (None, Some(PrincipalId::User(user))) => {
-            users::facts(cx.store(), user).await?.map(|user| user.email)
-        }
+        (None, Some(PrincipalId::User(user))) => users::facts(cx.store(), user).await?.map(|user| user.email),
         _ => None,
     };
     let Some(to) = to else { return Ok(None) };

@@ -32,7 +32,8 @@ const MAX_PASSPHRASE: usize = 512;
 const MAILS: Window = Window::new(20, Duration::from_secs(60 * 60));
 
 const WRONG: &str = "The passphrase is wrong. Whoever shared this knows it.";
-const MISSING: &str = "This share has a passphrase: send it as X-Share-Passphrase. Whoever shared this knows it.";
+const MISSING: &str =
+    "This share has a passphrase: send it as X-Share-Passphrase. Whoever shared this knows it.";
 const SIGN_IN: &str = "This share names who may open it: sign in, and send your token.";
 const ANOTHERS: &str = "This share is for somebody else. Sign in as whom it was shared with; of a mail address, with an \
                         account of that address.";
@@ -153,8 +154,7 @@ async fn reveal(
     passphrase: Option<SecretText>,
 ) -> Result<SecretBytes> {
     let Some(salt) = &share.salt else { return open(cx, share, sharer, version, None).await };
-    let passphrase =
-        passphrase.ok_or_else(|| Error::forbidden(MISSING).with("needs", "passphrase"))?;
+    let passphrase = passphrase.ok_or_else(|| Error::forbidden(MISSING).with("needs", "passphrase"))?;
     let id = share.id.to_string();
     let guess = async {
         if passphrase.expose().len() > MAX_PASSPHRASE {
