@@ -36,6 +36,7 @@ fn names_and_arguments_are_those_of_the_contract() {
         ("rotate_and_store", "path value", ""),
         ("delete_secret", "path", ""),
         ("get_env_bundle", "path", ""),
+        ("share_secret", "secret_id recipient_type expires_at", "recipient_id max_access_count"),
         ("create_vault", "name", "description"),
         ("list_vaults", "", ""),
         ("grant_access", "vault_id principal_type principal_id", "permissions secret_path_pattern"),

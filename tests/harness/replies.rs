@@ -35,7 +35,7 @@ impl Call {
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
-        self.request = self.request.header(name, value);
+        self.request = self.request.header(name, value.as_bytes());
         self
     }
 

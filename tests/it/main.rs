@@ -45,6 +45,8 @@ mod secret_deletion;
 mod secret_lists;
 mod secret_versions;
 mod secrets;
+mod shares;
+mod shares_open;
 mod shell;
 mod signing_keys;
 mod suspension;

@@ -136,6 +136,8 @@ both! {
             Case::new("list_vaults", json!({}), get.clone(), "/v1/vaults"),
             Case::new("grant_access", grant.clone(), post.clone(), at("policies")).body(policy),
             Case::new("grant_access", json!({"vault_id": keys.id, "principal_type": "agent", "principal_id": bot.id}), post.clone(), format!("/v1/vaults/{}/policies", keys.id)).body(json!({})),
+            // A share that is made is another each time; see shares.rs.
+            Case::new("share_secret", json!({"secret_id": "01890000-0000-7000-8000-000000000000", "recipient_type": "creator", "expires_at": "2020-01-01T00:00:00Z"}), post.clone(), "/v1/secrets/01890000-0000-7000-8000-000000000000/share").body(json!({})),
             Case::new("whoami", json!({}), get.clone(), "/v1/agents/me"),
             Case::new("list_chains", json!({}), get.clone(), "/v1/chains"),
         ];

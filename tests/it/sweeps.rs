@@ -23,6 +23,8 @@ impl Operation {
             self.path.replace("{vault_id}", vault).replace("{agent_id}", agent).replace("{path}", "keys/a");
         path.replace("{policy_id}", other)
             .replace("{key_id}", other)
+            .replace("{secret_id}", other)
+            .replace("{share_id}", other)
             .replace("{user_id}", other)
             .replace("{invitation_id}", other)
             .replace("{tx_id}", other)
@@ -188,6 +190,13 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/vaults/{vault_id}/metadata/{path}",
         "POST /v1/vaults/{vault_id}/rotate/{path}",
         "GET /v1/vaults/{vault_id}/env/{path}",
+        "POST /v1/secrets/{secret_id}/share",
+        "GET /v1/share/{share_id}",
+        "DELETE /v1/share/{share_id}",
+        "GET /v1/shares/outbound",
+        "GET /v1/shares/inbound",
+        "POST /v1/shares/{share_id}/accept",
+        "POST /v1/shares/{share_id}/decline",
     ] {
         assert!(found.iter().any(|f| f == expected), "{expected} is missing");
     }

@@ -13,7 +13,7 @@ use crate::decode::{FromPath, Params};
 use crate::operation::{Operation, Route, Streamed};
 use crate::ops::{
     admin, agents, approvals, audit, auth, chains, cmek, events, health, org, policies, secrets, security,
-    setup, transactions, vaults, webhooks,
+    setup, shares, transactions, vaults, webhooks,
 };
 use crate::pipeline::{Inbound, Outbound};
 
@@ -23,6 +23,8 @@ pub struct Entry {
     pub route: Route,
     /// No token needed.
     pub public: bool,
+    /// But one that is shown counts.
+    pub looks: bool,
     /// The path's placeholders.
     pub placeholders: &'static [&'static str],
     call: fn(Cx, Inbound) -> BoxFuture<'static, Result<Outbound>>,
@@ -121,6 +123,13 @@ pub fn entries() -> Vec<Entry> {
         mount::<secrets::DisableVersion>(),
         mount::<secrets::RestoreSecret>(),
         mount::<secrets::GenerateSecret>(),
+        mount::<shares::CreateShare>(),
+        mount::<shares::OpenShare>(),
+        mount::<shares::RevokeShare>(),
+        mount::<shares::ListOutbound>(),
+        mount::<shares::ListInbound>(),
+        mount::<shares::AcceptShare>(),
+        mount::<shares::DeclineShare>(),
         mount::<policies::CreatePolicy>(),
         mount::<policies::ListPolicies>(),
         mount::<policies::UpdatePolicy>(),
@@ -204,6 +213,7 @@ fn entry<O: Operation>(call: fn(Cx, Inbound) -> BoxFuture<'static, Result<Outbou
     Entry {
         route: O::ROUTE,
         public: O::Access::PUBLIC,
+        looks: O::Access::LOOKS,
         placeholders: O::Path::NAMES,
         call,
         shapes: |schemas| Shapes {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use domain::{
-    AgentId, ApiKeyId, ApprovalId, CmekJobId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result, SecretPath, TxId,
-    UserId, VaultId, WebhookId,
+    AgentId, ApiKeyId, ApprovalId, CmekJobId, Error, InvitationId, IpRuleId, Kind, PolicyId, Result,
+    SecretId, SecretPath, ShareId, TxId, UserId, VaultId, WebhookId,
 };
 use http::{HeaderMap, Method, header};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -50,7 +50,21 @@ macro_rules! segments {
         }
     )+};
 }
-segments!(VaultId, AgentId, ApiKeyId, ApprovalId, CmekJobId, InvitationId, IpRuleId, PolicyId, TxId, UserId, WebhookId);
+segments!(
+    VaultId,
+    AgentId,
+    ApiKeyId,
+    ApprovalId,
+    CmekJobId,
+    InvitationId,
+    IpRuleId,
+    PolicyId,
+    SecretId,
+    ShareId,
+    TxId,
+    UserId,
+    WebhookId
+);
 
 impl Segment for SecretPath {
     fn parse(_: &str, text: &str) -> Result<Self> {

@@ -42,6 +42,7 @@ pub use openid::Google;
 pub use ops::auth::reset_password::recover;
 pub use ops::pages::{PAGE as LINK_PAGE, PATHS as LINK_PATHS};
 pub use ops::setup::PAGE as SETUP_PAGE;
+pub use ops::shares::PAGE as SHARE_PAGE;
 pub use outside::mail;
 pub use pipeline::{Inbound, Outbound, Visitor};
 pub use problem::problem;

@@ -142,7 +142,7 @@ async fn steps(
         gateway.limits.arrives(address)?;
     }
     let caller = if entry.public {
-        None
+        visitor(&gateway, entry, &request, address).await?
     } else {
         Some(enter(&gateway, &request.headers, address, request.counted).await?)
     };
@@ -169,6 +169,21 @@ async fn enter(
     }
     gate::pass(gateway, principal.id, principal.org, address).await?;
     Ok(caller)
+}
+
+/// Who shows a token where none is needed.
+async fn visitor(
+    gateway: &Gateway,
+    entry: &Entry,
+    request: &Inbound,
+    address: Option<IpAddr>,
+) -> Result<Option<Caller>> {
+    if !entry.looks || !request.headers.contains_key(header::AUTHORIZATION) {
+        return Ok(None);
+    }
+    let caller = authenticate::caller(gateway, &request.headers, address).await?;
+    gateway.limits.asks(caller.principal().id, caller.principal().org)?;
+    Ok(Some(caller))
 }
 
 /// Whether this is a proxy that is believed. The address is canonical: no IPv4 inside IPv6.

@@ -47,6 +47,9 @@ pub enum Target<'a> {
     Account(&'a str),
     /// The key of this agent. Nobody keeps the agent out by guessing from elsewhere.
     Agent(AgentId),
+    /// The passphrase of the share with this id. Guesses from one address slow down that address; over all addresses the
+    /// signer counts them.
+    Passphrase(&'a str),
     /// A credential that says itself whose it is: the address alone counts.
     Anyones,
 }
@@ -69,7 +72,11 @@ pub async fn take_within(tx: &mut Tx, what: &str, of: &[&str], window: Window, n
 
 /// As [`take`], where whoever asks is not to be told: whether there was room.
 pub async fn has_room(gateway: &Gateway, what: &str, of: &[&str], window: Window) -> Result<bool> {
-    match take(gateway, what, of, window).await {
+    room(take(gateway, what, of, window).await)
+}
+
+fn room(taken: Result<()>) -> Result<bool> {
+    match taken {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.kind(), Kind::TooManyRequests { .. }) => Ok(false),
         Err(error) => Err(error),
@@ -94,6 +101,17 @@ async fn guess_all(tx: &mut Tx, counted: &[(String, Throttle)], now: Time) -> Re
     Ok(guesses)
 }
 
+/// As [`has_room`], together with what else the transaction does.
+pub async fn has_room_within(
+    tx: &mut Tx,
+    what: &str,
+    of: &[&str],
+    window: Window,
+    now: Time,
+) -> Result<bool> {
+    room(take_within(tx, what, of, window, now).await)
+}
+
 /// Does what tells whether a guess is right, unless there were too many wrong ones.
 ///
 /// # Errors
@@ -109,6 +127,10 @@ pub async fn guard<T>(
         Target::Agent(id) => {
             let own = key("agent", &[&id.to_string(), &place(from)]);
             long_key(gateway, Some(own), from, work).await
+        }
+        Target::Passphrase(share) => {
+            let own = key("share", &[share, &place(from)]);
+            alone(gateway, own, from, work).await
         }
         Target::Anyones => long_key(gateway, None, from, work).await,
     }
@@ -129,6 +151,32 @@ async fn password<T>(
         Err(error) if error.kind() == Kind::Unauthenticated => {}
         Err(_) => attempt.was_none(gateway).await?,
     }
+    answer
+}
+
+/// As with a password, where nothing else is counted.
+async fn alone<T>(
+    gateway: &Gateway,
+    own: String,
+    from: Option<IpAddr>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let mut turns = gateway.lines.places(from, gateway.settings.limits.address_places)?;
+    limits::is_open(&gateway.store, &own, gateway.clock.now()).await?;
+    turns.push(gateway.lines.turn(&own, &ACCOUNT).await?);
+    let mut tx = gateway.store.begin().await?;
+    let guess = limits::guess(&mut tx, &own, &ACCOUNT, gateway.clock.now()).await?;
+    tx.commit().await?;
+    let answer = work.await;
+    if answer.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+        return answer;
+    }
+    let mut tx = gateway.store.begin().await?;
+    match &answer {
+        Ok(_) => limits::clear(&mut tx, &guess.key).await?,
+        Err(_) => limits::give_back(&mut tx, &guess).await?,
+    }
+    tx.commit().await?;
     answer
 }
 

@@ -13,6 +13,7 @@ mod decision;
 mod enrolment;
 mod member;
 mod own;
+mod share;
 
 pub use agent::{AgentAction, AgentFacts, AgentRule, agent};
 pub use approval::{AskToRead, Asked, DescribeSecret, Reading, describe, read, sees_all_approvals};
@@ -20,6 +21,7 @@ pub use decision::{Decision, Question};
 pub use enrolment::enrolment;
 pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
+pub use share::{ShareAction, ShareFacts, ShareRule, share};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
 ///
@@ -191,6 +193,7 @@ pub enum OrgRule {
 actions! {
     SecretAction(Permission):
         ReadSecret = Read,
+        ShareSecret = Read,
         WriteSecret = Write,
         DeleteSecret = Delete;
     VaultAction(VaultRule):
@@ -206,6 +209,7 @@ actions! {
         CreateAgent = People,
         ListAgents = Anyone,
         ChangeProfile = People,
+        ListShares = Anyone,
         ListMembers = People,
         InviteMember = ManagersInPerson,
 
@@ -215,12 +219,13 @@ actions! {
         SeeApprovals = Anyone,
         CancelApproval = Anyone,
         DecideApproval = Managers,
-
-
         ReadAudit = Managers,
         SeeWebhooks = Managers,
         EndWebhook = Managers,
         ManageWebhooks = ManagersInPerson;
+    ShareAction(ShareRule):
+        AnswerShare = Named,
+        RevokeShare = Given;
     PersonAction(PersonRule):
         ListApiKeys = Any,
         CreateApiKey = InPerson,

@@ -87,6 +87,7 @@ fn router(gateway: &Arc<Gateway>, door: Door) -> Router {
     for path in api::LINK_PATHS {
         router = router.route(path, get(async || page(api::LINK_PAGE)));
     }
+    router = router.route("/share/{share_id}", get(async || page(api::SHARE_PAGE)));
     for entry in api::catalog::entries() {
         router = router.route(&entry.router_path(), mount(gateway, entry));
     }

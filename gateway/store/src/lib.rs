@@ -33,6 +33,7 @@ pub mod policies;
 pub mod second_factors;
 pub mod secrets;
 pub mod settings;
+pub mod shares;
 pub mod signups;
 pub mod tickets;
 pub mod tokens;

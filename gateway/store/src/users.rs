@@ -43,6 +43,7 @@ pub(crate) const PEOPLE: &str = "SELECT * FROM users WHERE org_id = $1 ORDER BY 
 const DELETE_KEYS: &str = "DELETE FROM api_keys WHERE user_id = $1";
 const DELETE_POLICIES: &str = "DELETE FROM policies WHERE principal_type = 'user' AND principal_id = $1";
 const DELETE_TICKETS: &str = "DELETE FROM tickets WHERE subject = $1";
+const DELETE_SHARES: &str = "DELETE FROM shares WHERE by_type = 'user' AND by_id = $1";
 const DELETE: &str = "DELETE FROM users WHERE id = $1 AND org_id = $2 AND record = $3";
 const OWE: &str = "INSERT INTO last_records (user_id, record) VALUES ($1, $2) \
                    ON CONFLICT (user_id) DO UPDATE SET record = excluded.record";
@@ -200,9 +201,9 @@ pub(crate) async fn delete_person(
     Ok(delete.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 
-/// Ends what a person may do in the organisation that they leave: API keys, policies, links.
+/// Ends what a person may do in the organisation that they leave: API keys, policies, links, what they have shared.
 pub(crate) async fn forget_rights(tx: &mut Tx, id: UserId) -> Result<()> {
-    for statement in [DELETE_KEYS, DELETE_POLICIES, DELETE_TICKETS] {
+    for statement in [DELETE_KEYS, DELETE_POLICIES, DELETE_TICKETS, DELETE_SHARES] {
         sqlx::query(statement).bind(id.to_string()).execute(tx.connection()).await.map_err(failed)?;
     }
     Ok(())

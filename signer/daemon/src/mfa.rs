@@ -57,7 +57,7 @@ impl Authority {
         if self.clock.now() >= pending.expires_at {
             return Err(conflict("The set-up has expired; start again."));
         }
-        self.ledger.guess(user, Guessed::SessionCode).await?;
+        self.ledger.guess(*user.as_bytes(), Guessed::SessionCode).await?;
         let step = self.step(user, &pending.seed, &request.code).await?.ok_or_else(wrong_code)?;
         self.ledger.use_factor(user, Factor::Step(step), Guessed::SessionCode, None).await?;
         self.ledger.nothing_to_forget(user).await?;
@@ -139,7 +139,7 @@ impl Authority {
         what: Guessed,
         with: Option<(TokenId, Time)>,
     ) -> Result<()> {
-        self.ledger.guess(user, what).await?;
+        self.ledger.guess(*user.as_bytes(), what).await?;
         let factor = match self.step(user, &mfa.seed, code).await? {
             Some(step) => Factor::Step(step),
             None => self.recovery(user, mfa, code).await?.ok_or_else(wrong_code)?,

@@ -121,12 +121,12 @@ impl Authority {
         given: &Credential,
     ) -> Result<()> {
         let verifier = has_password(record)?;
-        self.ledger.guess(user, Guessed::Password).await?;
+        self.ledger.guess(*user.as_bytes(), Guessed::Password).await?;
         let code = credential_code(self, record.id, given).await?;
         if !same_code(verifier, &code) {
             return Err(unauthenticated("The password is wrong."));
         }
-        self.ledger.guessed_right(user, Guessed::Password).await
+        self.ledger.guessed_right(*user.as_bytes(), Guessed::Password).await
     }
 
     async fn with_password(&self, base: &Principal, new: &Credential) -> Result<Attested<Principal>> {

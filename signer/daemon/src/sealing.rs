@@ -103,7 +103,7 @@ impl Authority {
 
     /// What reading and writing have in common: organisation, vault, path, type, and that the vault lives.
     /// Answers with the key; whether it is the vault's own, the ledger says.
-    async fn may_touch(
+    pub(crate) async fn may_touch(
         &self,
         by: &Checked,
         key: &Attested<VaultKey>,

@@ -1,11 +1,13 @@
 //! Values that somebody shares: a grant that the signer makes stands in for the reader's own rights.
 
+use std::net::IpAddr;
+
 use domain::{AgentId, OrgId, PrincipalId, SecretPath, SecretType, ShareId, Time, UserId, VaultId};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
-use crate::record::Verifier;
+use crate::record::{Principal, Verifier};
 use crate::sealing::{Label, VaultKey};
 use crate::token::Caller;
 use crate::wire::{Blob, Secret};
@@ -32,6 +34,14 @@ pub struct ShareGrant {
 
 impl Statement for ShareGrant {
     const DOMAIN: &'static str = "talon/share-grant/1";
+}
+
+impl ShareGrant {
+    /// Whether it may be opened from there.
+    pub fn admits(&self, address: Option<IpAddr>) -> bool {
+        let named = |address: IpAddr| self.addresses.iter().any(|net| net.contains(&address.to_canonical()));
+        self.addresses.is_empty() || address.is_some_and(named)
+    }
 }
 
 /// For whom it is.
@@ -69,14 +79,14 @@ pub struct Share {
 pub struct OpenShared {
     pub grant: Attested<ShareGrant>,
     /// The sharer's record, as it is now: their end ends what they shared.
-    pub sharer: Attested<crate::record::Principal>,
+    pub sharer: Attested<Principal>,
     pub vault_key: Attested<VaultKey>,
     pub sealed: Blob,
     /// Who reads; `None`: nobody signed in.
     pub by: Option<Caller>,
     /// As in [`Share`].
     pub passphrase: Option<Secret>,
-    pub address: Option<std::net::IpAddr>,
+    pub address: Option<IpAddr>,
 }
 
 /// Ends a grant for ever: its sharer, and owners and admins of its organisation.

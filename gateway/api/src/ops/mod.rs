@@ -6,8 +6,8 @@ pub mod approvals;
 pub mod audit;
 pub mod auth;
 pub mod chains;
-pub mod events;
 pub mod cmek;
+pub mod events;
 pub mod health;
 pub mod org;
 pub mod pages;
@@ -15,13 +15,14 @@ pub mod policies;
 pub mod secrets;
 pub mod security;
 pub mod setup;
+pub mod shares;
 pub mod transactions;
 pub mod vaults;
 pub mod webhooks;
 
 use domain::{
-    AgentId, ApiKeyId, ApprovalId, CmekJobId, InvitationId, IpRuleId, PolicyId, SecretPath, TxId, UserId, VaultId,
-    WebhookId,
+    AgentId, ApiKeyId, ApprovalId, CmekJobId, InvitationId, IpRuleId, PolicyId, SecretId, SecretPath,
+    ShareId, TxId, UserId, VaultId, WebhookId,
 };
 
 use crate::access::{NamesAgent, NamesApiKey, NamesMember, NamesSecret, NamesValue, NamesVault};
@@ -35,6 +36,10 @@ path_of! {
     OfSecret { vault_id: VaultId, path: SecretPath }
     /// `/v1/vaults/{vault_id}/secret-version/{path}/{version}`
     OfVersion { vault_id: VaultId, path: SecretPath, version: u64 }
+    /// `/v1/secrets/{secret_id}/share`
+    OfSecretId { secret_id: SecretId }
+    /// `/v1/share/{share_id}`, `/v1/shares/{share_id}/…`
+    OfShare { share_id: ShareId }
     /// `/v1/vaults/{vault_id}/policies/{policy_id}`
     OfPolicy { vault_id: VaultId, policy_id: PolicyId }
     /// `/v1/vaults/{vault_id}/cmek-rotate/{job_id}`

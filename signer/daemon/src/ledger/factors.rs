@@ -11,8 +11,6 @@ use super::tables::{FORGOTTEN, GUESSES, GuessKey, RECOVERY, REVOKED, STEPS};
 use super::writer::{Book, Stop};
 use crate::refuse::{Result, unauthenticated};
 
-/// Wrong guesses in a row until no more are looked at for a while; after as many again, for twice as long.
-const GUESSES_AT_ONCE: u32 = 5;
 const FIRST_LOCK: Duration = Duration::from_secs(15 * 60);
 const LONGEST_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -28,6 +26,19 @@ pub enum Guessed {
     Password,
     /// By somebody who has a session, to switch the second factor on or off.
     SessionCode,
+    /// Of a share, by whoever has its link.
+    Passphrase,
+}
+
+impl Guessed {
+    /// Wrong guesses in a row until no more are looked at for a while; after as many again, for twice as long. Strangers may
+    /// have a share's link, and should not lock its recipient out too easily; a passphrase has more to guess than a code.
+    fn at_once(self) -> u32 {
+        match self {
+            Self::Code | Self::Password | Self::SessionCode => 5,
+            Self::Passphrase => 20,
+        }
+    }
 }
 
 /// A code that was right.
@@ -44,16 +55,16 @@ impl Ledger {
     ///
     /// # Errors
     /// `Locked`.
-    pub async fn guess(&self, user: UserId, what: Guessed) -> Result<()> {
-        let key = guess_key(user, what);
+    pub async fn guess(&self, whose: [u8; 16], what: Guessed) -> Result<()> {
+        let key = guess_key(whose, what);
         self.write(move |book| {
             let (before, until) = book.table(GUESSES)?.get(&key)?.map_or((0, 0), |kept| kept.value());
             if book.now < until {
                 return Err(locked(until - book.now).into());
             }
             let wrong = before.saturating_add(1);
-            let until = if wrong.is_multiple_of(GUESSES_AT_ONCE) {
-                Time::from_millis(book.now).plus(lock(wrong / GUESSES_AT_ONCE)).millis()
+            let until = if wrong.is_multiple_of(what.at_once()) {
+                Time::from_millis(book.now).plus(lock(wrong / what.at_once())).millis()
             } else {
                 0
             };
@@ -63,10 +74,10 @@ impl Ledger {
         .await
     }
 
-    /// A password was right: earlier guesses don't count any more.
-    pub async fn guessed_right(&self, user: UserId, what: Guessed) -> Result<()> {
+    /// A guess was right: earlier ones don't count any more.
+    pub async fn guessed_right(&self, whose: [u8; 16], what: Guessed) -> Result<()> {
         self.write(move |book| {
-            book.change(GUESSES)?.remove(&guess_key(user, what))?;
+            book.change(GUESSES)?.remove(&guess_key(whose, what))?;
             Ok(())
         })
         .await
@@ -101,7 +112,7 @@ impl Ledger {
             if let Some((jti, expires_at)) = with {
                 book.change(REVOKED)?.insert(jti.as_bytes(), expires_at.millis())?;
             }
-            book.change(GUESSES)?.remove(&guess_key(user, what))?;
+            book.change(GUESSES)?.remove(&guess_key(*user.as_bytes(), what))?;
             Ok(())
         })
         .await
@@ -112,7 +123,7 @@ impl Ledger {
         self.write(move |book| {
             book.change(FORGOTTEN)?.insert(user.as_bytes(), ANY)?;
             for what in [Guessed::Code, Guessed::SessionCode] {
-                book.change(GUESSES)?.remove(&guess_key(user, what))?;
+                book.change(GUESSES)?.remove(&guess_key(*user.as_bytes(), what))?;
             }
             Ok(())
         })
@@ -165,13 +176,13 @@ impl Book<'_> {
     }
 }
 
-fn guess_key(user: UserId, what: Guessed) -> GuessKey {
+fn guess_key(whose: [u8; 16], what: Guessed) -> GuessKey {
     let mut key = [what as u8; 17];
-    key[1..].copy_from_slice(user.as_bytes());
+    key[1..].copy_from_slice(&whose);
     key
 }
 
-/// How long no guess is looked at, after so many times five wrong ones.
+/// How long no guess is looked at, after so many times too many wrong ones.
 fn lock(times: u32) -> Duration {
     let doubled = 1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX);
     FIRST_LOCK.saturating_mul(doubled).min(LONGEST_LOCK)

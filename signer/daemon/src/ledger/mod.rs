@@ -26,6 +26,7 @@ mod heads;
 mod organisations;
 mod people;
 mod records;
+mod shares;
 mod spending;
 mod tables;
 mod vaults;

@@ -40,6 +40,7 @@ mod principals;
 mod remote;
 mod replacements;
 mod sealing;
+mod sharing;
 mod socket;
 mod starting;
 mod tokens;

@@ -68,7 +68,8 @@ pub async fn again(cx: &Cx, vault: &Vault, version: &Version) -> Error {
             Reading::Now(_) => Ok(()),
             Reading::Asked(asked) => {
                 let at = asked.may().on();
-                let version = versions::facts(cx.store(), at, version.version).await?.or_missing("version")?;
+                let version =
+                    versions::facts(cx.store(), at, version.version).await?.or_missing("version")?;
                 settle(cx, asked, &version).await.map(drop)
             }
         }

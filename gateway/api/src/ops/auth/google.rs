@@ -19,6 +19,7 @@ use crate::decode;
 use crate::gate;
 use crate::openid::{GooglePerson, Refused};
 use crate::operation::{Operation, Reply, Route};
+use crate::ops::shares;
 use crate::password::{SALT, random};
 
 #[derive(Deserialize, JsonSchema)]
@@ -88,6 +89,8 @@ async fn log_in(cx: &Cx, user: &User, seen: &GooglePerson) -> Result<IssuedToken
     act.by(PrincipalId::User(user.id), user.org);
     if needs_code(&issued) {
         act.instead("auth.challenge");
+    } else {
+        shares::claim(&mut act, user, cx.now()).await?;
     }
     act.note("method", "google");
     act.commit(user.id).await?;
@@ -130,6 +133,7 @@ async fn sign_up(cx: &Cx, seen: &GooglePerson) -> Result<IssuedToken> {
     insert_user(&mut act, &user).await?;
     let login = OutsideLogin { issuer: &seen.issuer, subject: &seen.subject, user: user.id };
     outside_logins::insert(&mut act, &login).await?;
+    shares::claim(&mut act, &user, cx.now()).await?;
     act.also("user.signup", "user", user.id, Map::from_iter([("method".to_owned(), "google".into())]))?;
     act.commit(user.id).await?;
     issue(cx, &user, seen.assertion()).await

@@ -13,6 +13,7 @@ use crate::cx::Cx;
 use crate::decode;
 use crate::notes::Tried;
 use crate::operation::{Operation, Reply, Route};
+use crate::ops::shares;
 use crate::password::SALT;
 use crate::throttle::{self, Target};
 use crate::{gate, refusal};
@@ -45,6 +46,8 @@ impl Operation for Login {
         act.by(PrincipalId::User(user.id), user.org);
         if needs_code(&issued) {
             act.instead("auth.challenge");
+        } else {
+            shares::claim(&mut act, &user, cx.now()).await?;
         }
         act.commit(user.id).await?;
         Ok(Reply::of(LoginResponse::new(&issued)?))

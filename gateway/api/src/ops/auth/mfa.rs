@@ -14,6 +14,7 @@ use super::{TokenResponse, stretched};
 use crate::access::{Own, Public};
 use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
+use crate::ops::shares;
 use crate::outside::mail::{self, Letter};
 use crate::{authenticate, decode, gate};
 
@@ -190,12 +191,13 @@ impl Operation for VerifyMfa {
         let factor = second_factors::facts(cx.store(), user).await?.factor;
         let mfa = factor.ok_or_else(|| Error::unauthenticated(WRONG).because("no second factor"))?;
         let token = Secret::from(&given.mfa_token);
-        let request = mfa::VerifyMfa { token, record: person.record, mfa, code };
+        let request = mfa::VerifyMfa { token, record: person.record.clone(), mfa, code };
         match cx.signer(async |signer, context| signer.verify_mfa(context, request).await).await {
             Ok(issued) => {
                 gate::pass(&cx.gateway, claims.sub, person.org, cx.address).await?;
                 let mut act = cx.begin().await?;
                 act.by(claims.sub, person.org);
+                shares::claim(&mut act, &person, cx.now()).await?;
                 act.note("method", "mfa");
                 act.commit(user).await?;
                 Ok(Reply::of(TokenResponse::new(&issued)?))

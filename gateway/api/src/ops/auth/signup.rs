@@ -21,7 +21,7 @@ use crate::cx::Cx;
 use crate::decode;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
-use crate::ops::{name, org};
+use crate::ops::{name, org, shares};
 use crate::outside::mail::{self, Letter};
 use crate::{gate, refusal, throttle};
 
@@ -169,6 +169,7 @@ async fn join(
     act.by(PrincipalId::User(user.id), user.org);
     org::take(&mut act, &open, cx.now()).await?;
     users::insert(&mut act, &user).await?;
+    shares::claim(&mut act, &user, cx.now()).await?;
     mail::queue(&mut act, &user.email, &Letter::Welcome, cx.now()).await?;
     act.note("invitation", open.id.to_string());
     act.note("role", open.role.as_str());

@@ -19,6 +19,7 @@ use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
+use crate::ops::shares;
 use crate::outside::mail::{self, Letter};
 use crate::throttle::{self, Target};
 
@@ -82,6 +83,7 @@ impl Operation for VerifyEmail {
         act.by(PrincipalId::User(user.id), user.org);
         tickets::redeem(&mut act, Purpose::VerifyEmail, &ticket, cx.now()).await?.ok_or_else(used_up)?;
         insert_user(&mut act, &user).await?;
+        shares::claim(&mut act, &user, cx.now()).await?;
         signups::end(&mut act, &user.email).await?;
         mail::queue(&mut act, &user.email, &Letter::Welcome, cx.now()).await?;
         act.commit(user.id).await?;

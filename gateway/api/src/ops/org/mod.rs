@@ -6,5 +6,5 @@ mod members;
 pub mod owners;
 
 pub use invitations::{Invite, ListInvitations, RevokeInvitation};
-pub use join::{Join, open, take};
+pub use join::{Join, addressed_to, open, take};
 pub use members::{ChangeMemberRole, ListMembers, RemoveMember};

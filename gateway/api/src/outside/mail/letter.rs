@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::ticket::Purpose;
-use domain::{AgentId, ApprovalId, InvitationId, UserId};
+use domain::{AgentId, ApprovalId, InvitationId, ShareId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// One letter, as it waits in the queue. A new one is a line here, one in [`Letter::opens`] if it carries a link, and
@@ -50,6 +50,17 @@ pub enum Letter {
         by: String,
         path: String,
     },
+    /// Somebody shares a secret with whoever reads this. Its link opens for a recipient who is signed in.
+    Shared {
+        share: ShareId,
+        by: String,
+    },
+    /// What whoever reads this has shared was opened so many times since the last such letter.
+    ShareAccessed {
+        path: String,
+        times: u64,
+        in_all: u64,
+    },
 }
 
 /// What the link of a letter opens, and for whom or what.
@@ -75,6 +86,8 @@ impl Letter {
             Self::SecondFactor { .. } => "second factor",
             Self::AccountDeleted => "account deleted",
             Self::ApprovalRequested { .. } => "approval requested",
+            Self::Shared { .. } => "share",
+            Self::ShareAccessed { .. } => "share accessed",
         }
     }
 

@@ -108,6 +108,23 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
                 path
             ),
         ),
+        Letter::Shared { share, by } => (
+            "A secret was shared with you",
+            format!(
+                "\"{}\" shares a secret with you. To see it, open this page and log in with an account of this address \
+                 (sign up, if you have none):\n\n{public_url}/share/{share}\n\nIt may be shown a limited number of times, \
+                 and not for ever. If it asks for a passphrase, whoever shared it knows it. If you don't know them, do \
+                 nothing.",
+                plain(by)
+            ),
+        ),
+        Letter::ShareAccessed { path, times, in_all } => (
+            "What you have shared was opened",
+            format!(
+                "The secret at {path} was opened by a share of yours, {times} times since the last mail like this, {in_all} \
+                 in all. If this should not be, take the share back, and give the secret a new value."
+            ),
+        ),
     };
     finished(subject, &text, public_url)
 }
