@@ -6,6 +6,7 @@ mod admin;
 mod agents;
 mod api_keys;
 mod audit;
+mod backup;
 mod bad_input;
 mod chaos;
 mod clients;

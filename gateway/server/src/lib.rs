@@ -1,6 +1,8 @@
 //! The `talon` executable's parts.
 
 mod admin;
+mod backup;
+mod cells;
 pub mod config;
 mod data;
 pub mod demo;
@@ -10,14 +12,17 @@ mod migrate;
 mod process;
 mod recover;
 mod rest;
+mod restore;
 pub mod settings;
 mod supervise;
 mod tls;
 mod worker;
 
 pub use admin::{Admin, admin};
+pub use backup::{Backup, backup};
 pub use migrate::migrate;
 pub use recover::{Recover, recover};
+pub use restore::{Restore, restore};
 pub use supervise::serve;
 
 /// Why Talon does not start: one sentence for an operator.
