@@ -227,6 +227,29 @@ impl World {
         sqlx::query(AssertSqlSafe(text.to_owned())).execute(&pool).await.unwrap().rows_affected()
     }
 
+    /// A command of Talon's on this world's data and database, such as `backup FILE`.
+    pub fn command(&self, words: &[&str]) -> std::process::Command {
+        let mut command = parts::talon();
+        command
+            .current_dir(self.folder.path())
+            .args(words)
+            .env("TALON_DATA", self.data())
+            .envs(self.environment.iter().map(|(key, value)| (key, value)));
+        command
+    }
+
+    /// Ends Talon, and leaves nothing of what it had: a new machine, with an empty database.
+    pub async fn emptied(&self) {
+        self.kill();
+        // Whoever held files there is gone a moment later.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        std::fs::remove_dir_all(self.data()).unwrap();
+        if self.database == Database::Postgres {
+            self.sql("DROP SCHEMA public CASCADE").await;
+            self.sql("CREATE SCHEMA public").await;
+        }
+    }
+
     /// A second gateway on this one's database and signer, with the same settings.
     pub async fn beside(&self) -> Beside<'_> {
         Beside::start(self, &self.environment).await

@@ -9,6 +9,7 @@ mod approvals;
 mod audit;
 mod audit_export;
 mod audit_trail;
+mod backup;
 mod bad_input;
 mod canary;
 mod chaos;

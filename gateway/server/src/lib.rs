@@ -2,6 +2,8 @@
 
 mod admin;
 mod audit;
+mod backup;
+mod cells;
 pub mod config;
 mod data;
 pub mod demo;
@@ -11,6 +13,7 @@ mod migrate;
 mod process;
 mod recover;
 mod rest;
+mod restore;
 pub mod settings;
 mod supervise;
 mod tls;
@@ -18,8 +21,10 @@ mod worker;
 
 pub use admin::{Admin, admin};
 pub use audit::{Audit, audit};
+pub use backup::{Backup, backup};
 pub use migrate::migrate;
 pub use recover::{Recover, recover};
+pub use restore::{Restore, restore};
 pub use supervise::serve;
 
 /// Why Talon does not start: one sentence for an operator.

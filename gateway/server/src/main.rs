@@ -29,6 +29,10 @@ enum Command {
     Migrate(Flags),
     /// Print a link with which somebody who is locked out sets a new password.
     Recover(gateway::Recover),
+    /// Write database and ledger as they are now to a file, beside a gateway that runs or not.
+    Backup(gateway::Backup),
+    /// Put a backup into an empty database, and its ledger beside the keystore.
+    Restore(gateway::Restore),
     /// Operate a gateway that runs: its chains and settings.
     Admin(gateway::Admin),
     /// Check an exported audit trail.
@@ -53,6 +57,8 @@ enum SignerCommand {
     Certificates(signer::CertificateOptions),
     /// Take the second factor from a person who has lost it, while everything is stopped.
     ForgetSecondFactor(signer::ForgetOptions),
+    /// Put the ledger of a backup in place, beside the keystore that it belongs to.
+    RestoreLedger(Box<signer::RestoreOptions>),
 }
 
 fn main() -> ExitCode {
@@ -82,6 +88,17 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Some(Command::Signer { command: SignerCommand::ForgetSecondFactor(options) }) => {
             Ok(signer::main_forget(&options))
+        }
+        Some(Command::Signer { command: SignerCommand::RestoreLedger(options) }) => {
+            Ok(signer::main_restore(*options))
+        }
+        Some(Command::Backup(asked)) => {
+            gateway::backup(&asked)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Restore(asked)) => {
+            gateway::restore(&asked)?;
+            Ok(ExitCode::SUCCESS)
         }
         Some(Command::Migrate(options)) => {
             gateway::migrate(&options)?;

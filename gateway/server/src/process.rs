@@ -3,10 +3,11 @@
 //! Each holds one end of something whose other end is ours. However this process dies, the kernel closes it, and
 //! the child ends at once: nothing is left running.
 
+use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -85,7 +86,7 @@ impl Signer {
     /// See [`Self::start`].
     pub async fn first_start(&self) -> Result<Running, StartError> {
         if self.needs_init {
-            let (mut child, sentence) = self.spawn("init")?;
+            let (mut child, sentence) = self.spawn(&["init".as_ref()])?;
             let ended = child.wait().await.map_err(|error| StartError::Process("the signer", error))?;
             let sentence = sentence.await.unwrap_or_default();
             if !ended.success() {
@@ -100,7 +101,7 @@ impl Signer {
     /// # Errors
     /// With its own sentence, if it ends before it does.
     pub async fn start(&self) -> Result<Running, StartError> {
-        let (mut child, sentence) = self.spawn("run")?;
+        let (mut child, sentence) = self.spawn(&["run".as_ref()])?;
         // Taken out: waiting for a child closes what is left in it.
         let (leash, out) = (child.stdin.take(), child.stdout.take());
         if let Some(out) = out
@@ -114,15 +115,27 @@ impl Signer {
         Err(StartError::Signer(if sentence.is_empty() { late() } else { sentence }))
     }
 
+    /// Has it put a backup's ledger in place, and end.
+    ///
+    /// # Errors
+    /// With its own sentence.
+    pub async fn restore_ledger(&self, backup: &Path, accept_older: bool) -> Result<(), StartError> {
+        let older: &[&OsStr] = if accept_older { &["--accept-older-ledger".as_ref()] } else { &[] };
+        let words = [&["restore-ledger".as_ref(), backup.as_os_str()], older].concat();
+        let (mut child, sentence) = self.spawn(&words)?;
+        let ended = child.wait().await.map_err(|error| StartError::Process("the signer", error))?;
+        if ended.success() { Ok(()) } else { Err(StartError::Config(sentence.await.unwrap_or_default())) }
+    }
+
     /// The child, and the sentence that it ends with.
-    fn spawn(&self, verb: &str) -> Result<(Child, JoinHandle<String>), StartError> {
+    fn spawn(&self, words: &[&OsStr]) -> Result<(Child, JoinHandle<String>), StartError> {
         let failed = |error| StartError::Process("the signer", error);
         let mut command = match &self.executable {
             Some(executable) => Command::new(executable),
             None => own(&["signer"]),
         };
         command
-            .arg(verb)
+            .args(words)
             .arg("--parent-stdin")
             .arg("--socket")
             .arg(&self.socket)

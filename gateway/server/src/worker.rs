@@ -34,15 +34,8 @@ const SIGNERS_START: Duration = Duration::from_secs(5);
 /// See [`StartError`].
 pub fn run(config: Config) -> Result<ExitCode, StartError> {
     // Files are read before they are closed to this process.
-    let signer = match &config.signer {
-        SignerAt::Spawn => return Err(StartError::Config("--worker is for `talon serve` to use".into())),
-        SignerAt::Unix(socket) => Address::Unix(socket.clone()),
-        SignerAt::Tls(at, files) => {
-            let read = files.read().and_then(signer_protocol::tls::Credentials::client);
-            let client = read.map_err(|error| StartError::Config(error.to_string()))?;
-            Address::Tls(at.clone(), Arc::new(client))
-        }
-    };
+    let spawned = || StartError::Config("--worker is for `talon serve` to use".into());
+    let signer = signer_address(&config.signer)?.ok_or_else(spawned)?;
     // Even a worker that was stopped ends with the supervisor.
     let tied = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     tied.map_err(|error| StartError::Isolation(error.into()))?;
@@ -63,6 +56,22 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
         tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
     runtime.block_on(serve(config, Client::new(signer), post, listener, tls, (line, told)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where a signer that runs by itself is. `None`: it is a child of the supervisor's.
+///
+/// # Errors
+/// If the files of mutual TLS can't be read.
+pub fn signer_address(signer: &SignerAt) -> Result<Option<Address>, StartError> {
+    Ok(match signer {
+        SignerAt::Spawn => None,
+        SignerAt::Unix(socket) => Some(Address::Unix(socket.clone())),
+        SignerAt::Tls(at, files) => {
+            let read = files.read().and_then(signer_protocol::tls::Credentials::client);
+            let client = read.map_err(|error| StartError::Config(error.to_string()))?;
+            Some(Address::Tls(at.clone(), Arc::new(client)))
+        }
+    })
 }
 
 fn inherited(stream: impl AsFd) -> io::Result<OwnedFd> {

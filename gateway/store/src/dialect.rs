@@ -61,6 +61,56 @@ impl Dialect {
         }
     }
 
+    /// A transaction that sees one moment, and writes nothing.
+    pub fn begin_snapshot(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN",
+            Self::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        }
+    }
+
+    /// A transaction into which nobody else writes.
+    pub fn begin_alone(self) -> &'static str {
+        match self {
+            Self::Sqlite => "BEGIN IMMEDIATE; PRAGMA defer_foreign_keys = ON",
+            Self::Postgres => "BEGIN",
+        }
+    }
+
+    /// Tables (t), their columns (c) and types (k), in order; not the list of migrations.
+    pub fn list_columns(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT m.name AS t, p.name AS c, p.type AS k FROM sqlite_master AS m, pragma_table_info(m.name) AS p \
+                 WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND m.name <> '_sqlx_migrations' \
+                 ORDER BY m.name, p.cid"
+            }
+            Self::Postgres => {
+                "SELECT CAST(c.table_name AS TEXT) AS t, CAST(c.column_name AS TEXT) AS c, \
+                 CAST(c.data_type AS TEXT) AS k FROM information_schema.columns AS c \
+                 JOIN information_schema.tables AS t USING (table_schema, table_name) \
+                 WHERE c.table_schema = CURRENT_SCHEMA() AND t.table_type = 'BASE TABLE' \
+                 AND c.table_name <> '_sqlx_migrations' ORDER BY c.table_name, c.ordinal_position"
+            }
+        }
+    }
+
+    /// Tables (t), and the tables that they refer to (r).
+    pub fn list_references(self) -> &'static str {
+        match self {
+            Self::Sqlite => {
+                "SELECT m.name AS t, p.\"table\" AS r FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS p \
+                 WHERE m.type = 'table'"
+            }
+            Self::Postgres => {
+                "SELECT CAST(c.relname AS TEXT) AS t, CAST(r.relname AS TEXT) AS r FROM pg_constraint AS k \
+                 JOIN pg_class AS c ON c.oid = k.conrelid JOIN pg_class AS r ON r.oid = k.confrelid \
+                 JOIN pg_namespace AS n ON n.oid = k.connamespace \
+                 WHERE k.contype = 'f' AND n.nspname = CURRENT_SCHEMA()"
+            }
+        }
+    }
+
     /// One connection, ready for use.
     pub async fn connect(self, url: &str) -> Result<AnyConnection, sqlx::Error> {
         let mut connection = AnyConnection::connect(&self.address(url)).await?;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Clock, Wei};
+use tokio::sync::Mutex;
 
+use crate::backup::Copying;
 use crate::keys::Keystore;
 use crate::ledger::Ledger;
 use crate::pool::KeyPool;
@@ -20,6 +22,8 @@ pub struct Authority {
     pub ledger: Ledger,
     pub clock: Clock,
     pub limits: Limits,
+    /// The copy of the ledger that is being taken.
+    pub copying: Mutex<Option<Copying>>,
 }
 
 /// What the operator of the signer decides.
@@ -45,6 +49,14 @@ impl Authority {
         let pool = KeyPool::start(keystore, threads)
             .map_err(|error| StartError::new(format!("the keystore's threads don't start ({error})")))?;
         let pool = Arc::new(pool);
-        Ok(Self { statements: Statements::new(pool.clone()), pool, tokens, ledger, clock, limits })
+        Ok(Self {
+            statements: Statements::new(pool.clone()),
+            pool,
+            tokens,
+            ledger,
+            clock,
+            limits,
+            copying: Mutex::default(),
+        })
     }
 }

@@ -9,6 +9,7 @@ use crate::certificates;
 use crate::config::Config;
 use crate::options::Options;
 use crate::recovery::{ForgetOptions, forget_second_factor};
+use crate::restore::{RestoreOptions, restore_ledger};
 use crate::start::{StartError, init, run};
 
 /// `talon-signer run` and `talon signer`: everything but parsing the command line.
@@ -31,6 +32,11 @@ pub fn main_certificates(options: certificates::Options) -> ExitCode {
 /// `talon-signer forget-second-factor`: takes a lost one from a person.
 pub fn main_forget(options: &ForgetOptions) -> ExitCode {
     ended(forget_second_factor(options))
+}
+
+/// `talon-signer restore-ledger`: puts a backup's ledger in place.
+pub fn main_restore(options: RestoreOptions) -> ExitCode {
+    ended(restore_ledger(options))
 }
 
 fn in_isolation(config: &Config) -> Result<(), StartError> {

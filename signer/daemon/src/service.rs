@@ -6,6 +6,7 @@ use domain::{AgentId, Wei};
 use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use signer_protocol::attested::Attested;
 use signer_protocol::audit::{SignHead, SignedHead};
+use signer_protocol::backup::{CopyLedger, LedgerPart};
 use signer_protocol::cmek::{AllowRotation, Rotate, Rotated, RotationGrant};
 use signer_protocol::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use signer_protocol::identity::{MakeIdentity, NewIdentity};
@@ -48,6 +49,10 @@ impl Signer for Service {
             refused => refused,
         };
         asked.map_or_else(|refusal| Health::Unavailable(refusal.detail), |()| Health::Ok)
+    }
+
+    async fn copy_ledger(self, _: Context, request: CopyLedger) -> Result<LedgerPart, Refusal> {
+        self.0.copy_ledger(request).await
     }
 
     async fn found_organisation(

@@ -136,7 +136,7 @@ fn first_start(config: &Config) -> Result<(), StartError> {
 }
 
 /// A folder that only the signer's user enters.
-fn folder(path: &Path) -> Result<(), StartError> {
+pub(crate) fn folder(path: &Path) -> Result<(), StartError> {
     let failed =
         |error: std::io::Error| StartError::new(format!("{} can't be used ({error})", path.display()));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;

@@ -96,7 +96,7 @@ impl Statements {
 }
 
 /// The kind goes in with its length, so that no statement of one kind is also one of another.
-fn message<T: Statement>(body: &[u8]) -> Vec<u8> {
+pub fn message<T: Statement>(body: &[u8]) -> Vec<u8> {
     let mut message = length_prefixed(&[T::DOMAIN.as_bytes()]);
     message.extend_from_slice(body);
     message

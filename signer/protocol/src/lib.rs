@@ -8,6 +8,7 @@ pub mod address;
 pub mod api_key;
 pub mod attested;
 pub mod audit;
+pub mod backup;
 pub mod client;
 pub mod cmek;
 pub mod device;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use crate::attested::Attested;
 use crate::audit::{SignHead, SignedHead};
+use crate::backup::{CopyLedger, LedgerPart};
 use crate::cmek::{AllowRotation, Rotate, Rotated, RotationGrant};
 use crate::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use crate::identity::{MakeIdentity, NewIdentity};
@@ -49,6 +50,9 @@ pub enum Health {
 pub trait Signer {
     async fn info() -> Info;
     async fn health() -> Health;
+
+    /// A copy of the ledger for a backup, part by part. There is no request that puts one back.
+    async fn copy_ledger(request: CopyLedger) -> Result<LedgerPart, Refusal>;
 
     async fn found_organisation(request: FoundOrganisation) -> Result<Attested<Principal>, Refusal>;
     async fn change_principal(request: ChangePrincipal) -> Result<Attested<Principal>, Refusal>;

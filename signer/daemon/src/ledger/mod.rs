@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::refuse::{Result, unavailable};
 
+mod copy;
 mod factors;
 #[cfg(test)]
 mod failing;
@@ -33,6 +34,7 @@ mod vaults;
 mod window;
 mod writer;
 
+pub use copy::{Copy, Given, NEWEST, OldLedger, write_copy};
 pub use factors::{Factor, Guessed, wrong_code};
 pub use heads::Head;
 pub use organisations::{over, stopped};

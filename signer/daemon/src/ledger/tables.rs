@@ -2,7 +2,7 @@
 
 use alloy_primitives::Address;
 use domain::{ApiKeyId, OrgId, PrincipalId, Role, Time, VaultId};
-use redb::{Database, ReadableTable as _, TableDefinition};
+use redb::{Database, Key, ReadableTable as _, TableDefinition, Value, WriteTransaction};
 
 /// The newest format that this signer knows. 1 had no keys of vaults; 2 no people but owners, no second factors, and no
 /// organisation that was ended or stopped; 3 no ended shares and no signed heads.
@@ -29,6 +29,13 @@ pub const DESTROYED: TableDefinition<'static, [u8; 32], ()> = TableDefinition::n
 pub const VAULT_KEYS: TableDefinition<'static, [u8; 32], [u8; 32]> = TableDefinition::new("vault_keys");
 /// In `META`, of a ledger that was of format 1: since when it keeps vaults' keys, in milliseconds.
 pub const KEYS_SINCE: &str = "vault_keys_since";
+/// In `META`: how many changes there were.
+pub const SEQUENCE: &str = "sequence";
+/// In `META`: which history this is, at random. A ledger that was restored begins another with its first use, so that two
+/// that went apart are never taken for older and newer.
+pub const LINE: &str = "line";
+/// In `META`: was restored, and not used since.
+pub const RESTORED: &str = "restored";
 /// Organisations that were ended.
 pub const ENDED: TableDefinition<'static, [u8; 16], ()> = TableDefinition::new("ended");
 /// Organisations whose agents are stopped.
@@ -63,40 +70,85 @@ pub const NONCES: TableDefinition<'static, NonceKey, &[u8]> = TableDefinition::n
 /// What was spent in the last 24 hours: wei, big-endian.
 pub const SPENDS: TableDefinition<'static, SpendKey, [u8; 32]> = TableDefinition::new("spends");
 
+/// What is done with each table, whatever its types.
+pub trait Each {
+    type Error;
+
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), Self::Error>;
+}
+
+/// All tables: the one list of them.
+pub fn each<T: Each>(does: &mut T) -> Result<(), T::Error> {
+    does.table(META)?;
+    does.table(FLOORS)?;
+    does.table(FOUNDED)?;
+    does.table(REVOKED)?;
+    does.table(DESTROYED)?;
+    does.table(VAULT_KEYS)?;
+    does.table(ENDED)?;
+    does.table(SUSPENDED)?;
+    does.table(SEATS)?;
+    does.table(INVITATIONS)?;
+    does.table(GRANTS)?;
+    does.table(STEPS)?;
+    does.table(RECOVERY)?;
+    does.table(GUESSES)?;
+    does.table(FORGOTTEN)?;
+    does.table(ENDED_SHARES)?;
+    does.table(HEADS)?;
+    does.table(HOLDS)?;
+    does.table(SIGNED)?;
+    does.table(NONCES)?;
+    does.table(SPENDS)
+}
+
+/// Opening a table makes it.
+impl Each for &WriteTransaction {
+    type Error = redb::Error;
+
+    fn table<K: Key + 'static, V: Value + 'static>(
+        &mut self,
+        table: TableDefinition<'static, K, V>,
+    ) -> Result<(), redb::Error> {
+        self.open_table(table).map(drop).map_err(redb::Error::from)
+    }
+}
+
 /// Makes the tables that are missing, and answers with the format that was there before. A newer one is left alone.
 pub fn create(db: &Database, now: Time) -> Result<Option<u64>, redb::Error> {
     let tx = db.begin_write()?;
-    let found = tx.open_table(META)?.get("format")?.map(|format| format.value());
-    if found.is_some_and(|found| found >= FORMAT) {
+    let (found, begun) = {
+        let meta = tx.open_table(META)?;
+        let number = |key| Ok::<_, redb::Error>(meta.get(key)?.map(|found| found.value()));
+        (number("format")?, number(LINE)?.is_some() && number(RESTORED)?.is_none())
+    };
+    if found.is_some_and(|found| found > FORMAT || (found == FORMAT && begun)) {
         tx.abort()?;
         return Ok(found);
     }
-    tx.open_table(META)?.insert("format", FORMAT)?;
-    if found == Some(1) {
-        tx.open_table(META)?.insert(KEYS_SINCE, u64::try_from(now.millis()).unwrap_or_default())?;
+    {
+        let mut meta = tx.open_table(META)?;
+        meta.insert("format", FORMAT)?;
+        if found == Some(1) {
+            meta.insert(KEYS_SINCE, u64::try_from(now.millis()).unwrap_or_default())?;
+        }
+        if !begun {
+            meta.insert(LINE, random()?)?;
+            meta.remove(RESTORED)?;
+        }
     }
-    tx.open_table(FLOORS)?;
-    tx.open_table(FOUNDED)?;
-    tx.open_table(REVOKED)?;
-    tx.open_table(DESTROYED)?;
-    tx.open_table(VAULT_KEYS)?;
-    tx.open_table(ENDED)?;
-    tx.open_table(SUSPENDED)?;
-    tx.open_table(SEATS)?;
-    tx.open_table(INVITATIONS)?;
-    tx.open_table(GRANTS)?;
-    tx.open_table(STEPS)?;
-    tx.open_table(RECOVERY)?;
-    tx.open_table(GUESSES)?;
-    tx.open_table(FORGOTTEN)?;
-    tx.open_table(ENDED_SHARES)?;
-    tx.open_table(HEADS)?;
-    tx.open_table(HOLDS)?;
-    tx.open_table(SIGNED)?;
-    tx.open_table(NONCES)?;
-    tx.open_table(SPENDS)?;
+    each(&mut &tx)?;
     tx.commit()?;
     Ok(found)
+}
+
+fn random() -> Result<u64, redb::Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| redb::Error::Io(std::io::Error::other(error)))?;
+    Ok(u64::from_be_bytes(bytes))
 }
 
 pub fn principal(id: PrincipalId) -> RecordKey {

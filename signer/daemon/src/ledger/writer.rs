@@ -9,7 +9,9 @@ use signer_protocol::Refusal;
 use tokio::sync::mpsc;
 
 use super::spending::Held;
-use super::tables::{ENDED_SHARES, FLOORS, GRANTS, HOLDS, REVOKED, RecordKey, SPENDS, spend_parts};
+use super::tables::{
+    ENDED_SHARES, FLOORS, GRANTS, HOLDS, META, REVOKED, RecordKey, SEQUENCE, SPENDS, spend_parts,
+};
 use super::window::Window;
 use super::{Journal, broken, rolled_back};
 use crate::refuse::Result;
@@ -162,6 +164,14 @@ pub fn start(
     })
 }
 
+/// One change more: by this a copy is told from an older one.
+fn count(tx: &WriteTransaction) -> Result<(), redb::Error> {
+    let mut meta = tx.open_table(META)?;
+    let sequence = meta.get(SEQUENCE)?.map_or(0, |found| found.value());
+    meta.insert(SEQUENCE, sequence.saturating_add(1))?;
+    Ok(())
+}
+
 /// Whether something was written.
 fn commit(
     db: &Database,
@@ -183,6 +193,7 @@ fn commit(
         return Err(redb::Error::PreviousIo);
     }
     if changed {
+        count(&tx)?;
         tx.commit()?
     } else {
         tx.abort()?

@@ -24,6 +24,7 @@ use crate::refuse::Result;
 
 mod api_keys;
 mod asserted;
+mod backups;
 mod cmek;
 mod dependencies;
 mod devices;

@@ -1,0 +1,168 @@
+//! The ledger's copies: whole, of one moment, and restored by the keystore's own signer alone.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use domain::{Clock, Time, TokenId};
+use signer_protocol::Reason;
+use signer_protocol::backup::{CopyLedger, Header, Kind, LedgerPart, Writer};
+use tempfile::TempDir;
+
+use super::reason;
+use crate::authority::Authority;
+use crate::config::{Config, KeystoreConfig};
+use crate::keys::software;
+use crate::ledger;
+use crate::restore::restore;
+use crate::start::open;
+
+fn config(folder: &Path) -> Config {
+    Config::new(folder.join("signer.sock"), folder.to_owned(), KeystoreConfig::Software { passphrase: None })
+}
+
+async fn begin(signer: &Authority) -> u64 {
+    signer.copy_ledger(CopyLedger::Begin).await.unwrap().copy
+}
+
+async fn rest(signer: &Authority, copy: u64) -> Vec<LedgerPart> {
+    let mut parts = Vec::new();
+    loop {
+        parts.push(signer.copy_ledger(CopyLedger::Next { copy }).await.unwrap());
+        if parts.last().unwrap().end.is_some() {
+            return parts;
+        }
+    }
+}
+
+/// A backup's file, with the ledger alone. `edit` changes its parts.
+fn file(folder: &TempDir, parts: &[LedgerPart], edit: impl Fn(&mut Vec<u8>)) -> PathBuf {
+    let path = folder.path().join("backup");
+    let header = Header { version: "0".into(), schema: 1, created_at: Time::from_millis(0) };
+    let mut out = Writer::begin(Vec::new(), &header).unwrap();
+    for part in parts {
+        match &part.end {
+            Some(end) => out.frame(Kind::LedgerEnd, end.as_bytes()).unwrap(),
+            None => {
+                let mut bytes = part.bytes.0.clone();
+                edit(&mut bytes);
+                out.frame(Kind::Ledger, &bytes).unwrap();
+            }
+        }
+    }
+    std::fs::write(&path, out.finish(0).unwrap()).unwrap();
+    path
+}
+
+/// Another machine, to which the keystore was carried.
+fn elsewhere(keystore_of: &Config) -> (TempDir, Config) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(folder.path());
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::copy(keystore_of.data.join(software::FILE), config.data.join(software::FILE)).unwrap();
+    (folder, config)
+}
+
+fn private() -> (TempDir, Config) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let config = config(folder.path());
+    (folder, config)
+}
+
+fn later() -> Time {
+    Time::from_millis(Clock::default().now().millis() + 3_600_000)
+}
+
+#[tokio::test]
+async fn a_copy_is_of_the_moment_at_which_it_began() {
+    let (_folder, config) = private();
+    let signer = open(&config).unwrap();
+    // More than a part holds.
+    let before: Vec<TokenId> = (0..40_000).map(|_| TokenId::new()).collect();
+    for some in before.chunks(2_000) {
+        futures::future::join_all(some.iter().map(|id| signer.ledger.revoke(*id, later()))).await;
+    }
+    let copy = begin(&signer).await;
+    let after = TokenId::new();
+    signer.ledger.revoke(after, later()).await.unwrap();
+    let parts = rest(&signer, copy).await;
+    assert!(parts.len() > 2, "{} parts", parts.len());
+    assert!(parts.iter().all(|part| part.bytes.0.len() < 2 << 20));
+
+    let spare = tempfile::tempdir().unwrap();
+    let (_elsewhere, other) = elsewhere(&config);
+    restore(&other, &file(&spare, &parts, |_| {}), false).unwrap();
+    let mode = std::fs::metadata(other.data.join(ledger::FILE)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let restored = open(&other).unwrap();
+    assert!(before.iter().all(|id| restored.ledger.revoked(*id).unwrap()));
+    assert!(!restored.ledger.revoked(after).unwrap());
+    // All tables are there, with all that they had.
+    let again = begin(&restored).await;
+    let entries = |parts: &[LedgerPart]| parts.last().unwrap().end.as_ref().unwrap().peek().unwrap().entries;
+    assert_eq!(entries(&rest(&restored, again).await), entries(&parts));
+}
+
+#[tokio::test]
+async fn one_copy_is_taken_at_a_time() {
+    let (_folder, config) = private();
+    let signer = open(&config).unwrap();
+    let first = begin(&signer).await;
+    let second = begin(&signer).await;
+    assert_eq!(reason(signer.copy_ledger(CopyLedger::Next { copy: first }).await), Reason::Conflict);
+    rest(&signer, second).await;
+    assert_eq!(reason(signer.copy_ledger(CopyLedger::Next { copy: second }).await), Reason::Conflict);
+}
+
+#[tokio::test]
+async fn a_copy_is_restored_by_its_own_keystore_alone() {
+    let (_folder, config) = private();
+    let signer = open(&config).unwrap();
+    signer.ledger.revoke(TokenId::new(), later()).await.unwrap();
+    let copy = begin(&signer).await;
+    let parts = rest(&signer, copy).await;
+    let spare = tempfile::tempdir().unwrap();
+
+    let (_bare, bare) = private();
+    let genuine = file(&spare, &parts, |_| {});
+    assert!(restore(&bare, &genuine, false).unwrap_err().to_string().contains("a backup holds no key"));
+    let (_other, other) = private();
+    drop(open(&other).unwrap());
+    let sentence = restore(&other, &genuine, true).unwrap_err().to_string();
+    assert!(sentence.contains("was not written by a signer with this keystore"), "{sentence}");
+
+    let (_same, same) = elsewhere(&config);
+    let edited = file(&spare, &parts, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    assert!(restore(&same, &edited, true).unwrap_err().to_string().contains("damaged"));
+    assert!(!same.data.join(ledger::FILE).exists());
+    // A signer runs on the folder.
+    let genuine = file(&spare, &parts, |_| {});
+    assert!(restore(&config, &genuine, true).unwrap_err().to_string().contains("another signer runs"));
+}
+
+#[tokio::test]
+async fn a_restored_ledger_begins_a_history_of_its_own() {
+    let (_folder, config) = private();
+    let signer = open(&config).unwrap();
+    let (old, new) = (TokenId::new(), TokenId::new());
+    signer.ledger.revoke(old, later()).await.unwrap();
+    let copy = begin(&signer).await;
+    let parts = rest(&signer, copy).await;
+    let spare = tempfile::tempdir().unwrap();
+    let backup = file(&spare, &parts, |_| {});
+    // The same once more, as after a restore that was cut short.
+    let (_elsewhere, other) = elsewhere(&config);
+    restore(&other, &backup, false).unwrap();
+    restore(&other, &backup, false).unwrap();
+    // It was used: whether it is older or newer can't be told any more.
+    drop(open(&other).unwrap());
+    assert!(restore(&other, &backup, false).unwrap_err().to_string().contains("--accept-older-ledger"));
+
+    signer.ledger.revoke(new, later()).await.unwrap();
+    drop(signer);
+    assert!(restore(&config, &backup, false).unwrap_err().to_string().contains("--accept-older-ledger"));
+    assert!(open(&config).unwrap().ledger.revoked(new).unwrap());
+    restore(&config, &backup, true).unwrap();
+    let signer = open(&config).unwrap();
+    assert!(signer.ledger.revoked(old).unwrap() && !signer.ledger.revoked(new).unwrap());
+}
