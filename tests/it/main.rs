@@ -15,6 +15,7 @@ mod enrolment;
 mod following;
 mod front;
 mod google;
+mod guardrails;
 mod health;
 mod identities;
 mod ip_rules;

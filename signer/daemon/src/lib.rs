@@ -8,7 +8,9 @@
 mod api_keys;
 mod audit;
 mod authority;
+mod calldata;
 mod callers;
+mod calls;
 mod certificates;
 mod cmek;
 mod config;
@@ -39,6 +41,7 @@ mod sharing;
 mod signing_keys;
 mod start;
 mod statements;
+mod tally;
 mod tokens;
 mod totp;
 mod webhooks;

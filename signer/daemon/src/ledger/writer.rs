@@ -9,7 +9,7 @@ use signer_protocol::Refusal;
 use tokio::sync::mpsc;
 
 use super::spending::Held;
-use super::tables::{FLOORS, GRANTS, HOLDS, REVOKED, RecordKey, SPENDS, spend_parts};
+use super::tables::{FLOORS, GRANTS, HOLDS, REVOKED, RecordKey, SPENT, spend_parts};
 use super::window::Window;
 use super::{Journal, broken, rolled_back};
 use crate::refuse::Result;
@@ -106,7 +106,7 @@ impl<'tx> Book<'tx> {
         // A day longer than the token can live: a clock that is set back revives none.
         self.change(REVOKED)?.retain(|_, expires_at| Window::counts(expires_at, now))?;
         self.change(GRANTS)?.retain(|_, expires_at| Window::counts(expires_at, now))?;
-        self.change(SPENDS)?.retain(|key, _| Window::counts(spend_parts(&key).1, now))?;
+        self.change(SPENT)?.retain(|key, _| Window::counts(spend_parts(&key).1, now))?;
         self.change(HOLDS)?.retain(|_, held| Held::read(held).map_or(true, |held| now < held.expires_at))?;
         Ok(())
     }

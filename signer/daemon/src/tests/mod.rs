@@ -27,6 +27,7 @@ mod asserted;
 mod dependencies;
 mod devices;
 mod enrolment;
+mod guardrails;
 mod identities;
 mod intents;
 mod keystore;
