@@ -24,6 +24,7 @@ mod explain;
 mod following;
 mod front;
 mod google;
+mod guardrails;
 mod health;
 mod identities;
 mod ip_rules;

@@ -2,10 +2,13 @@
 
 use alloy_primitives::U256;
 use domain::{AccessList, Wei};
+use signer_protocol::Refusal;
 use signer_protocol::intent::{Fees, Transfer};
-use signer_protocol::record::Guardrails;
+use signer_protocol::record::{Guardrails, TokenLimit};
 
+use crate::calls;
 use crate::refuse::{Result, guardrail, invalid};
+use crate::tally::{Meter, Tally};
 
 /// Bytes of calldata, at most: what nodes take in a transaction's pool (128 KiB) with room for the rest.
 const MAX_DATA: usize = 120 * 1024;
@@ -58,7 +61,8 @@ pub fn well_formed_fees(fees: &Fees) -> Result<()> {
 }
 
 /// Every limit that looks at the one transaction alone. `signer_max_fee` counts where the agent has no `max_fee`.
-pub fn check(limits: &Guardrails, transfer: &Transfer, signer_max_fee: Wei) -> Result<()> {
+/// Answers with what the transaction counts for over a day, signed with `fees`.
+pub fn check(limits: &Guardrails, transfer: &Transfer, fees: &Fees, signer_max_fee: Wei) -> Result<Tally> {
     let chains = &limits.allowed_chains;
     if !chains.is_empty() && !chains.contains(&transfer.chain_id) {
         let allowed = chains.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
@@ -67,25 +71,7 @@ pub fn check(limits: &Guardrails, transfer: &Transfer, signer_max_fee: Wei) -> R
             format!("chain {} was asked for; allowed: {allowed}.", transfer.chain_id),
         ));
     }
-    let listed = limits.to_allowlist.contains(&transfer.to);
-    if !limits.to_allowlist.is_empty() && !listed {
-        return Err(guardrail(
-            "tx_to_allowlist",
-            format!("{} is not among the allowed recipients.", transfer.to),
-        ));
-    }
-    // A call can move what the native value does not show; until calldata is decoded, only a recipient that a
-    // person has named is trusted with it.
-    let limited = limits.max_value.is_some() || limits.daily_limit.is_some();
-    if !transfer.data.is_empty() && limited && !listed {
-        return Err(guardrail(
-            "tx_to_allowlist",
-            format!(
-                "calldata to {} is refused while a value limit is set, unless it is listed.",
-                transfer.to
-            ),
-        ));
-    }
+    let mut tally = calls::check(limits, transfer)?;
     if let Some(most) = limits.max_value
         && transfer.value > most
     {
@@ -94,13 +80,22 @@ pub fn check(limits: &Guardrails, transfer: &Transfer, signer_max_fee: Wei) -> R
             format!("{} ether asked, at most {} a transaction.", transfer.value.to_ether(), most.to_ether()),
         ));
     }
-    check_fee(limits, transfer, signer_max_fee)
+    check_fee(limits, transfer, signer_max_fee)?;
+    tally.add(&Tally::native(transfer.value.0));
+    tally.count(Meter::Recipient(transfer.to), transfer.value.0);
+    tally.count(Meter::Fees, fee(transfer, fees).0);
+    Ok(tally)
+}
+
+/// The most that it can cost.
+fn fee(transfer: &Transfer, fees: &Fees) -> Wei {
+    // 64 and 128 bits: the product fits.
+    Wei(U256::from(transfer.gas_limit) * U256::from(fees.cap()))
 }
 
 fn check_fee(limits: &Guardrails, transfer: &Transfer, signer_max_fee: Wei) -> Result<()> {
     let most = limits.max_fee.unwrap_or(signer_max_fee);
-    // 64 and 128 bits: the product fits.
-    let fee = Wei(U256::from(transfer.gas_limit) * U256::from(transfer.fees.cap()));
+    let fee = fee(transfer, &transfer.fees);
     if fee <= most {
         return Ok(());
     }
@@ -115,23 +110,88 @@ fn check_fee(limits: &Guardrails, transfer: &Transfer, signer_max_fee: Wei) -> R
     ))
 }
 
-/// The rolling limit: `spent` is what counts already, `asked` what would be added.
-pub fn check_daily(limit: Option<Wei>, asked: Wei, spent: Wei) -> Result<()> {
-    let Some(limit) = limit else { return Ok(()) };
-    let fits = asked.0.checked_add(spent.0).is_some_and(|total| total <= limit.0);
-    // Nothing asked adds nothing, even where the limit was lowered below what is spent.
-    if fits || asked == Wei::ZERO {
-        return Ok(());
+/// An agent's limits over any 24 hours.
+#[derive(Clone, Default, Debug)]
+pub struct Daily {
+    value: Option<Wei>,
+    count: Option<u32>,
+    fees: Option<Wei>,
+    recipient: Option<Wei>,
+    tokens: Vec<(Meter, U256)>,
+}
+
+impl From<&Guardrails> for Daily {
+    fn from(limits: &Guardrails) -> Self {
+        let token = |one: &TokenLimit| Some((Meter::Token(one.chain_id, one.token), one.daily?));
+        Self {
+            value: limits.daily_limit,
+            count: limits.daily_count,
+            fees: limits.daily_gas,
+            recipient: limits.recipient_daily_limit,
+            tokens: limits.tokens.iter().filter_map(token).collect(),
+        }
     }
-    Err(guardrail(
-        "tx_daily_limit_eth",
-        format!(
-            "{} ether asked, {} left of {} in 24 hours.",
-            asked.to_ether(),
-            limit.saturating_sub(spent).to_ether(),
-            limit.to_ether()
+}
+
+impl Daily {
+    /// `counted` is what counts already, `asked` what would be added.
+    pub fn check(&self, asked: &Tally, counted: impl Fn(Meter) -> U256) -> Result<()> {
+        for (meter, amount) in asked.iter() {
+            let Some(limit) = self.limit(meter) else { continue };
+            let spent = counted(meter);
+            // Nothing asked adds nothing, even where the limit was lowered below what is spent.
+            if amount.is_zero() || amount.checked_add(spent).is_some_and(|total| total <= limit) {
+                continue;
+            }
+            return Err(over(meter, amount, limit.saturating_sub(spent), limit));
+        }
+        Ok(())
+    }
+
+    fn limit(&self, meter: Meter) -> Option<U256> {
+        match meter {
+            Meter::Value => self.value.map(|wei| wei.0),
+            Meter::Count => self.count.map(U256::from),
+            Meter::Fees => self.fees.map(|wei| wei.0),
+            Meter::Recipient(_) => self.recipient.map(|wei| wei.0),
+            Meter::Token(..) => self.tokens.iter().find(|(of, _)| *of == meter).map(|(_, limit)| *limit),
+        }
+    }
+}
+
+fn over(meter: Meter, asked: U256, left: U256, limit: U256) -> Refusal {
+    let ether = || {
+        let [asked, left, limit] = [asked, left, limit].map(|amount| Wei(amount).to_ether());
+        (asked, left, limit)
+    };
+    let (name, detail) = match meter {
+        Meter::Value => {
+            let (asked, left, limit) = ether();
+            ("tx_daily_limit_eth", format!("{asked} ether asked, {left} left of {limit} in 24 hours."))
+        }
+        Meter::Count => {
+            ("tx_daily_count", format!("{asked} transaction asked, {left} left of {limit} in 24 hours."))
+        }
+        Meter::Fees => {
+            let (asked, left, limit) = ether();
+            (
+                "tx_daily_gas_eth",
+                format!("fees of up to {asked} ether asked, {left} left of {limit} in 24 hours."),
+            )
+        }
+        Meter::Recipient(to) => {
+            let (asked, left, limit) = ether();
+            (
+                "tx_recipient_daily_limit_eth",
+                format!("{asked} ether to {to} asked, {left} left of {limit} in 24 hours."),
+            )
+        }
+        Meter::Token(chain, token) => (
+            "tx_tokens",
+            format!("{asked} asked of {token} on chain {chain}, {left} left of {limit} in 24 hours."),
         ),
-    ))
+    };
+    guardrail(name, detail)
 }
 
 #[cfg(test)]
@@ -139,6 +199,7 @@ mod tests {
     use super::*;
     use alloy_primitives::{Address, Bytes};
     use signer_protocol::Reason;
+    use signer_protocol::record::TokenStandard;
 
     const LISTED: Address = Address::repeat_byte(1);
     const OTHER: Address = Address::repeat_byte(2);
@@ -169,8 +230,8 @@ mod tests {
     }
 
     fn refused(limits: &Guardrails, transfer: &Transfer) -> Option<(String, String)> {
-        match check(limits, transfer, ether("1")) {
-            Ok(()) => None,
+        match check(limits, transfer, &transfer.fees, ether("1")) {
+            Ok(_) => None,
             Err(refusal) => match refusal.reason {
                 Reason::Guardrail(name) => Some((name, refusal.detail)),
                 other => panic!("{other:?}"),
@@ -216,26 +277,69 @@ mod tests {
     }
 
     #[test]
-    fn calldata_under_a_value_limit_goes_to_listed_recipients_alone() {
-        let call = Transfer { data: Bytes::from_static(&[1]), ..transfer() };
-        assert_eq!(refused(&Guardrails::default(), &call), None);
-        for limited in [
-            Guardrails { max_value: Some(ether("5")), ..Default::default() },
-            Guardrails { daily_limit: Some(ether("5")), ..Default::default() },
+    fn the_daily_limits_are_exact() {
+        let token = Meter::Token(1, LISTED);
+        let limit = TokenLimit {
+            chain_id: 1,
+            token: LISTED,
+            standard: TokenStandard::Erc20,
+            max: None,
+            daily: Some(U256::from(10)),
+        };
+        let limits = Guardrails {
+            daily_limit: Some(ether("14")),
+            daily_count: Some(5),
+            daily_gas: Some(ether("0.1")),
+            recipient_daily_limit: Some(ether("3")),
+            tokens: vec![limit],
+            ..Default::default()
+        };
+        let daily = Daily::from(&limits);
+        let check = |meter, asked: U256, spent: U256| {
+            let mut tally = Tally::default();
+            tally.count(meter, asked);
+            daily.check(&tally, |of| if of == meter { spent } else { U256::MAX })
+        };
+        for (meter, name, limit, one, left) in [
+            (Meter::Value, "tx_daily_limit_eth", ether("14").0, U256::ONE, "0.000000000000000001 left of 14"),
+            (Meter::Fees, "tx_daily_gas_eth", ether("0.1").0, U256::ONE, "0.000000000000000001 left of 0.1"),
+            (Meter::Recipient(OTHER), "tx_recipient_daily_limit_eth", ether("3").0, U256::ONE, "left of 3"),
+            (Meter::Count, "tx_daily_count", U256::from(5), U256::ONE, "2 transaction asked, 1 left of 5"),
+            (
+                token,
+                "tx_tokens",
+                U256::from(10),
+                U256::ONE,
+                "2 asked of 0x0101010101010101010101010101010101010101 on chain 1, 1 left of 10",
+            ),
         ] {
-            assert_eq!(refused(&limited, &call).unwrap().0, "tx_to_allowlist");
-            assert_eq!(refused(&Guardrails { to_allowlist: vec![LISTED], ..limited }, &call), None);
+            assert!(check(meter, one, limit - one).is_ok(), "{name}");
+            let refusal = check(meter, one + one, limit - one).unwrap_err();
+            assert_eq!(refusal.reason, Reason::Guardrail(name.to_owned()));
+            assert!(refusal.detail.contains(left), "{refusal}");
+            assert!(check(meter, one, U256::MAX).is_err(), "an overflow passed");
+            assert!(check(meter, U256::MAX, U256::ZERO).is_err(), "{name}: too much passed");
+            assert!(check(meter, U256::ZERO, U256::MAX).is_ok(), "nothing asked adds nothing");
         }
+        assert!(Daily::default().check(&Tally::native(U256::MAX), |_| U256::MAX).is_ok());
+        assert!(check(Meter::Token(2, LISTED), U256::MAX, U256::MAX).is_ok(), "another chain's token");
     }
 
     #[test]
-    fn the_daily_limit_is_exact() {
-        let limit = Some(ether("14"));
-        assert!(check_daily(limit, ether("1"), ether("13")).is_ok());
-        let refusal = check_daily(limit, ether("1"), ether("13.000000000000000001")).unwrap_err();
-        assert!(refusal.detail.contains("0.999999999999999999 left of 14"), "{refusal}");
-        assert!(check_daily(limit, Wei(U256::MAX), ether("1")).is_err(), "an overflow passed");
-        assert!(check_daily(None, Wei(U256::MAX), ether("1")).is_ok());
+    fn what_a_transaction_counts_for() {
+        let tally = check(&Guardrails::default(), &transfer(), &transfer().fees, ether("1")).unwrap();
+        let counted: Vec<_> = tally.iter().collect();
+        let fee = U256::from(21_000 * 30 * GWEI);
+        let value = ether("1").0;
+        assert_eq!(
+            counted,
+            [
+                (Meter::Value, value),
+                (Meter::Count, U256::ONE),
+                (Meter::Fees, fee),
+                (Meter::Recipient(LISTED), value)
+            ]
+        );
     }
 
     #[test]

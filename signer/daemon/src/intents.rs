@@ -16,6 +16,7 @@ use crate::keys::KeyError;
 use crate::ledger::{Hold, RecordMark, Signing, StoredSignature, expired};
 use crate::refuse::{Result, conflict, forbidden, guardrail, invalid, tampered};
 use crate::statements::digest;
+use crate::tally::Tally;
 
 impl Authority {
     /// Checks token, key and every guardrail, and holds the value against the daily limit. The accepted intent is
@@ -32,7 +33,8 @@ impl Authority {
         self.not_destroyed(key.org, key.vault)?;
         guardrails::well_formed(&request.transfer)?;
         let limits = &by.record().guardrails;
-        guardrails::check(limits, &request.transfer, self.limits.max_fee)?;
+        let counts =
+            guardrails::check(limits, &request.transfer, &request.transfer.fees, self.limits.max_fee)?;
 
         let intent = Intent {
             id: request.id,
@@ -47,7 +49,7 @@ impl Authority {
         };
         let attested = self.statements.attest(&intent).await?;
         let mark = RecordMark { version: by.record().version, digest: digest(&request.by.record) };
-        self.ledger.hold(hold(&intent, digest(&attested), limits, mark)).await?;
+        self.ledger.hold(hold(&intent, digest(&attested), counts, limits, mark)).await?;
         Ok(attested)
     }
 
@@ -70,7 +72,7 @@ impl Authority {
         }
         let record = self.newest(&request.agent).await?;
         self.not_stopped(&record)?;
-        self.may_still(&intent, &record)?;
+        let counts = self.may_still(&intent, &record, &request.fees)?;
         let key = self.statements.verify(&request.key).await?;
         belongs(&intent, &key)?;
         self.not_destroyed(intent.org, intent.vault)?;
@@ -91,7 +93,7 @@ impl Authority {
             })
             .await?;
         let mark = RecordMark { version: record.version, digest: digest(&request.agent) };
-        let hold = hold(&intent, id, &record.guardrails, mark);
+        let hold = hold(&intent, id, counts, &record.guardrails, mark);
         let signing = Signing { hold, nonce: request.nonce, fees: request.fees, hash, signature };
         let stored = self.ledger.sign(signing).await?;
         Ok(assembled(&intent, &stored))
@@ -107,30 +109,31 @@ impl Authority {
         self.ledger.spent(agent).await
     }
 
-    /// The agent must be as it was, and its guardrails as they are now must allow the transfer.
-    fn may_still(&self, intent: &Intent, record: &Principal) -> Result<()> {
+    /// The agent must be as it was, and its guardrails as they are now must allow the transfer. Answers with what it
+    /// counts for.
+    fn may_still(&self, intent: &Intent, record: &Principal, fees: &Fees) -> Result<Tally> {
         if record.id != PrincipalId::Agent(intent.agent) || record.org != intent.org {
             return Err(tampered("The record is not the intent's agent."));
         }
         if record.epoch != intent.epoch || !record.intents || !record.usable(self.clock.now()) {
             return Err(forbidden("The agent was stopped, or its key changed, after it submitted this."));
         }
-        guardrails::check(&record.guardrails, &intent.transfer, self.limits.max_fee)
+        guardrails::check(&record.guardrails, &intent.transfer, fees, self.limits.max_fee)
     }
 }
 
-fn hold(intent: &Intent, digest: [u8; 32], limits: &Guardrails, record: RecordMark) -> Hold {
+fn hold(intent: &Intent, digest: [u8; 32], counts: Tally, limits: &Guardrails, record: RecordMark) -> Hold {
     Hold {
         intent: intent.id,
         digest,
         agent: intent.agent,
         org: intent.org,
-        value: intent.transfer.value,
+        counts,
         expires_at: intent.expires_at.millis(),
         from: intent.from,
         chain_id: intent.transfer.chain_id,
         replaces: intent.transfer.replaces,
-        daily_limit: limits.daily_limit,
+        daily: limits.into(),
         record,
     }
 }

@@ -5,7 +5,7 @@ use signer_protocol::attested::Attested;
 use signer_protocol::identity::{Identity, PublicHalves};
 use signer_protocol::record::{
     AgentLogin, AgentSettings, Assertion, Change, ChangePrincipal, Credential, CredentialKind,
-    FoundOrganisation, Guardrails, Principal, Verifier,
+    FoundOrganisation, Guardrails, Principal, TokenLimit, Verifier,
 };
 
 use crate::authority::Authority;
@@ -14,9 +14,15 @@ use crate::encoding::length_prefixed;
 use crate::people::changed_person;
 use crate::refuse::{Result, conflict, forbidden, invalid, tampered};
 use crate::statements::digest;
+use crate::tally;
 
 /// Entries of a list in a record, at most: a record travels with every request.
 pub const MAX_LIST: usize = 1000;
+
+/// Tokens, contracts and, over all contracts, their functions, at most.
+const MAX_TOKENS: usize = 100;
+const MAX_CONTRACTS: usize = 100;
+const MAX_SELECTORS: usize = 500;
 
 /// Bytes of an issuer's name, or of whom it knows, at most.
 const MAX_NAME: usize = 2048;
@@ -264,8 +270,36 @@ fn check_settings(settings: &AgentSettings) -> Result<()> {
     ];
     match lists.into_iter().find(|(_, length)| *length > MAX_LIST) {
         Some((name, _)) => Err(invalid(format!("{name}: must have at most {MAX_LIST} entries."))),
-        None => Ok(()),
+        None => check_tokens(&settings.guardrails),
     }
+}
+
+/// The lists of tokens and calls: short, and saying one thing.
+fn check_tokens(guardrails: &Guardrails) -> Result<()> {
+    let Guardrails { tokens, calls, .. } = guardrails;
+    if tokens.len() > MAX_TOKENS {
+        return Err(invalid(format!("tx_tokens: must have at most {MAX_TOKENS} entries.")));
+    }
+    let twice = |at: usize| {
+        let is = |one: &TokenLimit| (one.chain_id, one.token) == (tokens[at].chain_id, tokens[at].token);
+        tokens[..at].iter().any(is)
+    };
+    if (0..tokens.len()).any(twice) {
+        return Err(invalid("tx_tokens: must name each token of a chain once."));
+    }
+    if tokens.iter().flat_map(|one| [one.max, one.daily]).flatten().any(|amount| amount >= tally::MOST) {
+        return Err(invalid("tx_tokens: max and daily must be below 2^192."));
+    }
+    let selectors: usize = calls.iter().map(|one| one.selectors.len()).sum();
+    if calls.len() > MAX_CONTRACTS || selectors > MAX_SELECTORS {
+        return Err(invalid(format!(
+            "tx_calls_allowlist: must have at most {MAX_CONTRACTS} contracts and {MAX_SELECTORS} selectors."
+        )));
+    }
+    if calls.iter().any(|one| one.selectors.is_empty()) {
+        return Err(invalid("tx_calls_allowlist: must name the selectors of each contract."));
+    }
+    Ok(())
 }
 
 fn with_settings(record: Principal, settings: AgentSettings) -> Principal {

@@ -1,6 +1,6 @@
 //! Principal records: who a user or an agent is, as the signer knows it.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, Selector, U256};
 use domain::{AgentId, OrgId, PathGlob, PrincipalId, Role, Time, UserId, VaultId, Wei};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +100,54 @@ pub struct Guardrails {
     pub daily_limit: Option<Wei>,
     /// The most that one transaction may cost in fees (gas limit times the fee cap). `None`: the signer's own cap.
     pub max_fee: Option<Wei>,
+    /// The most transactions in any 24 hours, over all chains; each nonce once.
+    #[serde(default)]
+    pub daily_count: Option<u32>,
+    /// The most native value that goes to any one address in any 24 hours, over all chains.
+    #[serde(default)]
+    pub recipient_daily_limit: Option<Wei>,
+    /// The most that the transactions of any 24 hours may cost in fees, at their caps.
+    #[serde(default)]
+    pub daily_gas: Option<Wei>,
+    /// The tokens that may move, and how much. Empty: as the other limits say. Each token once.
+    #[serde(default)]
+    pub tokens: Vec<TokenLimit>,
+    /// Calls that may be made though they can't be decoded; where there are any, no others, but those of `tokens`.
+    #[serde(default)]
+    pub calls: Vec<AllowedCalls>,
+    /// Whether approvals without a limit that means anything may be given.
+    #[serde(default)]
+    pub unlimited_approvals: bool,
+}
+
+/// A token that may move. Amounts are in its smallest units, below 2^192; of an ERC-721, in items.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TokenLimit {
+    pub chain_id: u64,
+    pub token: Address,
+    pub standard: TokenStandard,
+    /// In one transaction. `None`: no limit.
+    pub max: Option<U256>,
+    /// In any 24 hours. `None`: no limit.
+    pub daily: Option<U256>,
+}
+
+/// How a token's calls are read: the same bytes are an amount in an ERC-20 and an item's id in an ERC-721.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenStandard {
+    #[default]
+    Erc20,
+    Erc721,
+    Erc1155,
+}
+
+/// Functions of a contract that may be called.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AllowedCalls {
+    pub chain_id: u64,
+    pub contract: Address,
+    pub selectors: Vec<Selector>,
 }
 
 /// A credential as the gateway presents it to be enrolled or checked.
@@ -172,4 +220,19 @@ pub struct AgentSettings {
     pub guardrails: Guardrails,
     pub active: bool,
     pub expires_at: Option<Time>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Guardrails;
+
+    /// Records are kept as they were attested: one from before there were more limits sets none of them.
+    #[test]
+    fn guardrails_from_before_have_no_newer_limits() {
+        let text =
+            r#"{"allowed_chains":[1],"to_allowlist":[],"max_value":"1","daily_limit":null,"max_fee":null}"#;
+        let read: Guardrails = serde_json::from_str(text).unwrap();
+        let newer = Guardrails { allowed_chains: vec![1], max_value: read.max_value, ..Default::default() };
+        assert!(read == newer && read.max_value.is_some());
+    }
 }

@@ -9,6 +9,7 @@ mod login;
 mod record;
 mod show;
 mod suspension;
+mod tokens;
 mod trail;
 
 use domain::access::{self, Permit};
@@ -33,6 +34,7 @@ use record::{Row, change, settings_of, token_ttl};
 pub(super) use record::{end, prefix, scopes};
 pub use show::{AgentResponse, AgentSelfResponse};
 pub use suspension::{ResumeAgent, ResumeAllAgents, SuspendAgent, SuspendAllAgents};
+use tokens::{AllowedCallsEntry, TokenLimitEntry};
 
 #[derive(Serialize, JsonSchema)]
 pub struct AgentListResponse {
@@ -90,8 +92,8 @@ impl Operation for GetAgentSelf {
             "whoami",
             Effect::Reads,
             "Tells who you are to Talon and what binds you: scopes, vaults, whether you may send transactions \
-             (intents_api_enabled), to whom, on which chains, how much, and what is left of the daily limit (tx_…; ether; an \
-             empty list or a limit left out bounds nothing). Use it before you send a transaction, and when something is \
+             (intents_api_enabled), to whom, on which chains, how much, how often, which tokens and calls, and what is left \
+             of the daily limit (tx_…; ether, and a token's smallest units; an empty list or a limit left out bounds nothing). Use it before you send a transaction, and when something is \
              refused.",
         ),
     );
@@ -157,6 +159,18 @@ pub struct UpdateAgentRequest {
     tx_max_fee_eth: Patch<String>,
     #[serde(default)]
     tx_allowed_chains: Patch<Vec<String>>,
+    #[serde(default)]
+    tx_daily_count: Patch<u32>,
+    #[serde(default)]
+    tx_recipient_daily_limit_eth: Patch<String>,
+    #[serde(default)]
+    tx_daily_gas_eth: Patch<String>,
+    #[serde(default)]
+    tx_tokens: Patch<Vec<TokenLimitEntry>>,
+    #[serde(default)]
+    tx_calls_allowlist: Patch<Vec<AllowedCallsEntry>>,
+    #[serde(default)]
+    tx_unlimited_approvals: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -214,6 +228,12 @@ impl Operation for UpdateAgent {
             max_value: patch.tx_max_value_eth,
             daily_limit: patch.tx_daily_limit_eth,
             max_fee: patch.tx_max_fee_eth,
+            daily_count: patch.tx_daily_count,
+            recipient_daily_limit: patch.tx_recipient_daily_limit_eth,
+            daily_gas: patch.tx_daily_gas_eth,
+            tokens: patch.tx_tokens,
+            calls: patch.tx_calls_allowlist,
+            unlimited_approvals: patch.tx_unlimited_approvals,
         };
         settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
         let agent = change(cx, &may, agent, Change::Update(settings), texts).await?;

@@ -7,15 +7,16 @@ use serde::{Deserialize, Serialize};
 use signer_protocol::intent::Fees;
 use signer_protocol::{Reason, Refusal};
 
-use super::tables::{self, FLOORS, HOLDS, NONCES, NonceKey, SIGNED, SPENDS};
+use super::tables::{self, FLOORS, HOLDS, NONCES, NonceKey, SIGNED, SPENT};
 use super::window::Window;
 use super::writer::{Book, Stop};
 use super::{Ledger, rolled_back};
 use crate::ethereum::TxSignature;
-use crate::guardrails::check_daily;
+use crate::guardrails::Daily;
 use crate::refuse::{Result, conflict};
+use crate::tally::{Meter, Tally};
 
-/// A transfer to hold against the daily limit.
+/// A transfer to hold against the daily limits.
 #[derive(Clone, Debug)]
 pub struct Hold {
     pub intent: IntentId,
@@ -23,14 +24,15 @@ pub struct Hold {
     pub digest: [u8; 32],
     pub agent: AgentId,
     pub org: OrgId,
-    pub value: Wei,
+    /// What it counts for.
+    pub counts: Tally,
     /// Milliseconds.
     pub expires_at: i64,
     pub from: Address,
     pub chain_id: u64,
     /// The nonce to be replaced.
     pub replaces: Option<u64>,
-    pub daily_limit: Option<Wei>,
+    pub daily: Daily,
     /// The agent's record that was checked. If another has taken its place by the time of the change, the change
     /// does not happen: nothing is signed after a deactivation was confirmed.
     pub record: RecordMark,
@@ -65,7 +67,7 @@ pub struct StoredSignature {
 pub(super) struct Held {
     pub agent: AgentId,
     pub digest: B256,
-    pub counted: Wei,
+    pub counted: Tally,
     pub expires_at: i64,
 }
 
@@ -82,8 +84,8 @@ struct Used {
     intent: IntentId,
     hash: B256,
     fees: Fees,
-    /// The largest value signed at this nonce.
-    counted: Wei,
+    /// The largest amounts signed at this nonce.
+    counted: Tally,
     at: i64,
 }
 
@@ -93,16 +95,16 @@ impl Held {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, redb::StorageError> {
+pub(super) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, redb::StorageError> {
     serde_json::from_slice(bytes).map_err(|error| redb::StorageError::Corrupted(error.to_string()))
 }
 
-fn written<T: Serialize>(entry: &T) -> Result<Vec<u8>, redb::StorageError> {
+pub(super) fn written<T: Serialize>(entry: &T) -> Result<Vec<u8>, redb::StorageError> {
     serde_json::to_vec(entry).map_err(|error| redb::StorageError::Corrupted(error.to_string()))
 }
 
 impl Ledger {
-    /// Holds a transfer's value, if the daily limit leaves room for it. Exact: no two changes run at once.
+    /// Holds what a transfer counts for, if the daily limits leave room for it. Exact: no two changes run at once.
     pub async fn hold(&self, hold: Hold) -> Result<()> {
         self.write(move |book| {
             book.still_newest(&hold)?;
@@ -116,12 +118,12 @@ impl Ledger {
             };
             let counted = added(used.as_ref(), &hold, book.now)?;
             let agent = hold.agent.as_bytes();
-            let spent = book.window.spent_and_held(agent, book.now);
-            check_daily(hold.daily_limit, counted, spent)?;
+            let sums = book.window.sums(agent, book.now);
+            hold.daily.check(&counted, |meter| sums.spent_and_held(meter))?;
             let held =
                 Held { agent: hold.agent, digest: hold.digest.into(), counted, expires_at: hold.expires_at };
             book.change(HOLDS)?.insert(&id, written(&held)?.as_slice())?;
-            book.window.hold(agent, id, hold.expires_at, counted.0);
+            book.window.hold(agent, id, hold.expires_at, held.counted);
             Ok(())
         })
         .await
@@ -159,9 +161,12 @@ impl Ledger {
         .await
     }
 
-    /// What the agent has spent in the last 24 hours, and holds.
+    /// The native value that the agent has spent in the last 24 hours, and holds.
     pub async fn spent(&self, agent: AgentId) -> Result<Wei> {
-        self.write(move |book| Ok(book.window.spent_and_held(agent.as_bytes(), book.now))).await
+        self.write(move |book| {
+            Ok(Wei(book.window.sums(agent.as_bytes(), book.now).spent_and_held(Meter::Value)))
+        })
+        .await
     }
 }
 
@@ -219,20 +224,21 @@ impl Book<'_> {
         // been lowered, or what a replacement builds on may have left the window.
         let agent = hold.agent.as_bytes();
         let asked = added(used.as_ref(), hold, self.now)?;
-        let spent = self.window.spent(agent, self.now);
-        check_daily(hold.daily_limit, asked, spent)?;
+        let sums = self.window.sums(agent, self.now);
+        hold.daily.check(&asked, |meter| sums.spent(meter))?;
 
-        let counted = used.as_ref().map_or(hold.value, |used| used.counted.max(hold.value));
+        let counts = || hold.counts.clone();
+        let counted = used.as_ref().map_or_else(counts, |used| used.counted.larger(&hold.counts));
         let stored = StoredSignature { nonce, fees, signature };
         let at = self.now;
         self.change(HOLDS)?.remove(&id)?;
         self.window.forget_hold(agent, &id, held.expires_at);
         if let Some(used) = &used {
-            self.change(SPENDS)?.remove(&tables::spend(agent, used.at, &key))?;
+            self.change(SPENT)?.remove(&tables::spend(agent, used.at, &key))?;
             self.window.forget_spend(agent, used.at, &key);
         }
-        self.change(SPENDS)?.insert(&tables::spend(agent, at, &key), counted.0.to_be_bytes())?;
-        self.window.spend(agent, at, key, counted.0);
+        self.change(SPENT)?.insert(&tables::spend(agent, at, &key), written(&counted)?.as_slice())?;
+        self.window.spend(agent, at, key, counted.clone());
         let used = Used { agent: hold.agent, intent: hold.intent, hash, fees, counted, at };
         self.change(NONCES)?.insert(&key, written(&used)?.as_slice())?;
         let signed = Signed { digest: hold.digest.into(), stored };
@@ -245,15 +251,15 @@ pub fn expired() -> Refusal {
     conflict("The intent has expired or was given up: submit it anew.")
 }
 
-/// What a transfer adds to its agent's window: at a nonce that it replaces, only what exceeds the value counted
+/// What a transfer adds to its agent's window: at a nonce that it replaces, only what exceeds the amounts counted
 /// there. All of it, once that has left the window: the older transaction can still be mined.
-fn added(used: Option<&Used>, hold: &Hold, now: i64) -> Result<Wei> {
-    let Some(used) = used else { return Ok(hold.value) };
+fn added(used: Option<&Used>, hold: &Hold, now: i64) -> Result<Tally> {
+    let Some(used) = used else { return Ok(hold.counts.clone()) };
     if used.agent != hold.agent {
         return Err(conflict("The nonce was used by another agent."));
     }
-    let counted = used.counted.max(hold.value);
-    Ok(if Window::counts(used.at, now) { counted.saturating_sub(used.counted) } else { counted })
+    let counted = used.counted.larger(&hold.counts);
+    Ok(if Window::counts(used.at, now) { counted.above(&used.counted) } else { counted })
 }
 
 /// A used nonce is free for its own agent's replacement with higher fees, and for nobody else.

@@ -1,12 +1,16 @@
 //! The ledger's tables and their keys. All integers in keys are big-endian, so that they sort.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use domain::{ApiKeyId, OrgId, PrincipalId, Role, Time, VaultId};
 use redb::{Database, Key, ReadableTable as _, TableDefinition, Value, WriteTransaction};
 
+use super::spending::written;
+use crate::tally::Tally;
+
 /// The newest format that this signer knows. 1 had no keys of vaults; 2 no people but owners, no second factors, and no
-/// organisation that was ended or stopped; 3 no ended shares and no signed heads.
-pub const FORMAT: u64 = 4;
+/// organisation that was ended or stopped; 3 no ended shares and no signed heads; 4 counted
+/// native value alone.
+pub const FORMAT: u64 = 5;
 
 /// Kind of record (a person's, an agent's, an API key's), then its UUID.
 pub type RecordKey = [u8; 17];
@@ -67,8 +71,10 @@ pub const HOLDS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::ne
 pub const SIGNED: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("signed");
 /// Used nonces (JSON).
 pub const NONCES: TableDefinition<'static, NonceKey, &[u8]> = TableDefinition::new("nonces");
-/// What was spent in the last 24 hours: wei, big-endian.
-pub const SPENDS: TableDefinition<'static, SpendKey, [u8; 32]> = TableDefinition::new("spends");
+/// What counts of the last 24 hours (JSON).
+pub const SPENT: TableDefinition<'static, SpendKey, &[u8]> = TableDefinition::new("spent");
+/// The same up to format 4: wei, big-endian.
+const SPENDS: TableDefinition<'static, SpendKey, [u8; 32]> = TableDefinition::new("spends");
 
 /// What is done with each table, whatever its types.
 pub trait Each {
@@ -102,7 +108,7 @@ pub fn each<T: Each>(does: &mut T) -> Result<(), T::Error> {
     does.table(HOLDS)?;
     does.table(SIGNED)?;
     does.table(NONCES)?;
-    does.table(SPENDS)
+    does.table(SPENT)
 }
 
 /// Opening a table makes it.
@@ -141,6 +147,7 @@ pub fn create(db: &Database, now: Time) -> Result<Option<u64>, redb::Error> {
         }
     }
     each(&mut &tx)?;
+    count_anew(&tx)?;
     tx.commit()?;
     Ok(found)
 }
@@ -149,6 +156,19 @@ fn random() -> Result<u64, redb::Error> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| redb::Error::Io(std::io::Error::other(error)))?;
     Ok(u64::from_be_bytes(bytes))
+}
+
+/// What was spent before more than native value was counted.
+fn count_anew(tx: &WriteTransaction) -> Result<(), redb::Error> {
+    let before = tx.open_table(SPENDS)?;
+    let mut now = tx.open_table(SPENT)?;
+    for entry in before.iter()? {
+        let (key, value) = entry?;
+        let counted = Tally::native(U256::from_be_bytes(value.value()));
+        now.insert(key.value(), written(&counted)?.as_slice())?;
+    }
+    tx.delete_table(before)?;
+    Ok(())
 }
 
 pub fn principal(id: PrincipalId) -> RecordKey {

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use alloy_primitives::U256;
-use domain::Wei;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _};
 
-use super::spending::Held;
-use super::tables::{HOLDS, NonceKey, SPENDS, spend_parts};
+use super::spending::{Held, read};
+use super::tables::{HOLDS, NonceKey, SPENT, spend_parts};
+use crate::tally::{Meter, Tally};
 
 /// 24 hours, in milliseconds.
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -25,27 +25,42 @@ pub struct Window {
 
 #[derive(Default)]
 struct Account {
-    spends: BTreeMap<(i64, NonceKey), U256>,
-    spent: U256,
+    spends: BTreeMap<(i64, NonceKey), Tally>,
+    spent: Tally,
     /// By expiry.
-    holds: BTreeMap<(i64, Id), U256>,
-    held: U256,
+    holds: BTreeMap<(i64, Id), Tally>,
+    held: Tally,
+}
+
+/// What counts of one agent now; nothing, of one who has nothing.
+pub struct Sums<'a>(Option<&'a Account>);
+
+impl Sums<'_> {
+    /// What was signed in the 24 hours before.
+    pub fn spent(&self, meter: Meter) -> U256 {
+        self.0.map_or(U256::ZERO, |account| account.spent.get(meter))
+    }
+
+    /// What was signed, and what may still be.
+    pub fn spent_and_held(&self, meter: Meter) -> U256 {
+        self.0.map_or(U256::ZERO, |account| account.spent.get(meter).saturating_add(account.held.get(meter)))
+    }
 }
 
 impl Window {
     pub fn load(db: &Database) -> Result<Self, redb::Error> {
         let mut window = Self::default();
         let tx = db.begin_read()?;
-        for entry in tx.open_table(SPENDS)?.iter()? {
+        for entry in tx.open_table(SPENT)?.iter()? {
             let (key, value) = entry?;
             let (agent, at, nonce) = spend_parts(&key.value());
-            window.spend(&agent, at, nonce, U256::from_be_bytes(value.value()));
+            window.spend(&agent, at, nonce, read(value.value())?);
             window.latest = window.latest.max(at);
         }
         for entry in tx.open_table(HOLDS)?.iter()? {
             let (id, held) = entry?;
             let held = Held::read(held.value())?;
-            window.hold(held.agent.as_bytes(), id.value(), held.expires_at, held.counted.0);
+            window.hold(held.agent.as_bytes(), id.value(), held.expires_at, held.counted);
         }
         Ok(window)
     }
@@ -56,11 +71,11 @@ impl Window {
         self.latest
     }
 
-    pub fn spend(&mut self, agent: &Id, at: i64, nonce: NonceKey, value: U256) {
+    pub fn spend(&mut self, agent: &Id, at: i64, nonce: NonceKey, counted: Tally) {
         let account = self.agents.entry(*agent).or_default();
         account.forget_spend(at, &nonce);
-        account.spends.insert((at, nonce), value);
-        account.spent = account.spent.saturating_add(value);
+        account.spent.add(&counted);
+        account.spends.insert((at, nonce), counted);
     }
 
     pub fn forget_spend(&mut self, agent: &Id, at: i64, nonce: &NonceKey) {
@@ -69,11 +84,11 @@ impl Window {
         }
     }
 
-    pub fn hold(&mut self, agent: &Id, intent: Id, expires_at: i64, value: U256) {
+    pub fn hold(&mut self, agent: &Id, intent: Id, expires_at: i64, counted: Tally) {
         let account = self.agents.entry(*agent).or_default();
         account.forget_hold(expires_at, &intent);
-        account.holds.insert((expires_at, intent), value);
-        account.held = account.held.saturating_add(value);
+        account.held.add(&counted);
+        account.holds.insert((expires_at, intent), counted);
     }
 
     pub fn forget_hold(&mut self, agent: &Id, intent: &Id, expires_at: i64) {
@@ -82,14 +97,9 @@ impl Window {
         }
     }
 
-    /// What was signed in the 24 hours before `now`.
-    pub fn spent(&mut self, agent: &Id, now: i64) -> Wei {
-        self.settled(agent, now).map_or(Wei::ZERO, |account| Wei(account.spent))
-    }
-
-    /// What was signed, and what may still be.
-    pub fn spent_and_held(&mut self, agent: &Id, now: i64) -> Wei {
-        self.settled(agent, now).map_or(Wei::ZERO, |account| Wei(account.spent.saturating_add(account.held)))
+    /// What counts of an agent at `now`.
+    pub fn sums(&mut self, agent: &Id, now: i64) -> Sums<'_> {
+        Sums(self.settled(agent, now))
     }
 
     /// Whether a spend of that time still counts.
@@ -109,14 +119,14 @@ impl Window {
 
 impl Account {
     fn forget_spend(&mut self, at: i64, nonce: &NonceKey) {
-        if let Some(value) = self.spends.remove(&(at, *nonce)) {
-            self.spent = self.spent.saturating_sub(value);
+        if let Some(counted) = self.spends.remove(&(at, *nonce)) {
+            self.spent.take(&counted);
         }
     }
 
     fn forget_hold(&mut self, expires_at: i64, intent: &Id) {
-        if let Some(value) = self.holds.remove(&(expires_at, *intent)) {
-            self.held = self.held.saturating_sub(value);
+        if let Some(counted) = self.holds.remove(&(expires_at, *intent)) {
+            self.held.take(&counted);
         }
     }
 
@@ -124,10 +134,10 @@ impl Account {
     fn settle(&mut self, now: i64) {
         while let Some(first) = self.spends.first_entry().filter(|first| !Window::counts(first.key().0, now))
         {
-            self.spent = self.spent.saturating_sub(first.remove());
+            self.spent.take(&first.remove());
         }
         while let Some(first) = self.holds.first_entry().filter(|first| first.key().0 <= now) {
-            self.held = self.held.saturating_sub(first.remove());
+            self.held.take(&first.remove());
         }
     }
 }
@@ -164,6 +174,21 @@ mod tests {
 
     const MINUTE: i64 = 60_000;
 
+    /// A value, and a token that some transactions move and others don't.
+    fn counted(value: u64) -> Tally {
+        let mut tally = Tally::native(U256::from(value));
+        tally.count(token(), units(value));
+        tally
+    }
+
+    fn token() -> Meter {
+        Meter::Token(1, alloy_primitives::Address::ZERO)
+    }
+
+    fn units(value: u64) -> U256 {
+        U256::from(value % 3) << 190
+    }
+
     proptest! {
         /// Against lists that are summed anew each time.
         #[test]
@@ -182,7 +207,7 @@ mod tests {
                         if let Some((at, _)) = spends.insert(nonce, (now, value)) {
                             window.forget_spend(&agent, at, &[nonce; 36]);
                         }
-                        window.spend(&agent, now, [nonce; 36], U256::from(value));
+                        window.spend(&agent, now, [nonce; 36], counted(value));
                     }
                     Step::Forget { nonce } => if let Some((at, _)) = spends.remove(&nonce) {
                         window.forget_spend(&agent, at, &[nonce; 36]);
@@ -192,7 +217,7 @@ mod tests {
                         if let Some((old, _)) = holds.insert(intent, (expires_at, value)) {
                             window.forget_hold(&agent, &[intent; 16], old);
                         }
-                        window.hold(&agent, [intent; 16], expires_at, U256::from(value));
+                        window.hold(&agent, [intent; 16], expires_at, counted(value));
                     }
                     Step::Release { intent } => if let Some((expires_at, _)) = holds.remove(&intent) {
                         window.forget_hold(&agent, &[intent; 16], expires_at);
@@ -202,12 +227,19 @@ mod tests {
                 }
                 let now = window.now(clock);
                 latest = latest.max(clock);
-                let sum = |values: Vec<u64>| values.into_iter().fold(U256::ZERO, |sum, value| sum + U256::from(value));
-                let spent = sum(spends.values().filter(|(at, _)| now - at < DAY).map(|(_, value)| *value).collect());
-                let held = sum(holds.values().filter(|(end, _)| now < *end).map(|(_, value)| *value).collect());
-                prop_assert_eq!(window.spent(&agent, now), Wei(spent));
-                prop_assert_eq!(window.spent_and_held(&agent, now), Wei(spent + held));
-                prop_assert_eq!(window.spent_and_held(&other, now), Wei::ZERO);
+                let spent: Vec<u64> = spends.values().filter(|(at, _)| now - at < DAY).map(|(_, value)| *value).collect();
+                let held: Vec<u64> = holds.values().filter(|(end, _)| now < *end).map(|(_, value)| *value).collect();
+                let native = |value: u64| U256::from(value);
+                let one = |_: u64| U256::ONE;
+                let meters: [(Meter, &dyn Fn(u64) -> U256); 3] =
+                    [(Meter::Value, &native), (Meter::Count, &one), (token(), &units)];
+                for (meter, amount) in meters {
+                    let sum = |values: &[u64]| values.iter().fold(U256::ZERO, |sum, value| sum + amount(*value));
+                    let sums = window.sums(&agent, now);
+                    prop_assert_eq!(sums.spent(meter), sum(&spent));
+                    prop_assert_eq!(sums.spent_and_held(meter), sum(&spent) + sum(&held));
+                    prop_assert_eq!(window.sums(&other, now).spent_and_held(meter), U256::ZERO);
+                }
             }
         }
     }

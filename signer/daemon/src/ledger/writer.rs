@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::spending::Held;
 use super::tables::{
-    ENDED_SHARES, FLOORS, GRANTS, HOLDS, META, REVOKED, RecordKey, SEQUENCE, SPENDS, spend_parts,
+    ENDED_SHARES, FLOORS, GRANTS, HOLDS, META, REVOKED, RecordKey, SEQUENCE, SPENT, spend_parts,
 };
 use super::window::Window;
 use super::{Journal, broken, rolled_back};
@@ -109,7 +109,7 @@ impl<'tx> Book<'tx> {
         self.change(REVOKED)?.retain(|_, expires_at| Window::counts(expires_at, now))?;
         self.change(GRANTS)?.retain(|_, expires_at| Window::counts(expires_at, now))?;
         self.change(ENDED_SHARES)?.retain(|_, expires_at| Window::counts(expires_at, now))?;
-        self.change(SPENDS)?.retain(|key, _| Window::counts(spend_parts(&key).1, now))?;
+        self.change(SPENT)?.retain(|key, _| Window::counts(spend_parts(&key).1, now))?;
         self.change(HOLDS)?.retain(|_, held| Held::read(held).map_or(true, |held| now < held.expires_at))?;
         Ok(())
     }

@@ -157,6 +157,7 @@ async fn guardrails_refuse_at_submission() {
         max_value: Some(ether("1")),
         daily_limit: Some(ether("1.5")),
         max_fee: Some(ether("0.001")),
+        ..Default::default()
     })
     .await;
     for (name, transfer) in [

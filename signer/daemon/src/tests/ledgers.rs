@@ -4,15 +4,18 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use alloy_primitives::B256;
 use domain::{Clock, IntentId, Time, TokenId};
+use redb::ReadableTable as _;
 use signer_protocol::Reason;
 use signer_protocol::intent::Release;
-use signer_protocol::record::Change;
+use signer_protocol::record::{Change, Guardrails};
 
 use super::intents::{Desk, daily, pay};
 use super::{World, ether, guardrail, reason};
 use crate::ethereum::TxSignature;
+use crate::guardrails::Daily;
 use crate::ledger::{self, Hold, Ledger, OpenError, RecordMark, Signing};
 use crate::statements::digest;
+use crate::tally::Tally;
 
 #[tokio::test]
 async fn what_was_answered_survives_a_power_cut() {
@@ -116,12 +119,12 @@ async fn nothing_is_held_or_signed_for_a_record_that_was_replaced() {
         digest: digest(&intent),
         agent: spoken.agent,
         org: spoken.org,
-        value: spoken.transfer.value,
+        counts: Tally::native(spoken.transfer.value.0),
         expires_at: spoken.expires_at.millis(),
         from: spoken.from,
         chain_id: spoken.transfer.chain_id,
         replaces: None,
-        daily_limit: None,
+        daily: Daily::default(),
         record: RecordMark { version: 1, digest: digest(&d.agent.record) },
     };
     let signature = TxSignature { r: B256::ZERO, s: B256::ZERO, odd: false };
@@ -187,6 +190,64 @@ async fn a_ledger_of_format_2_is_brought_up_to_date() {
     drop(w.signer);
     let db = redb::Database::open(w.folder.path().join(ledger::FILE)).unwrap();
     let meta = redb::ReadableDatabase::begin_read(&db).unwrap().open_table(meta).unwrap();
-    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), 4);
+    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), 5);
     assert!(redb::ReadableTable::get(&meta, "vault_keys_since").unwrap().is_none(), "it has all keys");
+}
+
+/// What was spent before tokens, fees and transactions were counted is still spent, and each was one transaction.
+#[tokio::test]
+async fn what_a_ledger_of_format_4_has_counted_goes_on_counting() {
+    let limits = Guardrails { daily_count: Some(3), ..daily("3") };
+    let d = Desk::new(limits).await;
+    d.sign(&d.submit(pay("1")).await.unwrap(), 7).await.unwrap();
+    let held = d.submit(pay("0.5")).await.unwrap();
+    let Desk { w: World { signer, clock, keys, folder }, owner, agent, vault, key } = d;
+    drop(signer);
+    let db = redb::Database::open(folder.path().join(ledger::FILE)).unwrap();
+    let tx = db.begin_write().unwrap();
+    let spent = redb::TableDefinition::<[u8; 60], &[u8]>::new("spent");
+    let (at, _) = tx
+        .open_table(spent)
+        .unwrap()
+        .first()
+        .unwrap()
+        .map(|(at, all)| (at.value(), all.value().len()))
+        .unwrap();
+    tx.delete_table(spent).unwrap();
+    let spends = redb::TableDefinition::<[u8; 60], [u8; 32]>::new("spends");
+    tx.open_table(spends).unwrap().insert(at, ether("1").0.to_be_bytes::<32>()).unwrap();
+    for (table, counted) in [("holds", ether("0.5")), ("nonces", ether("1"))] {
+        before_meters(&tx, table, counted);
+    }
+    tx.open_table(redb::TableDefinition::<&str, u64>::new("meta")).unwrap().insert("format", 4).unwrap();
+    tx.commit().unwrap();
+    drop(db);
+    let mut d = Desk { w: World::over(folder, keys, clock), owner, agent, vault, key };
+    assert_eq!(d.spent().await, "1.5");
+    d.sign(&held, 8).await.unwrap();
+    assert_eq!(reason(d.submit(pay("1.6")).await), guardrail("tx_daily_limit_eth"));
+    d.submit(pay("1.5")).await.unwrap();
+    assert_eq!(reason(d.submit(pay("0")).await), guardrail("tx_daily_count"));
+    d.w = d.w.restarted();
+    assert_eq!(d.spent().await, "3");
+}
+
+/// Puts the one value that was counted into the entry of a table, as format 4 had it.
+fn before_meters(tx: &redb::WriteTransaction, table: &'static str, counted: domain::Wei) {
+    let old = |text: &[u8]| {
+        let mut entry: serde_json::Value = serde_json::from_slice(text).unwrap();
+        entry["counted"] = serde_json::to_value(counted).unwrap();
+        serde_json::to_vec(&entry).unwrap()
+    };
+    if table == "holds" {
+        let mut table = tx.open_table(redb::TableDefinition::<[u8; 16], &[u8]>::new(table)).unwrap();
+        let (key, entry) =
+            table.first().unwrap().map(|(key, entry)| (key.value(), old(entry.value()))).unwrap();
+        table.insert(key, entry.as_slice()).unwrap();
+    } else {
+        let mut table = tx.open_table(redb::TableDefinition::<[u8; 36], &[u8]>::new(table)).unwrap();
+        let (key, entry) =
+            table.first().unwrap().map(|(key, entry)| (key.value(), old(entry.value()))).unwrap();
+        table.insert(key, entry.as_slice()).unwrap();
+    }
 }

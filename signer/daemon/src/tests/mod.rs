@@ -29,6 +29,7 @@ mod cmek;
 mod dependencies;
 mod devices;
 mod enrolment;
+mod guardrails;
 mod heads;
 mod identities;
 mod intents;

@@ -7,12 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AgentResponse;
-use super::guardrails::GuardrailFields;
+use super::guardrails::GuardrailPatches;
 use super::login::{LoginFields, LoginMethod};
 use super::record::{self, default_settings, register, token_ttl};
+use super::tokens::{AllowedCallsEntry, TokenLimitEntry};
 use crate::access::InOrg;
 use crate::cx::Cx;
-use crate::decode::{self, NothingElse};
+use crate::decode::{self, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{description, name};
 
@@ -51,17 +52,35 @@ pub struct CreateAgentRequest {
     #[serde(default)]
     vault_ids: Option<Vec<VaultId>>,
     #[serde(default)]
-    tx_to_allowlist: Option<Vec<String>>,
+    tx_to_allowlist: Patch<Vec<String>>,
     #[serde(default)]
-    tx_max_value_eth: Option<String>,
+    tx_max_value_eth: Patch<String>,
     #[serde(default)]
-    tx_daily_limit_eth: Option<String>,
+    tx_daily_limit_eth: Patch<String>,
     /// The most that one transaction may cost in fees, in ether.
     #[serde(default)]
-    tx_max_fee_eth: Option<String>,
+    tx_max_fee_eth: Patch<String>,
     /// Names or chain ids.
     #[serde(default)]
-    tx_allowed_chains: Option<Vec<String>>,
+    tx_allowed_chains: Patch<Vec<String>>,
+    /// The most transactions in any 24 hours.
+    #[serde(default)]
+    tx_daily_count: Patch<u32>,
+    /// The most native value to any one address in any 24 hours, in ether.
+    #[serde(default)]
+    tx_recipient_daily_limit_eth: Patch<String>,
+    /// The most that the transactions of any 24 hours may cost in fees, at their caps, in ether.
+    #[serde(default)]
+    tx_daily_gas_eth: Patch<String>,
+    /// The tokens that may move, and no others; empty: as the other limits say.
+    #[serde(default)]
+    tx_tokens: Patch<Vec<TokenLimitEntry>>,
+    /// Calls that may be made though they can't be decoded, and no others but those of tx_tokens.
+    #[serde(default)]
+    tx_calls_allowlist: Patch<Vec<AllowedCallsEntry>>,
+    /// Whether approvals without a limit that means anything may be given; refused when left out.
+    #[serde(default)]
+    tx_unlimited_approvals: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -104,12 +123,18 @@ impl Operation for CreateAgent {
             oidc_client_id: new.oidc_client_id,
         };
         let method = LoginMethod::read(cx, login)?;
-        let fields = GuardrailFields {
-            allowed_chains: new.tx_allowed_chains.unwrap_or_default(),
-            to_allowlist: new.tx_to_allowlist.unwrap_or_default(),
+        let guardrails = GuardrailPatches {
+            allowed_chains: new.tx_allowed_chains,
+            to_allowlist: new.tx_to_allowlist,
             max_value: new.tx_max_value_eth,
             daily_limit: new.tx_daily_limit_eth,
             max_fee: new.tx_max_fee_eth,
+            daily_count: new.tx_daily_count,
+            recipient_daily_limit: new.tx_recipient_daily_limit_eth,
+            daily_gas: new.tx_daily_gas_eth,
+            tokens: new.tx_tokens,
+            calls: new.tx_calls_allowlist,
+            unlimited_approvals: new.tx_unlimited_approvals,
         };
         let mut settings = default_settings();
         settings.intents = new.intents_api_enabled.unwrap_or(false);
@@ -117,7 +142,7 @@ impl Operation for CreateAgent {
         settings.vault_ids = record::vaults(cx, new.vault_ids.unwrap_or_default()).await?;
         settings.token_ttl_seconds = token_ttl(new.token_ttl_seconds)?;
         settings.expires_at = record::end(cx, new.expires_at)?;
-        settings.guardrails = fields.read(cx).await?;
+        settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
         let (name, description) = (name("name", &new.name)?, description(new.description)?);
         let (agent, key) = register(cx, &may, (name, description), &method, settings).await?;
         let response = AgentResponse::new(cx, &agent).await?;

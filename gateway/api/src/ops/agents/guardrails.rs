@@ -4,39 +4,23 @@ use alloy_primitives::Address;
 use domain::{Error, Result, Wei};
 use signer_protocol::record::Guardrails;
 
+use super::tokens::{self, AllowedCallsEntry, TokenLimitEntry};
 use crate::cx::Cx;
 use crate::decode::Patch;
 
-/// At registration.
-pub struct GuardrailFields {
-    pub allowed_chains: Vec<String>,
-    pub to_allowlist: Vec<String>,
-    pub max_value: Option<String>,
-    pub daily_limit: Option<String>,
-    pub max_fee: Option<String>,
-}
-
-impl GuardrailFields {
-    pub async fn read(self, cx: &Cx) -> Result<Guardrails> {
-        let set = |text: Option<String>| text.map_or(Patch::Clear, Patch::Set);
-        let patches = GuardrailPatches {
-            allowed_chains: Patch::Set(self.allowed_chains),
-            to_allowlist: Patch::Set(self.to_allowlist),
-            max_value: set(self.max_value),
-            daily_limit: set(self.daily_limit),
-            max_fee: set(self.max_fee),
-        };
-        patches.apply(cx, Guardrails::default()).await
-    }
-}
-
-/// In a patch: null and an empty list mean no limit.
+/// At registration over none, in a patch over what there is: null and an empty list mean no limit.
 pub struct GuardrailPatches {
     pub allowed_chains: Patch<Vec<String>>,
     pub to_allowlist: Patch<Vec<String>>,
     pub max_value: Patch<String>,
     pub daily_limit: Patch<String>,
     pub max_fee: Patch<String>,
+    pub daily_count: Patch<u32>,
+    pub recipient_daily_limit: Patch<String>,
+    pub daily_gas: Patch<String>,
+    pub tokens: Patch<Vec<TokenLimitEntry>>,
+    pub calls: Patch<Vec<AllowedCallsEntry>>,
+    pub unlimited_approvals: Patch<bool>,
 }
 
 impl GuardrailPatches {
@@ -53,6 +37,25 @@ impl GuardrailPatches {
             max_value: limit("tx_max_value_eth", self.max_value, now.max_value)?,
             daily_limit: limit("tx_daily_limit_eth", self.daily_limit, now.daily_limit)?,
             max_fee: limit("tx_max_fee_eth", self.max_fee, now.max_fee)?,
+            daily_count: self.daily_count.over(now.daily_count),
+            recipient_daily_limit: limit(
+                "tx_recipient_daily_limit_eth",
+                self.recipient_daily_limit,
+                now.recipient_daily_limit,
+            )?,
+            daily_gas: limit("tx_daily_gas_eth", self.daily_gas, now.daily_gas)?,
+            tokens: match self.tokens {
+                Patch::Keep => now.tokens,
+                other => tokens::limits(cx, other.over(None).unwrap_or_default()).await?,
+            },
+            calls: match self.calls {
+                Patch::Keep => now.calls,
+                other => tokens::calls(cx, other.over(None).unwrap_or_default()).await?,
+            },
+            unlimited_approvals: self
+                .unlimited_approvals
+                .over(Some(now.unlimited_approvals))
+                .unwrap_or_default(),
         })
     }
 }
@@ -64,14 +67,20 @@ fn limit(field: &str, patch: Patch<String>, now: Option<Wei>) -> Result<Option<W
 async fn chain_ids(cx: &Cx, given: &[String]) -> Result<Vec<u64>> {
     let mut ids = Vec::new();
     for text in given {
-        let chain = cx.gateway.chains.find(cx.store(), text).await?.ok_or_else(|| {
-            Error::invalid("tx_allowed_chains", "must be names or ids of chains that GET /v1/chains lists")
-        })?;
-        if !ids.contains(&chain.chain_id) {
-            ids.push(chain.chain_id);
+        let id = chain_id(cx, "tx_allowed_chains", text).await?;
+        if !ids.contains(&id) {
+            ids.push(id);
         }
     }
     Ok(ids)
+}
+
+pub async fn chain_id(cx: &Cx, field: &str, text: &str) -> Result<u64> {
+    let chain =
+        cx.gateway.chains.find(cx.store(), text).await?.ok_or_else(|| {
+            Error::invalid(field, "must be names or ids of chains that GET /v1/chains lists")
+        })?;
+    Ok(chain.chain_id)
 }
 
 fn addresses(given: &[String]) -> Result<Vec<Address>> {

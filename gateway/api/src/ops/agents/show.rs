@@ -10,11 +10,12 @@ use signer_protocol::{Reason, Refusal};
 use store::agents::Agent;
 
 use super::principal;
+use super::tokens::{AllowedCallsEntry, TokenLimitEntry};
 use crate::cx::Cx;
 use crate::refusal;
 
-/// Records that are vouched for in one request: each has some 60 KB at most, and a frame 4 MiB.
-const AT_ONCE: usize = 50;
+/// Records that are vouched for in one request: each has some 110 KB at most, and a frame 4 MiB.
+const AT_ONCE: usize = 25;
 
 /// That these are the agents' own records, and the signer's: somebody trusts what is shown, a public key above all,
 /// and whoever writes to the database must not be able to swap it.
@@ -86,6 +87,16 @@ struct GuardrailsShown {
     #[serde(skip_serializing_if = "Option::is_none")]
     tx_max_fee_eth: Option<String>,
     tx_allowed_chains: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_daily_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_recipient_daily_limit_eth: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_daily_gas_eth: Option<String>,
+    /// Empty: tokens move as the other limits say.
+    tx_tokens: Vec<TokenLimitEntry>,
+    tx_calls_allowlist: Vec<AllowedCallsEntry>,
+    tx_unlimited_approvals: bool,
 }
 
 impl GuardrailsShown {
@@ -101,6 +112,12 @@ impl GuardrailsShown {
             tx_daily_limit_eth: limits.daily_limit.map(Wei::to_ether),
             tx_max_fee_eth: limits.max_fee.map(Wei::to_ether),
             tx_allowed_chains: limits.allowed_chains.iter().map(name).collect(),
+            tx_daily_count: limits.daily_count,
+            tx_recipient_daily_limit_eth: limits.recipient_daily_limit.map(Wei::to_ether),
+            tx_daily_gas_eth: limits.daily_gas.map(Wei::to_ether),
+            tx_tokens: limits.tokens.iter().map(|one| TokenLimitEntry::of(one, name)).collect(),
+            tx_calls_allowlist: limits.calls.iter().map(|one| AllowedCallsEntry::of(one, name)).collect(),
+            tx_unlimited_approvals: limits.unlimited_approvals,
         })
     }
 }

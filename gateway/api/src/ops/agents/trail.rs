@@ -8,7 +8,7 @@ use super::AgentResponse;
 use crate::cx::Cx;
 
 /// All that a person decides about an agent, and which key it has: the prefix is shown to everybody who sees the agent.
-const FIELDS: [&str; 18] = [
+const FIELDS: [&str; 24] = [
     "name",
     "description",
     "auth_method",
@@ -27,6 +27,12 @@ const FIELDS: [&str; 18] = [
     "tx_daily_limit_eth",
     "tx_max_fee_eth",
     "tx_allowed_chains",
+    "tx_daily_count",
+    "tx_recipient_daily_limit_eth",
+    "tx_daily_gas_eth",
+    "tx_tokens",
+    "tx_calls_allowlist",
+    "tx_unlimited_approvals",
 ];
 
 /// The fields' values; null: none.
