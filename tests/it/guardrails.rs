@@ -1,7 +1,7 @@
 //! Limits on what a transaction's calldata moves, on how often and at what cost, as people set them.
 
 use futures::future::join_all;
-use harness::{ADDRESSES, Database, Value, World, both, json};
+use harness::{ADDRESSES, Value, both, json};
 
 const COIN: &str = "0x7070707070707070707070707070707070707070";
 const ROUTER: &str = "0xcAcACAcACACACACAcacACacaCacACaCaCaCAcAca";

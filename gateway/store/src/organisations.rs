@@ -83,7 +83,7 @@ pub async fn unfinished(store: &Store, before: Time) -> Result<Vec<(OrgId, Optio
 /// addresses.
 pub async fn delete(tx: &mut Tx, org: OrgId) -> Result<Vec<String>> {
     let people = users::hold_people(tx, org).await?;
-    for statement in EVERYTHING {
+    for statement in EVERYTHING.iter().copied() {
         sqlx::query(statement).bind(org.to_string()).execute(tx.connection()).await.map_err(failed)?;
     }
     Ok(people.into_iter().map(|user| user.email).collect())

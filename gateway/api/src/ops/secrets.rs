@@ -19,7 +19,7 @@ pub use rotate::RotateSecret;
 pub use versions::{DisableVersion, GetVersion, ListVersions};
 
 use domain::access::{self, Permit, SecretAt};
-use domain::{Error, OrMissing as _, Result, Revealed, SecretBytes, SecretId, SecretType, Time, VaultId};
+use domain::{Error, OrMissing as _, Result, Revealed, SecretBytes, SecretId, SecretType, Time};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -18,7 +18,7 @@ fn every_setting_is_documented_wherever_settings_are() {
     let readme = include_str!("../../../../README.md");
     let help =
         <Flags as clap::Args>::augment_args(clap::Command::new("serve")).render_long_help().to_string();
-    for setting in &SETTINGS {
+    for setting in SETTINGS {
         let (key, variable) = (setting.key, variable(setting.key));
         let line = format!("{key} = ");
         assert!(file.lines().any(|l| l.trim_start_matches("# ").starts_with(&line)), "{key}: default file");
