@@ -48,7 +48,7 @@ async fn ended(vault: &Vault<'_>, job: &str) -> Value {
         if now["status"] != "running" {
             return now;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{now}\n{}", vault.owner.world.said());
+        assert!(begun.elapsed() < Duration::from_secs(180), "{now}\n{}", vault.owner.world.said());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -209,9 +209,9 @@ both! {
         enable(&vault, FIRST).await;
         fill(&vault, FIRST, 120).await;
         vault.put("v/0", "generic", &FIRST.encrypt("newer")).await;
-        // Large ones, which a step of a hundred does not take.
-        let large = "x".repeat(700_000);
-        for n in 0..4 {
+        // Large ones, of which a step takes few.
+        let large = "x".repeat(300_000);
+        for n in 0..2 {
             vault.put(&format!("large/{n}"), "generic", &FIRST.encrypt(&large)).await;
         }
         ada.delete(&vault.path("v/1")).expect(204, "").await;
@@ -222,7 +222,7 @@ both! {
         vault.put("v/2", "generic", &SECOND.encrypt("meanwhile")).await;
         ada.delete(&vault.path("v/3")).expect(204, "").await;
         let end = ended(&vault, &job).await;
-        assert_eq!((&end["status"], &end["total_secrets"], &end["processed"]), (&json!("failed"), &json!(126), &json!(125)));
+        assert_eq!((&end["status"], &end["total_secrets"], &end["processed"]), (&json!("failed"), &json!(124), &json!(123)));
         let error = end["error"].as_str().unwrap();
         assert!(error.contains("bad version 1") && !error.contains("third"), "{error}");
         for n in 4..120 {
@@ -230,17 +230,17 @@ both! {
         }
         assert_eq!(SECOND.decrypt(&read(&vault, "v/0").await).as_deref(), Some("newer"));
         assert_eq!(SECOND.decrypt(&read(&vault, "v/2").await).as_deref(), Some("meanwhile"));
-        assert_eq!(SECOND.decrypt(&read(&vault, "large/3").await), Some(large));
+        assert_eq!(SECOND.decrypt(&read(&vault, "large/1").await), Some(large));
         for gone in ["v/1", "v/3"] {
             ada.get(&vault.path(gone)).expect(410, "deleted").await;
         }
         // Deleted versions and earlier ones have changed as well; the bad one stays what it is.
-        assert_eq!((counted(&w, FIRST).await, counted(&w, SECOND).await), (1, 126));
+        assert_eq!((counted(&w, FIRST).await, counted(&w, SECOND).await), (1, 124));
         assert_eq!(THIRD.decrypt(&read(&vault, "bad").await).as_deref(), Some("third"));
         // The next rotation is not held up by it.
         let job = rotate(&vault, SECOND, THIRD).await;
         assert_eq!(ended(&vault, &job).await["status"], "completed");
-        assert_eq!((counted(&w, FIRST).await, counted(&w, SECOND).await, counted(&w, THIRD).await), (1, 0, 126));
+        assert_eq!((counted(&w, FIRST).await, counted(&w, SECOND).await, counted(&w, THIRD).await), (1, 0, 124));
     }
 }
 

@@ -86,12 +86,12 @@ async fn opens_nothing(database: Database) {
     let eve = thief.owner("eve").await;
     let org = "(SELECT org_id FROM users WHERE email = 'eve@example.org')";
     let id = eve.id().await;
-    thief
-        .sql(&format!(
-            "UPDATE vaults SET org_id = {org}, creator_type = 'user', creator_id = '{id}' WHERE id = '{}'",
-            vault.id
-        ))
-        .await;
+    let rows = if database == Database::Sqlite { &thief } else { &victim };
+    rows.sql(&format!(
+        "UPDATE vaults SET org_id = {org}, creator_type = 'user', creator_id = '{id}' WHERE id = '{}'",
+        vault.id
+    ))
+    .await;
     tokio::time::sleep(std::time::Duration::from_millis(1300)).await;
     for path in ["a", "keys/local-signer"] {
         let reply = eve.get(&vault.path(path)).reply().await;

@@ -18,7 +18,7 @@ use crate::refusal;
 
 /// Versions of one step, and their bytes as sealed.
 const BATCH: usize = 100;
-const BYTES: u64 = 2 << 20;
+const BYTES: u64 = 1 << 20;
 /// A gateway that was not heard of for so long is dead.
 pub const LEASE: Duration = Duration::from_secs(60);
 /// How long a signer or a database that is away is waited for, and between two tries.
