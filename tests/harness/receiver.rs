@@ -30,7 +30,8 @@ impl Delivery {
         let key = STANDARD.decode(secret.strip_prefix("whsec_").unwrap()).unwrap();
         let mut hmac = Hmac::<Sha256>::new_from_slice(&key).unwrap();
         hmac.update(
-            format!("{}.{}.{}", self.headers["webhook-id"], self.headers["webhook-timestamp"], self.text).as_bytes(),
+            format!("{}.{}.{}", self.headers["webhook-id"], self.headers["webhook-timestamp"], self.text)
+                .as_bytes(),
         );
         self.headers["webhook-signature"] == format!("v1,{}", STANDARD.encode(hmac.finalize().into_bytes()))
     }

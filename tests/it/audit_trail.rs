@@ -185,7 +185,9 @@ async fn checkpoints_are_taken_by_themselves() {
 /// Fills an organisation's chain with events that are no chain, as fast as the database can.
 async fn fill(w: &World, org: &str, many: i64) {
     let numbers = match w.database {
-        Database::Sqlite => format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {many})"),
+        Database::Sqlite => {
+            format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {many})")
+        }
         Database::Postgres => format!("WITH n(i) AS (SELECT generate_series(1, {many}))"),
     };
     let hash = if w.database == Database::Sqlite { "x'00'" } else { "'\\x00'::bytea" };

@@ -12,8 +12,8 @@ use crate::cx::Cx;
 use crate::decode::{FromPath, Params};
 use crate::operation::{Lines, Operation, Route};
 use crate::ops::{
-    admin, agents, audit, auth, chains, health, org, policies, secrets, security, setup, transactions, vaults,
-    webhooks,
+    admin, agents, audit, auth, chains, health, org, policies, secrets, security, setup, transactions,
+    vaults, webhooks,
 };
 use crate::pipeline::{Inbound, Outbound};
 

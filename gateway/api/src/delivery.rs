@@ -34,7 +34,9 @@ impl Outcome {
     pub fn trouble(&self) -> Option<String> {
         match self {
             Self::Delivered(_) => None,
-            Self::Refused(status) => Some(format!("it answered {}, where 200 to 299 is expected", status.as_u16())),
+            Self::Refused(status) => {
+                Some(format!("it answered {}, where 200 to 299 is expected", status.as_u16()))
+            }
             Self::Unreachable(why) => Some((*why).to_owned()),
         }
     }
@@ -53,7 +55,9 @@ pub async fn send(gateway: &Gateway, hook: &Webhook, id: &str, body: &impl Seria
     let signature = format!("v1,{}", STANDARD.encode(signed.map_err(refusal::error)?.0));
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, text) in [("webhook-id", id), ("webhook-timestamp", &timestamp), ("webhook-signature", &signature)] {
+    for (name, text) in
+        [("webhook-id", id), ("webhook-timestamp", &timestamp), ("webhook-signature", &signature)]
+    {
         headers.insert(name, HeaderValue::from_str(text).map_err(Error::internal)?);
     }
     Ok(match gateway.egress.post(Word::Tenant(hook.org), &hook.url, headers, body).await {

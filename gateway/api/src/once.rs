@@ -23,7 +23,8 @@ impl Once {
     pub fn begin(&self, org: OrgId) -> Result<Doing> {
         let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if busy.contains(&org) || busy.len() >= PLACES {
-            let detail = "An audit trail is being verified or exported at this moment; try again when that is done.";
+            let detail =
+                "An audit trail is being verified or exported at this moment; try again when that is done.";
             return Err(Error::new(Kind::TooManyRequests { retry_after: 10 }, detail));
         }
         busy.insert(org);

@@ -70,7 +70,8 @@ impl Serialize for EventPattern {
 impl<'de> Deserialize<'de> for EventPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(|_| serde::de::Error::custom("must be *, or actions such as secret.read or secret.*"))
+        text.parse()
+            .map_err(|_| serde::de::Error::custom("must be *, or actions such as secret.read or secret.*"))
     }
 }
 
@@ -96,7 +97,9 @@ mod tests {
         assert!(matches("*", "secret.read") && matches("secret.*", "secret.read"));
         assert!(matches("secret.read", "secret.read") && !matches("secret.read", "secret.read_all"));
         assert!(!matches("secret.*", "secrets.read") && !matches("secret.*", "secret"));
-        for bad in ["", ".", ".*", "secret.", "secret*", "*.read", "a.*.b", "**", "Secret.read", "secret.read "] {
+        for bad in
+            ["", ".", ".*", "secret.", "secret*", "*.read", "a.*.b", "**", "Secret.read", "secret.read "]
+        {
             assert!(bad.parse::<EventPattern>().is_err(), "{bad}");
         }
     }

@@ -133,7 +133,9 @@ impl Config {
             egress_allow: given.parsed("egress_allow", networks)?.unwrap_or_default(),
             google: google(&given)?,
             limits: limits(&given)?,
-            checkpoint_interval: given.parsed("audit_checkpoint_interval", seconds)?.unwrap_or(CHECKPOINT_INTERVAL),
+            checkpoint_interval: given
+                .parsed("audit_checkpoint_interval", seconds)?
+                .unwrap_or(CHECKPOINT_INTERVAL),
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),

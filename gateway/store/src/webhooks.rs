@@ -81,7 +81,8 @@ const DELIVERED: &str = "UPDATE webhooks SET next_sequence = $3, attempts = 0, d
 const FAILED: &str = "UPDATE webhooks SET attempts = attempts + 1, due_at = $3, last_error = $4, \
                       event_failing_since = COALESCE(event_failing_since, $5), failing_since = COALESCE(failing_since, $5) \
                       WHERE id = $1 AND turn = $2";
-const DISABLE: &str = "UPDATE webhooks SET active = 0, last_error = $3, updated_at = $4 WHERE id = $1 AND turn = $2";
+const DISABLE: &str =
+    "UPDATE webhooks SET active = 0, last_error = $3, updated_at = $4 WHERE id = $1 AND turn = $2";
 const TROUBLE: &str = "INSERT INTO webhook_troubles (webhook_id, sequence, event_id, attempts, outcome, last_error, \
                        first_attempt_at, last_attempt_at) VALUES ($1, $2, $3, 1, 'retrying', $4, $5, $5) \
                        ON CONFLICT (webhook_id, sequence) DO UPDATE SET attempts = webhook_troubles.attempts + 1, \
@@ -89,7 +90,8 @@ const TROUBLE: &str = "INSERT INTO webhook_troubles (webhook_id, sequence, event
 const TROUBLE_ENDS: &str = "UPDATE webhook_troubles SET outcome = $3, last_attempt_at = $4 \
                             WHERE webhook_id = $1 AND sequence = $2";
 const TROUBLES: &str = "SELECT * FROM webhook_troubles WHERE webhook_id = $1 ORDER BY sequence DESC LIMIT $2";
-const FORGET_TROUBLES: &str = "DELETE FROM webhook_troubles WHERE outcome <> 'retrying' AND last_attempt_at < $1";
+const FORGET_TROUBLES: &str =
+    "DELETE FROM webhook_troubles WHERE outcome <> 'retrying' AND last_attempt_at < $1";
 
 /// The organisation's, oldest first.
 pub async fn list(store: &Store, may: &Permit<SeeWebhooks, OrgId>) -> Result<Vec<Webhook>> {
@@ -138,7 +140,12 @@ pub async fn take_to_change(
 }
 
 /// Changes what people decide, and tries at once. `false`: there is none.
-pub async fn update(tx: &mut Tx, may: &Permit<ManageWebhooks, OrgId>, new: &Webhook, at: Time) -> Result<bool> {
+pub async fn update(
+    tx: &mut Tx,
+    may: &Permit<ManageWebhooks, OrgId>,
+    new: &Webhook,
+    at: Time,
+) -> Result<bool> {
     let update = sqlx::query(UPDATE)
         .bind(may.on().to_string())
         .bind(new.id.to_string())

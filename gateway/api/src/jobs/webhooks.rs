@@ -148,7 +148,8 @@ async fn end_if_over(
     why: &str,
     now: domain::Time,
 ) -> Result<()> {
-    let over = |since: Option<domain::Time>, patience| since.is_some_and(|since| is_over(since, now, patience));
+    let over =
+        |since: Option<domain::Time>, patience| since.is_some_and(|since| is_over(since, now, patience));
     let gone = outcome.status() == Some(410);
     if gone || over(hook.progress.failing_since, DISABLED_AFTER) {
         tracing::warn!(webhook = %hook.id, why, "a webhook is switched off");

@@ -4,7 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::access::{EndWebhook, ManageWebhooks, Permit, SeeWebhooks};
 use domain::webhook::{EventPattern, MOST, MOST_PATTERNS};
-use domain::{Error, EventId, OrMissing as _, OrgId, PrincipalId, Result, Revealed, SecretText, Time, UserId, WebhookId};
+use domain::{
+    Error, EventId, OrMissing as _, OrgId, PrincipalId, Result, Revealed, SecretText, Time, UserId, WebhookId,
+};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -161,14 +163,24 @@ pub struct WebhooksResponse {
 pub struct ListWebhooks;
 
 impl Operation for ListWebhooks {
-    const ROUTE: Route =
-        Route::new("listWebhooks", Method::GET, "/v1/webhooks", 200, "Your organisation's webhooks, oldest first.");
+    const ROUTE: Route = Route::new(
+        "listWebhooks",
+        Method::GET,
+        "/v1/webhooks",
+        200,
+        "Your organisation's webhooks, oldest first.",
+    );
     type Path = ();
     type Params = ();
     type Output = WebhooksResponse;
     type Access = InOrg<SeeWebhooks>;
 
-    async fn run(cx: &Cx, may: Permit<SeeWebhooks, OrgId>, (): (), (): ()) -> Result<Reply<WebhooksResponse>> {
+    async fn run(
+        cx: &Cx,
+        may: Permit<SeeWebhooks, OrgId>,
+        (): (),
+        (): (),
+    ) -> Result<Reply<WebhooksResponse>> {
         let all = webhooks::list(cx.store(), &may).await?;
         Ok(Reply::of(WebhooksResponse { webhooks: all.iter().map(WebhookResponse::from).collect() }))
     }
@@ -240,7 +252,8 @@ impl Operation for UpdateWebhook {
         decode::From(change): Self::Params,
     ) -> Result<Reply<WebhookResponse>> {
         let mut act = cx.begin().await?;
-        let mut hook = webhooks::take_to_change(&mut act, &may, path.webhook_id).await?.or_missing("webhook")?;
+        let mut hook =
+            webhooks::take_to_change(&mut act, &may, path.webhook_id).await?.or_missing("webhook")?;
         if let Some(url) = &change.url {
             hook.url = address(cx, url)?;
         }
@@ -262,9 +275,14 @@ impl Operation for UpdateWebhook {
 pub struct DeleteWebhook;
 
 impl Operation for DeleteWebhook {
-    const ROUTE: Route =
-        Route::new("deleteWebhook", Method::DELETE, "/v1/webhooks/{webhook_id}", 204, "Deletes a webhook, and its key.")
-            .audited("webhook.delete", "webhook");
+    const ROUTE: Route = Route::new(
+        "deleteWebhook",
+        Method::DELETE,
+        "/v1/webhooks/{webhook_id}",
+        204,
+        "Deletes a webhook, and its key.",
+    )
+    .audited("webhook.delete", "webhook");
     type Path = OfWebhook;
     type Params = ();
     type Output = ();

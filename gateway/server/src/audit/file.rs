@@ -66,7 +66,8 @@ impl fmt::Display for Verdict {
         let (Self::Bad(_, covers) | Self::Good(covers) | Self::Unsigned(covers)) = self;
         match self {
             Self::Bad(bad, _) => {
-                let id = bad.id.as_deref().map(|id| format!(" ({})", id.escape_default())).unwrap_or_default();
+                let id =
+                    bad.id.as_deref().map(|id| format!(" ({})", id.escape_default())).unwrap_or_default();
                 writeln!(f, "NOT VALID: {} at event {}{id}", bad.problem.as_str(), bad.sequence)?;
             }
             Self::Good(_) => writeln!(f, "VALID: events {} to {}", covers.from + 1, covers.to)?,
@@ -85,7 +86,10 @@ impl fmt::Display for Verdict {
             writeln!(f, "Not covered: events 1 to {}, which are not in this file.", covers.from)?;
         }
         if covers.own {
-            writeln!(f, "The checkpoint is the file's own: whoever cut the file could have put an older one. Give one that you have kept with --head.")?;
+            writeln!(
+                f,
+                "The checkpoint is the file's own: whoever cut the file could have put an older one. Give one that you have kept with --head."
+            )?;
         }
         write!(f, "Organisation: {}", covers.org.escape_default())
     }
@@ -97,7 +101,8 @@ pub fn verify(mut file: Box<dyn BufRead>, key: &[u8], kept: Option<Checkpoint>) 
     if kept.as_ref().is_some_and(|kept| !kept.is_signed_by(key)) {
         return Err("the checkpoint given with --head is not signed by this key".into());
     }
-    let mut walk = Walk { place: Place::genesis(), bad: None, kept, reached: false, covers: Covers::default() };
+    let mut walk =
+        Walk { place: Place::genesis(), bad: None, kept, reached: false, covers: Covers::default() };
     let (mut number, mut text, mut end) = (0, Vec::new(), None);
     loop {
         text.clear();
@@ -107,7 +112,9 @@ pub fn verify(mut file: Box<dyn BufRead>, key: &[u8], kept: Option<Checkpoint>) 
             break;
         }
         let Ok(line) = serde_json::from_slice(&text) else {
-            return Err(format!("line {number} is no line of an export: the file was cut or changed there, or is something else"));
+            return Err(format!(
+                "line {number} is no line of an export: the file was cut or changed there, or is something else"
+            ));
         };
         match line {
             _ if end.is_some() => return Err(format!("line {number} comes after the export's last line")),
@@ -147,7 +154,8 @@ impl Walk {
             }
             Some(_) => {}
             None if line.org_id != self.covers.org => {
-                self.bad = Some(Bad { id: Some(line.id.clone()), ..Bad::at(line.sequence, Problem::Inserted) });
+                self.bad =
+                    Some(Bad { id: Some(line.id.clone()), ..Bad::at(line.sequence, Problem::Inserted) });
             }
             None => match self.place.step(line) {
                 Ok(()) => self.pass(),
@@ -158,7 +166,9 @@ impl Walk {
 
     /// Comes by the checkpoint that was kept.
     fn pass(&mut self) {
-        if let Some(kept) = self.kept.as_ref().filter(|kept| i64::try_from(kept.sequence) == Ok(self.place.sequence)) {
+        if let Some(kept) =
+            self.kept.as_ref().filter(|kept| i64::try_from(kept.sequence) == Ok(self.place.sequence))
+        {
             self.reached = kept.hash == self.place.hash;
             if !self.reached {
                 self.bad = Some(Bad::at(self.place.sequence, Problem::CheckpointMismatch));
@@ -170,19 +180,27 @@ impl Walk {
         self.covers.to = self.place.sequence;
         let (broke_off, own) = (end.is_none(), end.and_then(|end| end.checkpoint));
         if let Some(kept) = self.kept.as_ref().filter(|kept| !self.is_of(kept)) {
-            return Err(format!("the checkpoint given with --head is of another organisation: {}", kept.org_id));
+            return Err(format!(
+                "the checkpoint given with --head is of another organisation: {}",
+                kept.org_id
+            ));
         }
         if let Some(bad) = self.bad.take().or_else(|| self.against_own(own.as_ref(), key)) {
             return Ok(Verdict::Bad(bad, self.covers));
         }
         let kept = self.kept.as_ref().map(|kept| kept.sequence);
-        let beyond = kept.is_some_and(|kept| i64::try_from(kept).is_ok_and(|kept| kept > self.place.sequence));
+        let beyond =
+            kept.is_some_and(|kept| i64::try_from(kept).is_ok_and(|kept| kept > self.place.sequence));
         if beyond || (broke_off && !self.reached) {
             return Ok(Verdict::Bad(Bad::at(self.place.sequence + 1, Problem::CutOff), self.covers));
         }
         self.covers.own = !self.reached && own.is_some();
         self.covers.signed = own.map(|own| own.sequence).or(kept.filter(|_| self.reached));
-        Ok(if self.covers.signed.is_some() { Verdict::Good(self.covers) } else { Verdict::Unsigned(self.covers) })
+        Ok(if self.covers.signed.is_some() {
+            Verdict::Good(self.covers)
+        } else {
+            Verdict::Unsigned(self.covers)
+        })
     }
 
     /// An export ends with the event that its checkpoint is about.

@@ -27,9 +27,11 @@ enum Command {
 
 /// Checks every event of the file, and that it leads to a checkpoint that the signer has signed.
 #[derive(Args)]
-#[command(after_help = "The key is the one in /.well-known/jwks.json (kty OKP, crv Ed25519). Keep it, and checkpoints, where Talon's\n\
+#[command(
+    after_help = "The key is the one in /.well-known/jwks.json (kty OKP, crv Ed25519). Keep it, and checkpoints, where Talon's\n\
     operators can't reach them: the file's own checkpoint is only as old as whoever cut the file chose.\n\
-    Ends with 0: all that the checkpoint covers is as it was written; 1: it is not; 2: it can't be told.")]
+    Ends with 0: all that the checkpoint covers is as it was written; 1: it is not; 2: it can't be told."
+)]
 struct Verify {
     /// The export (GET /v1/audit/export); - is standard input
     file: PathBuf,

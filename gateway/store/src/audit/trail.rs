@@ -109,7 +109,8 @@ async fn bounds(
     from: Option<Time>,
     to: Option<Time>,
 ) -> Result<Option<(i64, i64)>> {
-    let mut bounds = [(AFTER, from.map(|at| at.minus(DISORDER)), 1), (BEFORE, to.map(|at| at.plus(DISORDER)), i64::MAX)];
+    let mut bounds =
+        [(AFTER, from.map(|at| at.minus(DISORDER)), 1), (BEFORE, to.map(|at| at.plus(DISORDER)), i64::MAX)];
     for (find, at, bound) in &mut bounds {
         let Some(at) = at else { continue };
         let find = sqlx::query(*find).bind(org.to_owned()).bind(at.millis());

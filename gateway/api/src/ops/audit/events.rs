@@ -67,7 +67,9 @@ impl TryFrom<AuditEventsQuery> for Filter {
             action: query.action.unwrap_or_default(),
             from: query.from,
             to: query.to,
-            before: cursor.map(|c| c.ok_or_else(|| Error::invalid("cursor", "must be a next_cursor"))).transpose()?,
+            before: cursor
+                .map(|c| c.ok_or_else(|| Error::invalid("cursor", "must be a next_cursor")))
+                .transpose()?,
             limit: within("limit", query.limit, 100, 1, MOST)?,
             offset: within("offset", query.offset, 0, 0, MOST_OFFSET)?,
         })

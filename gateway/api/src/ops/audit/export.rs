@@ -87,9 +87,18 @@ impl Operation for ExportAudit {
         let (place, to) = trail::span(cx.store(), &may, query.from, query.to).await?;
         let first = checkpoints::first_from(cx.store(), *may.on(), to).await?;
         let checkpoint = signed.and(first).map(Checkpoint::from);
-        let up_to = checkpoint.as_ref().map_or(Ok(to), |at| i64::try_from(at.sequence).map_err(Error::internal))?;
+        let up_to =
+            checkpoint.as_ref().map_or(Ok(to), |at| i64::try_from(at.sequence).map_err(Error::internal))?;
         let (pieces, made) = mpsc::channel(2);
-        let export = Export { store: cx.store().clone(), org: *may.on(), place, up_to, checkpoint, pieces, _once: once };
+        let export = Export {
+            store: cx.store().clone(),
+            org: *may.on(),
+            place,
+            up_to,
+            checkpoint,
+            pieces,
+            _once: once,
+        };
         tokio::spawn(export.send());
         let made = futures::stream::unfold(made, async |mut made| Some((made.recv().await?, made)));
         Ok(Reply::of(Lines(made.boxed())))

@@ -108,7 +108,12 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// The first thing that is wrong, if any is.
-    async fn all(&mut self, last: i64, checkpoint: Option<&Checkpoint>, from_checkpoint: bool) -> Result<Option<Bad>> {
+    async fn all(
+        &mut self,
+        last: i64,
+        checkpoint: Option<&Checkpoint>,
+        from_checkpoint: bool,
+    ) -> Result<Option<Bad>> {
         if last > self.head.sequence {
             return Ok(Some(Bad::at(self.head.sequence + 1, Problem::Inserted)));
         }
