@@ -70,7 +70,7 @@ both! {
         let newest = seen[0];
         assert_eq!(seen, (1..=newest).rev().collect::<Vec<_>>());
 
-        for bad in ["limit=0", "limit=1001", "offset=10001", "cursor=x", "cursor=0", "from=yesterday", "limit=-1"] {
+        for bad in ["limit=0", "limit=1001", "offset=10001", "cursor=x", "cursor=0", "from=yesterday"] {
             ada.get(&format!("/v1/audit/events?{bad}")).expect(400, "must be").await;
         }
     }
