@@ -212,7 +212,7 @@ both! {
         ] {
             let begun = Instant::now();
             let found = ada.get(&format!("/v1/audit/events?{query}")).expect(200, "events").await;
-            println!("{query:?}: {} in {:?}", found["count"], begun.elapsed());
+            eprintln!("{query:?}: {} in {:?}", found["count"], begun.elapsed());
         }
         let found = ada.get(&format!("/v1/audit/events?{times}&limit=1000")).expect(200, "").await;
         assert_eq!(found["count"], 1000);
