@@ -85,7 +85,8 @@ impl Receiver {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("{many} deliveries did not come: {:?}", self.seen());
+        let seen = self.seen();
+        panic!("{many} deliveries did not come: {:?}", seen.iter().map(Delivery::action).collect::<Vec<_>>());
     }
 }
 

@@ -70,7 +70,7 @@ both! {
         let newest = seen[0];
         assert_eq!(seen, (1..=newest).rev().collect::<Vec<_>>());
 
-        for bad in ["limit=0", "limit=1001", "offset=10001", "cursor=x", "cursor=0", "from=yesterday", "limit=-1"] {
+        for bad in ["limit=0", "limit=1001", "offset=10001", "cursor=x", "cursor=0", "from=yesterday"] {
             ada.get(&format!("/v1/audit/events?{bad}")).expect(400, "must be").await;
         }
     }
@@ -212,7 +212,7 @@ both! {
         ] {
             let begun = Instant::now();
             let found = ada.get(&format!("/v1/audit/events?{query}")).expect(200, "events").await;
-            println!("{query:?}: {} in {:?}", found["count"], begun.elapsed());
+            eprintln!("{query:?}: {} in {:?}", found["count"], begun.elapsed());
         }
         let found = ada.get(&format!("/v1/audit/events?{times}&limit=1000")).expect(200, "").await;
         assert_eq!(found["count"], 1000);

@@ -28,6 +28,11 @@ use crate::streams::Streams;
 use crate::throttle::Lines;
 use crate::{authenticate, jobs, ops, refusal};
 
+/// Chains that are verified at once: each is as fast as the database.
+const WALKS: usize = 4;
+/// And exported: each is as slow as its reader, and holds nothing meanwhile.
+const EXPORTS: usize = 64;
+
 /// What a gateway is made of.
 pub struct Parts {
     pub store: Store,
@@ -76,8 +81,9 @@ pub struct Gateway {
     pub(crate) openid: Openid,
     pub(crate) limits: Limits,
     pub(crate) lines: Lines,
-    /// Who has a chain walked through.
+    /// Who has a chain verified, and who exports one.
     pub(crate) walks: Once,
+    pub(crate) exports: Once,
     pub(crate) chains: Registry,
     pub(crate) installation: Installation,
     pub(crate) streams: Streams,
@@ -107,7 +113,8 @@ impl Gateway {
             post,
             limits: Limits::new(&settings.limits),
             lines: Lines::new(),
-            walks: Once::default(),
+            walks: Once::new(WALKS),
+            exports: Once::new(EXPORTS),
             chains,
             installation: Installation::new(),
             streams,

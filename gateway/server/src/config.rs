@@ -143,6 +143,9 @@ impl Config {
             secret_retention: Duration::from_secs(
                 given.parsed("secret_retention_days", days)?.unwrap_or(RETENTION_DAYS) * DAY,
             ),
+            checkpoint_interval: given
+                .parsed("audit_checkpoint_interval", seconds)?
+                .unwrap_or(CHECKPOINT_INTERVAL),
             tls,
             log: given.parsed("log", owned)?.unwrap_or_else(|| "info".into()),
             rpc: given.nodes(),

@@ -2,7 +2,7 @@
 //!
 //! It trusts nobody's word, the gateway's least. Where a rule is enforced: who asks in [`callers`], who may change
 //! whom in [`principals`] and [`people`], what comes after the first proof in [`mfa`], whose devices are let in by [`devices`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
-//! [`intents`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
+//! [`intents`], where audit chains stood in [`audit`], what tells of events to the outside in [`webhooks`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
 //! refused: `signer/docs/threat-model.md`.
 
 mod alone;

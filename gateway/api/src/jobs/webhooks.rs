@@ -98,7 +98,8 @@ async fn turn(gateway: &Gateway, id: WebhookId) -> Result<()> {
     let head = trail::head(&gateway.store, hook.org).await?.sequence;
     let lines = trail::onwards(&gateway.store, hook.org, after, head, BATCH).await?;
     let stopping = gateway.stopping();
-    let mut next = hook.progress.next_sequence;
+    // Where events were removed from the chain, there is nothing to wait for.
+    let mut next = if lines.is_empty() { head + 1 } else { after + 1 }.max(after + 1);
     for line in lines {
         if *stopping.borrow() {
             break;

@@ -74,7 +74,7 @@ impl Operation for ExportAudit {
         (): (),
         decode::From(query): Self::Params,
     ) -> Result<Reply<Streamed>> {
-        let once = cx.gateway.walks.begin(*may.on())?;
+        let once = cx.gateway.exports.begin(*may.on())?;
         let mut act = cx.begin().await?;
         act.note("from", query.from.map(|at| at.to_string()));
         act.note("to", query.to.map(|at| at.to_string()));
