@@ -44,8 +44,6 @@ fn carry_keystore(kept: &Path, to: &World) {
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     }
-    // What else lies in the folder must be Talon's own.
-    std::fs::write(to.data().join("version"), "1\n").unwrap();
     std::fs::copy(kept, there).unwrap();
 }
 
@@ -105,13 +103,13 @@ async fn a_backup_moves_from_postgresql_to_sqlite() {
 both! {
     async fn taken_while_others_write_it_restores_to_one_moment(w: World) {
         let (folder, file) = place();
-        let going = AtomicBool::new(true);
+        let (going, rounds) = (AtomicBool::new(true), [const { AtomicBool::new(false) }; 6]);
         let ada = w.owner("ada").await;
         let vault = ada.vault("main").await;
         let writers = async {
             // People who are new, agents whose records change, secrets and vaults: all that signer and database share.
             futures::future::join_all((0..6).map(|n| {
-                let (w, ada, vault, going) = (&w, &ada, &vault, &going);
+                let (w, ada, vault, going, rounds) = (&w, &ada, &vault, &going, &rounds);
                 async move {
                     let mut round = 0;
                     while going.load(Ordering::Relaxed) {
@@ -124,12 +122,15 @@ both! {
                         let agent = ada.agent(&name).reads(vault, "**").make().await;
                         let patch = json!({"description": name, "token_ttl_seconds": 60 + round});
                         ada.patch(&format!("/v1/agents/{}", agent.id), &patch).expect(200, "").await;
+                        rounds[n].store(true, Ordering::Relaxed);
                     }
                 }
             })).await;
         };
         let backup = async {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            while !rounds.iter().all(|done| done.load(Ordering::Relaxed)) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             succeeds(&w, &["backup", &file]).await;
             going.store(false, Ordering::Relaxed);
         };

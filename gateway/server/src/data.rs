@@ -98,9 +98,9 @@ pub fn database_url(root: &Path) -> String {
     url
 }
 
-/// What a first start that was cut short leaves.
+/// What a first start that was cut short leaves, and a keystore that was carried there for a restore.
 fn is_ours(entry: &fs::DirEntry) -> bool {
-    ["lock", "version.new"].iter().any(|name| entry.file_name() == *name)
+    ["lock", "version.new", "signer"].iter().any(|name| entry.file_name() == *name)
 }
 
 /// A folder of this user's own, made where it is not there.

@@ -72,7 +72,7 @@ pub fn restore(asked: &Restore) -> Result<(), StartError> {
 /// Reads the whole file once, before anything is done with it.
 fn checked(file: &Path) -> Result<(), StartError> {
     let (mut frames, _) = opened(file)?;
-    while frames.next().map_err(|error| unusable(file, &error))?.is_some() {}
+    while frames.read().map_err(|error| unusable(file, &error))?.is_some() {}
     Ok(())
 }
 
@@ -82,7 +82,7 @@ async fn filled(file: &Path, url: &str) -> Result<Restoring, StartError> {
     let damaged = || unusable(file, &FileError::Damaged);
     let mut restoring = Restoring::begin(url, header.schema).await?;
     let mut table = None;
-    while let Some((kind, payload)) = frames.next().map_err(|error| unusable(file, &error))? {
+    while let Some((kind, payload)) = frames.read().map_err(|error| unusable(file, &error))? {
         match kind {
             Kind::Table => table = Some(cells::described(&payload).ok_or_else(damaged)?),
             Kind::Rows => {

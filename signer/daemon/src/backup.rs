@@ -5,13 +5,13 @@ use signer_protocol::backup::{CopyLedger, LedgerCopy, LedgerPart};
 use signer_protocol::wire::Blob;
 
 use crate::authority::Authority;
-use crate::ledger::{Copy, Given};
+use crate::ledger::{Given, Moment};
 use crate::refuse::{Result, conflict, unavailable};
 
 /// A copy that somebody takes.
 pub struct Copying {
     id: u64,
-    copy: Copy,
+    copy: Moment,
     hash: Sha256,
 }
 

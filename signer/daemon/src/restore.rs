@@ -83,7 +83,7 @@ fn genuine(file: &Path, keystore: &dyn Keystore) -> Result<LedgerCopy, StartErro
     let (mut hash, mut said) = (Sha256::new(), None::<Attested<LedgerCopy>>);
     let unusable = |error| unusable(file, &error);
     let mut frames = frames(file)?;
-    while let Some((kind, payload)) = frames.next().map_err(unusable)? {
+    while let Some((kind, payload)) = frames.read().map_err(unusable)? {
         match kind {
             Kind::Ledger => hash.update(&payload),
             Kind::LedgerEnd => said = Some(Attested::from_bytes(payload)),
@@ -123,7 +123,7 @@ fn put(file: &Path, place: &Path, copy: &LedgerCopy, clock: &Clock) -> Result<()
     let mut hash = Sha256::new();
     let parts = std::iter::from_fn(|| {
         loop {
-            match frames.next() {
+            match frames.read() {
                 Ok(Some((Kind::Ledger, part))) => {
                     hash.update(&part);
                     return Some(Ok(part));

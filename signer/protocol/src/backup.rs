@@ -164,7 +164,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// Reads frames. What it gives out may still turn out to be damaged: only when [`Reader::next`] has answered with
+/// Reads frames. What it gives out may still turn out to be damaged: only when [`Reader::read`] has answered with
 /// `None` was the whole file what was written.
 pub struct Reader<R: Read> {
     input: R,
@@ -187,7 +187,7 @@ impl<R: Read> Reader<R> {
             other if other.starts_with(FAMILY) => return Err(FileError::Newer),
             _ => return Err(FileError::Foreign),
         }
-        let (Kind::Header, payload) = reader.next()?.ok_or(FileError::Damaged)? else {
+        let (Kind::Header, payload) = reader.read()?.ok_or(FileError::Damaged)? else {
             return Err(FileError::Damaged);
         };
         let header = serde_json::from_slice(&payload).map_err(|_| FileError::Damaged)?;
@@ -198,8 +198,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// [`FileError`].
-    #[expect(clippy::should_implement_trait, reason = "an iterator of results goes on after a failure")]
-    pub fn next(&mut self) -> Result<Option<(Kind, Vec<u8>)>, FileError> {
+    pub fn read(&mut self) -> Result<Option<(Kind, Vec<u8>)>, FileError> {
         let (mut code, mut length) = ([0], [0; 4]);
         self.take(&mut code)?;
         self.take(&mut length)?;
@@ -257,7 +256,7 @@ mod tests {
         let (mut reader, header) = Reader::begin(bytes)?;
         assert_eq!(header.schema, 7);
         let mut frames = 0;
-        while reader.next()?.is_some() {
+        while reader.read()?.is_some() {
             frames += 1;
         }
         assert_eq!(reader.rows(), Some(3));

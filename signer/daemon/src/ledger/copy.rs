@@ -46,12 +46,12 @@ pub enum Given {
 }
 
 /// A copy that is being taken, of the moment when it began.
-pub struct Copy {
+pub struct Moment {
     pub mark: Mark,
     parts: mpsc::Receiver<Result<Given, redb::Error>>,
 }
 
-impl Copy {
+impl Moment {
     /// # Errors
     /// `Unavailable`; `Conflict` if nobody asked for too long.
     pub async fn next(&mut self) -> Result<Given> {
@@ -67,7 +67,7 @@ impl Ledger {
     ///
     /// # Errors
     /// `Unavailable`.
-    pub fn copy(&self) -> Result<Copy> {
+    pub fn copy(&self) -> Result<Moment> {
         let tx = self.db.begin_read().map_err(|error| broken(&error.into()))?;
         let mark = Mark::read(&tx).map_err(|error| broken(&error))?;
         let (tell, parts) = mpsc::channel(1);
@@ -86,7 +86,7 @@ impl Ledger {
                 tracing::error!(%error, "no thread for a copy of the ledger");
                 no_ledger()
             })?;
-        Ok(Copy { mark, parts })
+        Ok(Moment { mark, parts })
     }
 }
 

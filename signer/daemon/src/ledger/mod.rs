@@ -34,7 +34,7 @@ mod vaults;
 mod window;
 mod writer;
 
-pub use copy::{Copy, Given, NEWEST, OldLedger, write_copy};
+pub use copy::{Given, Moment, NEWEST, OldLedger, write_copy};
 pub use factors::{Factor, Guessed, wrong_code};
 pub use heads::Head;
 pub use organisations::{over, stopped};
