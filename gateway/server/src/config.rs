@@ -137,9 +137,6 @@ impl Config {
             google: google(&given)?,
             limits: limits(&given)?,
             approval_wait: given.parsed("approval_wait", approval_wait)?.unwrap_or(APPROVAL_WAIT),
-            checkpoint_interval: given
-                .parsed("audit_checkpoint_interval", seconds)?
-                .unwrap_or(CHECKPOINT_INTERVAL),
             secret_retention: Duration::from_secs(
                 given.parsed("secret_retention_days", days)?.unwrap_or(RETENTION_DAYS) * DAY,
             ),
