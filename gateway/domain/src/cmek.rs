@@ -80,10 +80,10 @@ mod tests {
 
     #[test]
     fn a_value_is_the_format_or_nothing() {
-        let whole = [&[1_u8][..], &[7; IV], b"ciphertext", &[9; TAG]].concat();
+        let whole = [&[1_u8][..], &[7; IV], b"ciphertexts", &[9; TAG]].concat();
         let text = STANDARD.encode(&whole);
         let parsed = Encrypted::parse(text.as_bytes()).unwrap();
-        assert_eq!((parsed.iv, parsed.ciphertext.len()), ([7; IV], 10 + TAG));
+        assert_eq!((parsed.iv, parsed.ciphertext.len()), ([7; IV], 11 + TAG));
         assert_eq!(parsed.to_text(), text);
         // The empty value has a tag, too.
         assert!(Encrypted::parse(STANDARD.encode(&whole[..1 + IV + TAG]).as_bytes()).is_some());

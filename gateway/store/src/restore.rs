@@ -13,6 +13,9 @@ use crate::{MIGRATIONS, failed, refused};
 /// Rows of one statement.
 const ROWS: usize = 50;
 
+/// The one table into which migrations put a row. A backup brings its own.
+const SEEDED: &str = "event_head";
+const UNSEED: &str = "DELETE FROM event_head WHERE sequence = 0";
 /// What was accepted and not signed when the backup was made may have gone out since, at another nonce than it would
 /// get now: it is never sent again.
 const NOT_SENT: &str = "UPDATE transactions SET status = 'failed', nonce = NULL, updated_at = $1, error_message = \
@@ -53,6 +56,9 @@ impl Restoring {
             let names: Vec<String> = tables.iter().map(|table| quoted(&table.name)).collect();
             let lock = format!("LOCK TABLE {} IN EXCLUSIVE MODE", names.join(", "));
             connection.execute(AssertSqlSafe(lock)).await.map_err(failed)?;
+        }
+        if tables.iter().any(|table| table.name == SEEDED) {
+            connection.execute(UNSEED).await.map_err(failed)?;
         }
         let mut any = Vec::with_capacity(tables.len());
         for table in &tables {
