@@ -1,10 +1,10 @@
 //! Limits on what a transaction's calldata moves, on how often and at what cost, as people set them.
 
 use futures::future::join_all;
-use harness::{ADDRESSES, Database, Value, World, both, json};
+use harness::{ADDRESSES, Value, both, json};
 
 const COIN: &str = "0x7070707070707070707070707070707070707070";
-const ROUTER: &str = "0xcAcACAcACACACACAcacACacaCacACaCaCaCAcAca";
+const ROUTER: &str = "0xcacacacacacacacacacacacacacacacacacacaca";
 
 /// Calldata of a function of an address and a number.
 fn of(selector: &str, to: &str, amount: &str) -> String {
@@ -22,7 +22,7 @@ both! {
             "name": "bot", "intents_api_enabled": true, "tx_daily_count": 20, "tx_recipient_daily_limit_eth": "0.50",
             "tx_daily_gas_eth": "0.1", "tx_unlimited_approvals": true,
             "tx_tokens": [{"chain": "31337", "token": COIN, "max": "10", "daily": "25"}, {"chain": "base", "token": COIN, "standard": "erc721"}],
-            "tx_calls_allowlist": [{"chain": "local", "contract": ROUTER.to_lowercase(), "selectors": ["0xDEADBEEF"]}],
+            "tx_calls_allowlist": [{"chain": "local", "contract": ROUTER, "selectors": ["0xDEADBEEF"]}],
         })).expect(201, "ocv_").await;
         let agent = &made["agent"];
         let tokens = json!([{"chain": "local", "token": COIN, "standard": "erc20", "max": "10", "daily": "25"},
@@ -40,7 +40,7 @@ both! {
             ("tx_daily_gas_eth", json!("x")),
             ("tx_tokens[0].chain", json!([{"chain": "nowhere", "token": COIN}])),
             ("tx_tokens[0].token", json!([{"chain": "local", "token": "0x12"}])),
-            ("tx_tokens[1].max", json!([{"chain": "local", "token": COIN}, {"chain": "local", "token": ROUTER.to_lowercase(), "max": "1.5"}])),
+            ("tx_tokens[1].max", json!([{"chain": "local", "token": COIN}, {"chain": "local", "token": ROUTER, "max": "1.5"}])),
             ("tx_tokens", json!([{"chain": "local", "token": COIN, "standard": "erc9"}])),
             ("tx_tokens", json!([{"chain": "local", "token": COIN, "weekly": "1"}])),
             ("tx_tokens", json!([{"chain": "local", "token": COIN}, {"chain": "31337", "token": COIN}])),
@@ -78,7 +78,7 @@ both! {
         let sent = bot.submit(&call(COIN, &of(transfer, ADDRESSES[2], "a"))).expect(201, "").await;
         bot.until(sent["id"].as_str().unwrap(), "confirmed").await;
         bot.submit(&call(COIN, &of(transfer, ADDRESSES[2], "7"))).expect(403, "6 left of 16").await;
-        let calls = json!([{"chain": "local", "contract": ROUTER.to_lowercase(), "selectors": ["0xdeadbeef"]}]);
+        let calls = json!([{"chain": "local", "contract": ROUTER, "selectors": ["0xdeadbeef"]}]);
         ada.patch(&path, &json!({"tx_calls_allowlist": calls})).expect(200, "").await;
         let sent = bot.submit(&call(ROUTER, "0xdeadbeef")).expect(201, "").await;
         bot.until(sent["id"].as_str().unwrap(), "confirmed").await;
