@@ -66,7 +66,8 @@ struct Rules<'a> {
 impl Rules<'_> {
     fn may_call(&self, call: &Call) -> Result<()> {
         let contract = call.contract;
-        let function = || call.selector.map_or_else(|| "calldata".to_owned(), |s| format!("function {s}"));
+        let function =
+            || call.selector.map_or_else(|| "calldata".to_owned(), |s| format!("calldata for function {s}"));
         let (allowed, token) = (self.allows(call), self.token(contract).is_some());
         if call.does == Does::Malformed {
             return Err(refused(format!(
