@@ -195,7 +195,7 @@ both! {
         }
         ada.patch(&path, &json!({"tx_max_fee_eth": null, "tx_max_value_eth": "1"})).expect(200, "").await;
         let call = json!({"to": ADDRESSES[1], "value": "0", "chain": "local", "data": "0xdeadbeef", "gas_limit": 50000});
-        bot.submit(&call).expect(403, "data").await;
+        bot.submit(&call).expect(403, "tx_calls_allowlist").await;
         let sent = bot.send(ADDRESSES[1], "1").expect(201, "").await;
         bot.until(sent["id"].as_str().unwrap(), "confirmed").await;
         assert_eq!(w.anvil().await.nonce(ADDRESSES[0]).await, 1, "nothing refused was signed");
