@@ -37,7 +37,7 @@ async fn pages(ada: &Person<'_>, url: &str, limit: usize) -> Vec<String> {
             _ => break,
         }
     }
-    println!("{url}: {} in pages of {limit}, a page at most {longest} ms", all.len());
+    eprintln!("{url}: {} in pages of {limit}, a page at most {longest} ms", all.len());
     all
 }
 
@@ -56,7 +56,7 @@ both! {
         // Who asks for no page gets everything.
         let begun = Instant::now();
         let whole = ada.get(list.trim_end_matches('?')).expect(200, "team/B-3").await;
-        println!("all at once: {} ms", begun.elapsed().as_millis());
+        eprintln!("all at once: {} ms", begun.elapsed().as_millis());
         assert_eq!(whole["secrets"].as_array().unwrap().len(), MANY);
         assert_eq!(whole.get("next_cursor"), None);
         // Pages are full of what may be read, wherever it is.
