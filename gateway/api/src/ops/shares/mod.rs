@@ -1,4 +1,4 @@
-//! Shares: one version of a secret for somebody who has no rights of their own there. ADR 17 says why.
+//! Shares: one version of a secret for somebody who has no rights of their own there. ADR 15 says why.
 
 mod access;
 mod answer;
@@ -25,7 +25,7 @@ pub const PAGE: &str = include_str!("share.html");
 
 /// The principal whom a share names, as far as the caller is concerned: a share that goes to an address and that nobody
 /// has claimed is the caller's if the address is. Whoever has its id has it from the mail, or from the sharer; the address
-/// of an account alone, which nobody may have verified, does not lead to the id. See ADR 17.
+/// of an account alone, which nobody may have verified, does not lead to the id. See ADR 15.
 async fn named(cx: &Cx, share: &Share) -> Result<Option<PrincipalId>> {
     let (None, Some(email)) = (share.to, &share.email) else { return Ok(share.to) };
     let PrincipalId::User(user) = cx.caller()?.principal().id else { return Ok(None) };
