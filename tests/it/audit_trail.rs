@@ -246,7 +246,10 @@ both! {
         vault.put("env/a", "env_bundle", "KEY=hunter2-value").await;
         let bot = ada.agent("bot").reads(&vault, "**").make().await;
         let env = format!("/v1/vaults/{}/env/env/a", vault.id);
-        let paths = [vault.path("a"), env];
+        let secret = ada.get(&vault.path("a")).expect(200, "hunter2").await["id"].as_str().unwrap().to_owned();
+        let given = crate::shares::share(&ada, &secret, json!({"recipient_type": "anyone_with_link"})).await;
+        let version = format!("/v1/vaults/{}/secret-version/a/1", vault.id);
+        let paths = [vault.path("a"), env, version, crate::shares::at(&given)];
         for path in &paths {
             bot.get(path).expect(200, "hunter2").await;
         }

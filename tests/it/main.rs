@@ -54,6 +54,7 @@ mod signing_keys;
 mod suspension;
 mod sweeps;
 mod tampering;
+mod together;
 mod tokens;
 mod transactions;
 mod vaults;
