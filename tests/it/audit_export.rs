@@ -106,6 +106,25 @@ both! {
         changed[events] = forged;
         let (code, said) = kept.verify(&changed, None);
         assert!(code == Some(1) && said.contains("checkpoint_mismatch"), "{said}");
+        let mut beyond: Value = serde_json::from_str(&lines[events]).unwrap();
+        beyond["checkpoint"]["sequence"] = json!(1_u64 << 63);
+        changed[events] = beyond.to_string();
+        let (code, said) = kept.verify(&changed, None);
+        assert!(code == Some(1) && said.contains("checkpoint_mismatch"), "no number is beyond the signature: {said}");
+        // What comes after the checkpoint that was kept is signed by nothing but the last line.
+        let longer = Kept::of(&w, &ada, "").await;
+        let mut changed = longer.lines();
+        let end = changed.len() - 1;
+        assert!(end > events && longer.verify(&changed, Some(&head)).0 == Some(0));
+        changed[end] = r#"{"checkpoint":null}"#.into();
+        let (code, said) = longer.verify(&changed, Some(&head));
+        assert!(code == Some(2) && said.contains("NOT ALL SIGNED"), "{said}");
+        changed.truncate(end);
+        let (code, said) = longer.verify(&changed, Some(&head));
+        assert!(code == Some(1) && said.contains("cut_off"), "{said}");
+        let none = [json!({"after": {"sequence": events, "event_id": "x", "hash": beyond["checkpoint"]["hash"]}}).to_string(), lines[events].clone()];
+        let (code, said) = kept.verify(&none, None);
+        assert!(code == Some(2) && said.contains("NOT SIGNED"), "nothing is in it: {said}");
         let other = with(&head, "sequence", json!(3));
         let (code, said) = kept.verify(&lines, Some(&other));
         assert!(code == Some(2) && said.contains("not signed by this key"), "{said}");

@@ -1,7 +1,7 @@
 //! Checkpoints of audit chains: the signer's word for where a chain stood. It is given once for each place in a chain, so
 //! whoever keeps a checkpoint can tell a chain that was cut off, put back or written anew.
 
-use domain::Time;
+use domain::{OrgId, Time};
 use signer_protocol::audit::{SignHead, SignedHead};
 use signer_protocol::wire::Blob;
 
@@ -20,7 +20,21 @@ impl Authority {
             return Err(invalid("sequence: a chain without events has no head to sign."));
         }
         let head = Head { sequence, hash, signed_at: self.clock.now().millis() };
-        let signed_at = Time::from_millis(self.ledger.head(org, head).await?);
+        let signed_at = self.ledger.head(org, head).await?;
+        self.signed(org, Head { signed_at, ..head }).await
+    }
+
+    /// The last head that was signed, with the same signature as then.
+    pub async fn last_head(&self, org: OrgId) -> Result<Option<SignedHead>> {
+        match self.ledger.last_head(org)? {
+            Some(last) => self.signed(org, last).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn signed(&self, org: OrgId, head: Head) -> Result<SignedHead> {
+        let Head { sequence, hash, signed_at } = head;
+        let signed_at = Time::from_millis(signed_at);
         // The token key signs one other thing: a JWT's header and payload, which is base64url and one dot. This message
         // begins with a text that ends in a zero byte, so neither can be taken for the other.
         let message = SignedHead::message(org, sequence, &hash, signed_at);

@@ -124,6 +124,16 @@ impl Rules<'_> {
                 ),
             ));
         }
+        if token.is_some_and(|token| !is_of(token.standard, one.what)) {
+            return Err(guardrail(
+                "tx_tokens",
+                format!(
+                    "a call of another standard was asked of {contract} ({} asked), whose calls are counted as \
+                     those of the standard that it is listed with.",
+                    spelled(one.what)
+                ),
+            ));
+        }
         let standard = token.map_or(TokenStandard::Erc20, |token| token.standard);
         let unlimited = match one.what {
             What::Everything => true,
@@ -177,6 +187,18 @@ impl Rules<'_> {
 
 fn not_listed(address: Address) -> signer_protocol::Refusal {
     guardrail("tx_to_allowlist", format!("{address} is not among the allowed recipients."))
+}
+
+/// Whether it is counted right. A contract may answer to more than one standard, and an item of one may be worth any
+/// amount of another. `transferFrom` and `approve` are the same bytes in two of them.
+fn is_of(standard: TokenStandard, what: What) -> bool {
+    match (standard, what) {
+        (_, What::Everything) => true,
+        (TokenStandard::Erc20, what) => !matches!(what, What::Items(_)),
+        (TokenStandard::Erc721, What::Items(items)) => items == U256::ONE,
+        (TokenStandard::Erc721, _) => true,
+        (TokenStandard::Erc1155, what) => matches!(what, What::Items(_)),
+    }
 }
 
 fn counted(standard: TokenStandard, what: What) -> U256 {

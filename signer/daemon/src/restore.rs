@@ -34,7 +34,7 @@ pub struct RestoreOptions {
 
 /// What is forgotten with the newer part of a ledger.
 const FORGOTTEN: &str = "what was spent since does not count against limits, and tokens, codes, devices and shares that were \
-     ended or used since are good again until they expire: rotate agents' keys, and let 24 hours pass before you rely on a \
+     ended or used since are good again until they expire, and of audit trails a second history may be signed: rotate agents' keys, and let 24 hours pass before you rely on a \
      daily limit";
 
 /// Puts the ledger in place, whole or not at all, while no signer runs on the folder.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{AgentId, Wei};
+use domain::{AgentId, OrgId, Wei};
 use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use signer_protocol::attested::Attested;
 use signer_protocol::audit::{SignHead, SignedHead};
@@ -217,6 +217,10 @@ impl Signer for Service {
 
     async fn sign_head(self, _: Context, request: SignHead) -> Result<SignedHead, Refusal> {
         self.0.sign_head(request).await
+    }
+
+    async fn last_head(self, _: Context, org: OrgId) -> Result<Option<SignedHead>, Refusal> {
+        self.0.last_head(org).await
     }
 
     async fn make_webhook_key(self, _: Context, request: MakeWebhookKey) -> Result<NewWebhookKey, Refusal> {

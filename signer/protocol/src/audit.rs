@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::wire::Blob;
 
 /// Asks for a checkpoint. Asked again for the same head, the answer is the same; the signer never signs another one at the
-/// same sequence or a lower one.
+/// same sequence or a lower one, unless an operator has put back an older ledger.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SignHead {
     /// The organisation whose chain it is, or the system's.

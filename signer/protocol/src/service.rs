@@ -22,7 +22,7 @@ use crate::sharing::{EndShare, OpenShared, Share, ShareGrant};
 use crate::token::{IssueAsserted, IssueToken, IssuedToken, RevokeToken, RevokedToken};
 use crate::webhook::{MakeWebhookKey, NewWebhookKey, SignDelivery};
 use crate::wire::{Blob, Secret};
-use domain::{AgentId, Wei};
+use domain::{AgentId, OrgId, Wei};
 
 /// Who the signer is.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,6 +100,8 @@ pub trait Signer {
     async fn rotate(request: Rotate) -> Result<Rotated, Refusal>;
 
     async fn sign_head(request: SignHead) -> Result<SignedHead, Refusal>;
+    /// The last head of the organisation's chain that was signed: whoever writes to the database can't make it another.
+    async fn last_head(org: OrgId) -> Result<Option<SignedHead>, Refusal>;
     async fn make_webhook_key(request: MakeWebhookKey) -> Result<NewWebhookKey, Refusal>;
     async fn sign_delivery(request: SignDelivery) -> Result<Blob, Refusal>;
 

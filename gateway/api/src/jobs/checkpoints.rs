@@ -43,11 +43,36 @@ async fn round(gateway: &Gateway) -> Result<()> {
     }
 }
 
+/// What the signer has signed last of the chain. The database has a list of checkpoints, too; but whoever wrote the chain
+/// anew would write that list anew as well.
+pub async fn last(gateway: &Gateway, org: OrgId) -> Result<Option<SignedHead>> {
+    gateway.signer.call(async |signer, c| signer.last_head(c, org).await).await.map_err(refusal::error)
+}
+
+/// Whether the chain still goes through what was signed of it.
+///
+/// # Errors
+/// `Conflict`: it does not.
+async fn goes_on(gateway: &Gateway, org: OrgId) -> Result<()> {
+    let Some(last) = last(gateway, org).await? else { return Ok(()) };
+    let sequence = i64::try_from(last.sequence).map_err(Error::internal)?;
+    let there = trail::onwards(&gateway.store, org, sequence - 1, sequence, 1).await?.pop();
+    if there.is_some_and(|line| line.integrity_hash == hex::encode(last.hash)) {
+        return Ok(());
+    }
+    tracing::error!(%org, sequence, "an audit chain is not the one that was signed: its database was put back or changed");
+    Err(Error::conflict(
+        "The audit trail is not the one that the signer has signed: its database was put back or changed. An operator must \
+         look into it.",
+    ))
+}
+
 /// Takes a checkpoint of where the chain stands now. `None`: it has no event.
 ///
 /// # Errors
 /// `Conflict`: the signer knows this chain to be another one, or longer.
 pub async fn take(gateway: &Gateway, org: OrgId) -> Result<Option<SignedHead>> {
+    goes_on(gateway, org).await?;
     let mut head = trail::head(&gateway.store, org).await?;
     for _ in 0..TRIES {
         if head.sequence == 0 {

@@ -35,6 +35,8 @@ pub struct End {
 pub enum Verdict {
     Bad(Bad, Covers),
     Good(Covers),
+    /// The events agree with each other, and a signature covers the first of them alone.
+    Partly(Covers),
     /// The events agree with each other, and nothing that was signed covers them.
     Unsigned(Covers),
 }
@@ -56,14 +58,15 @@ impl Verdict {
         match self {
             Self::Good(_) => 0,
             Self::Bad(..) => 1,
-            Self::Unsigned(_) => 2,
+            Self::Partly(_) | Self::Unsigned(_) => 2,
         }
     }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Bad(_, covers) | Self::Good(covers) | Self::Unsigned(covers)) = self;
+        let (Self::Bad(_, covers) | Self::Good(covers) | Self::Partly(covers) | Self::Unsigned(covers)) =
+            self;
         match self {
             Self::Bad(bad, _) => {
                 let id =
@@ -71,6 +74,9 @@ impl fmt::Display for Verdict {
                 writeln!(f, "NOT VALID: {} at event {}{id}", bad.problem.as_str(), bad.sequence)?;
             }
             Self::Good(_) => writeln!(f, "VALID: events {} to {}", covers.from + 1, covers.to)?,
+            Self::Partly(_) => {
+                writeln!(f, "NOT ALL SIGNED: the last events could have been written by anybody")?;
+            }
             Self::Unsigned(_) => writeln!(f, "NOT SIGNED: no checkpoint covers any event of this file")?,
         }
         if covers.to > covers.from {
@@ -191,23 +197,31 @@ impl Walk {
         let kept = self.kept.as_ref().map(|kept| kept.sequence);
         let beyond =
             kept.is_some_and(|kept| i64::try_from(kept).is_ok_and(|kept| kept > self.place.sequence));
-        if beyond || (broke_off && !self.reached) {
+        if beyond || broke_off {
             return Ok(Verdict::Bad(Bad::at(self.place.sequence + 1, Problem::CutOff), self.covers));
         }
         self.covers.own = !self.reached && own.is_some();
         self.covers.signed = own.map(|own| own.sequence).or(kept.filter(|_| self.reached));
-        Ok(if self.covers.signed.is_some() {
-            Verdict::Good(self.covers)
-        } else {
-            Verdict::Unsigned(self.covers)
+        let up_to = self.covers.signed.and_then(|signed| i64::try_from(signed).ok());
+        Ok(match up_to {
+            Some(signed) if self.covers.to > self.covers.from && signed >= self.covers.to => {
+                Verdict::Good(self.covers)
+            }
+            Some(signed) if signed > self.covers.from => Verdict::Partly(self.covers),
+            _ => Verdict::Unsigned(self.covers),
         })
     }
 
     /// An export ends with the event that its checkpoint is about.
     fn against_own(&self, own: Option<&Checkpoint>, key: &[u8]) -> Option<Bad> {
         let own = own?;
-        let (sequence, last) = (i64::try_from(own.sequence).ok()?, self.place.sequence);
-        if !own.is_signed_by(key) || !self.is_of(own) || (sequence == last && own.hash != self.place.hash) {
+        let last = self.place.sequence;
+        // First whether the signer has said it at all.
+        let said = own.is_signed_by(key) && self.is_of(own);
+        let Some(sequence) = i64::try_from(own.sequence).ok().filter(|_| said) else {
+            return Some(Bad::at(last, Problem::CheckpointMismatch));
+        };
+        if sequence == last && own.hash != self.place.hash {
             Some(Bad::at(sequence, Problem::CheckpointMismatch))
         } else if sequence > last {
             Some(Bad::at(last + 1, Problem::CutOff))

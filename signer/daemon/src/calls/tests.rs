@@ -203,6 +203,30 @@ fn items_count_by_their_number() {
     assert_eq!(no(&limits, COIN, batch(vec![n(2), U256::MAX])).0, "tx_tokens", "an overflow passed");
 }
 
+/// A contract may answer to two standards, and one item of one may be worth any amount of the other.
+#[test]
+fn a_token_moves_by_the_calls_of_its_standard_alone() {
+    let listed = |standard| Guardrails { tokens: vec![coin(standard, None)], ..open() };
+    let item =
+        encoded("safeTransferFrom(address,address,uint256)", (FRIEND, FRIEND, n(7)).abi_encode_params());
+    let several = encoded(
+        "safeTransferFrom(address,address,uint256,uint256,bytes)",
+        (FRIEND, FRIEND, n(7), n(3), Bytes::new()).abi_encode_params(),
+    );
+    for (standard, data) in [
+        (TokenStandard::Erc20, item.clone()),
+        (TokenStandard::Erc20, several.clone()),
+        (TokenStandard::Erc721, several.clone()),
+        (TokenStandard::Erc1155, transfer(FRIEND, n(1))),
+        (TokenStandard::Erc1155, approve(FRIEND, n(1))),
+    ] {
+        let (name, detail) = no(&listed(standard), COIN, data);
+        assert!(name == "tx_tokens" && detail.contains("another standard"), "{standard:?}: {detail}");
+    }
+    yes(&listed(TokenStandard::Erc721), COIN, item);
+    yes(&listed(TokenStandard::Erc1155), COIN, several);
+}
+
 #[test]
 fn unlimited_approvals_are_refused_unless_a_person_allows_them() {
     let listed = |standard| Guardrails { tokens: vec![coin(standard, None)], ..open() };

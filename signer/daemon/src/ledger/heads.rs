@@ -17,6 +17,12 @@ pub struct Head {
 }
 
 impl Ledger {
+    /// The newest head of the chain, if one was taken.
+    pub fn last_head(&self, org: OrgId) -> Result<Option<Head>> {
+        let last = self.read(|tx| Ok(tx.open_table(HEADS)?.get(org.as_bytes())?.map(|last| last.value())))?;
+        Ok(last.map(|(sequence, hash, signed_at)| Head { sequence, hash, signed_at }))
+    }
+
     /// Takes a head as the chain's newest, and answers when it was first taken, in milliseconds: for the same head again
     /// that is the same time, so that its signature is the same.
     ///

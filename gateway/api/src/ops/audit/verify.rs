@@ -8,7 +8,6 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::audit::trail;
-use store::checkpoints;
 
 use crate::access::InOrg;
 use crate::checkpoint::Checkpoint;
@@ -76,7 +75,7 @@ impl Operation for VerifyAudit {
         // In this order: what is appended meanwhile is past the head.
         let last = trail::last(cx.store(), org).await?;
         let head = trail::head(cx.store(), org).await?;
-        let checkpoint = checkpoints::list(cx.store(), org, 1).await?.pop().map(Checkpoint::from);
+        let checkpoint = jobs::checkpoints::last(&cx.gateway, org).await?.map(Checkpoint::from);
         let mut walk = Walk { cx, org, head, events: 0 };
         let found = walk.all(last, checkpoint.as_ref(), query.from_checkpoint).await?;
         let (first_bad, checkpoint) = match found {
