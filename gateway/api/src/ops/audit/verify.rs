@@ -72,10 +72,10 @@ impl Operation for VerifyAudit {
     ) -> Result<Reply<VerifyResponse>> {
         let org = *may.on();
         let _once = cx.gateway.walks.begin(org)?;
-        // In this order: what is appended meanwhile is past the head.
+        // In this order: what is signed and appended meanwhile is past the head.
+        let checkpoint = jobs::checkpoints::last(&cx.gateway, org).await?.map(Checkpoint::from);
         let last = trail::last(cx.store(), org).await?;
         let head = trail::head(cx.store(), org).await?;
-        let checkpoint = jobs::checkpoints::last(&cx.gateway, org).await?.map(Checkpoint::from);
         let mut walk = Walk { cx, org, head, events: 0 };
         let found = walk.all(last, checkpoint.as_ref(), query.from_checkpoint).await?;
         let (first_bad, checkpoint) = match found {
