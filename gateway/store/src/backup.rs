@@ -53,7 +53,6 @@ pub struct Still {
 /// The database as it was at that moment.
 pub struct Snapshot {
     connection: AnyConnection,
-    dialect: Dialect,
     tables: Vec<Table>,
 }
 
@@ -72,7 +71,7 @@ impl Still {
         connection.execute(dialect.begin_snapshot()).await.map_err(failed)?;
         // The first statement that reads is the moment.
         version(&mut connection).await?;
-        Ok(Self { held, snapshot: Snapshot { connection, dialect, tables } })
+        Ok(Self { held, snapshot: Snapshot { connection, tables } })
     }
 
     /// Lets writers go on.
@@ -114,11 +113,6 @@ impl Snapshot {
             each(cells.collect::<Result<_, _>>().map_err(failed)?)?;
         }
         Ok(())
-    }
-
-    /// Which database it is, for messages.
-    pub fn is_postgres(&self) -> bool {
-        self.dialect == Dialect::Postgres
     }
 }
 
