@@ -42,6 +42,7 @@ mod oidc_agents;
 mod policies;
 mod process;
 mod promises;
+mod refusals;
 mod remote_signer;
 mod secret_deletion;
 mod secret_lists;

@@ -1,12 +1,12 @@
-//! What is noted off a request's path: when an API key was last used, and that somebody tried a credential in vain. A
-//! request never waits for it; so a wrong credential takes no longer where there is somebody to note it for.
+//! What is noted off a request's path: when an API key was last used, that somebody tried a credential in vain, and what the
+//! signer refused. A request never waits for it; so a wrong credential takes no longer where there is somebody to note it for.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use domain::audit::{Event, SYSTEM};
-use domain::{ApiKeyId, Error, EventId, Result, Time};
+use domain::{ApiKeyId, Error, EventId, OrgId, PrincipalId, Result, Time};
 use moka::sync::Cache;
 use serde_json::{Map, Value};
 use store::{Store, api_keys};
@@ -27,7 +27,7 @@ const ADDRESSES: usize = 256;
 
 enum Note {
     Used(ApiKeyId, Time),
-    Failed(Box<Event>),
+    Event(Box<Event>),
     Stranger(Tried, Option<IpAddr>, Time),
 }
 
@@ -48,6 +48,18 @@ impl Tried {
             Self::Certificate => ("agent", "mtls"),
         }
     }
+}
+
+/// What was asked of the signer, and by whom.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    /// [`SYSTEM`], where nobody is known.
+    pub org: OrgId,
+    pub by: Option<PrincipalId>,
+    /// `operation` and its id, or `transaction` and its id.
+    pub what: (&'static str, &'a str),
+    pub from: Option<IpAddr>,
+    pub at: Time,
 }
 
 pub struct Notes {
@@ -77,7 +89,30 @@ impl Notes {
 
     /// Somebody tried a credential of somebody's that is not the right one.
     pub fn failed(&self, event: Event) {
-        self.try_note(Note::Failed(Box::new(event)));
+        self.try_note(Note::Event(Box::new(event)));
+    }
+
+    /// The signer would not do something: nothing, if `error` is of another kind.
+    pub fn refused(&self, error: &Error, asked: Asked<'_>) {
+        let Some(rule) = error.refused() else { return };
+        let mut details = Map::from_iter([
+            ("rule".to_owned(), Value::from(rule)),
+            // The signer's own sentence: it holds no value, no key and no credential.
+            ("detail".to_owned(), error.cause().unwrap_or(error.detail()).into()),
+        ]);
+        if let Some(name) = error.extra().get("guardrail") {
+            details.insert("guardrail".to_owned(), name.clone());
+        }
+        self.try_note(Note::Event(Box::new(Event {
+            id: EventId::new(),
+            org: asked.org,
+            action: "signer.refusal",
+            actor: asked.by,
+            resource: (asked.what.0, asked.what.1.to_owned()),
+            details,
+            address: asked.from.map(|address| address.to_string()),
+            at: asked.at,
+        })));
     }
 
     /// Somebody tried to log in as somebody who is not known.
@@ -87,35 +122,35 @@ impl Notes {
 
     fn try_note(&self, note: Note) {
         if let Err(error) = self.queue.try_send(note) {
-            tracing::warn!(%error, "a wrong credential was not put on the audit trail: too many at once");
+            tracing::warn!(%error, "something was not put on the audit trail: too much at once");
         }
     }
 }
 
 async fn write(store: Store, mut waiting: mpsc::Receiver<Note>) {
     let mut strangers = Strangers::default();
-    let mut failed = Vec::new();
+    let mut events = Vec::new();
     let mut gathered = tokio::time::interval(GATHER);
     let mut soon = tokio::time::interval(SOON);
     loop {
         let written = tokio::select! {
             note = waiting.recv() => match note {
                 Some(Note::Used(key, at)) => used(&store, key, at).await,
-                Some(Note::Failed(event)) => {
-                    failed.push(*event);
-                    if failed.len() < QUEUE { Ok(()) } else { record(&store, std::mem::take(&mut failed)).await }
+                Some(Note::Event(event)) => {
+                    events.push(*event);
+                    if events.len() < QUEUE { Ok(()) } else { record(&store, std::mem::take(&mut events)).await }
                 }
                 Some(Note::Stranger(tried, from, at)) => {
                     strangers.add(tried, from, at);
                     Ok(())
                 }
                 None => {
-                    failed.extend(strangers.take());
-                    let _ended = record(&store, failed).await;
+                    events.extend(strangers.take());
+                    let _ended = record(&store, events).await;
                     return;
                 }
             },
-            _ = soon.tick() => record(&store, std::mem::take(&mut failed)).await,
+            _ = soon.tick() => record(&store, std::mem::take(&mut events)).await,
             _ = gathered.tick() => record(&store, strangers.take()).await,
         };
         if let Err(error) = written {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use domain::audit::SYSTEM;
 use domain::{Error, PrincipalId, RequestId, Result};
 use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -18,6 +19,7 @@ use crate::cx::Cx;
 use crate::gate;
 use crate::gateway::Gateway;
 use crate::implied;
+use crate::notes::Asked;
 use crate::ops::cmek::{NEW_KEY, OLD_KEY};
 use crate::problem::problem;
 use crate::tool::Tool;
@@ -150,8 +152,14 @@ async fn steps(
     let headers = request.headers.clone();
     let route = entry.route.clone();
     let cx = Cx { gateway, route, request: id, headers, address, certificate, now, caller };
+    let gateway = cx.gateway.clone();
+    let who = cx.caller.as_ref().map(|caller| (caller.principal().id, caller.principal().org));
     implied::complete(&cx, entry, &mut request).await?;
-    entry.call(cx, request).await
+    entry.call(cx, request).await.inspect_err(|error| {
+        let (by, org) = (who.map(|(id, _)| id), who.map_or(SYSTEM, |(_, org)| org));
+        let what = ("operation", entry.route.id);
+        gateway.notes.refused(error, Asked { org, by, what, from: address, at: now });
+    })
 }
 
 /// Who it is, whether they ask too much, and whether their organisation lets them in from there: in this order, so that a

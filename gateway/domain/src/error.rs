@@ -38,13 +38,20 @@ struct Inner {
     detail: String,
     cause: Option<String>,
     extra: serde_json::Map<String, serde_json::Value>,
+    refused: Option<&'static str>,
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, detail: detail.into(), cause: None, extra: Default::default() }))
+        Self(Box::new(Inner {
+            kind,
+            detail: detail.into(),
+            cause: None,
+            extra: Default::default(),
+            refused: None,
+        }))
     }
 
     /// A field of the request is wrong: `invalid("to", "must be a 20-byte address")`.
@@ -101,6 +108,12 @@ impl Error {
         self
     }
 
+    /// Says that the signer would not do it, and for which of its rules: whoever may see the audit trail is told.
+    pub fn refused_for(mut self, rule: &'static str) -> Self {
+        self.0.refused = Some(rule);
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -111,6 +124,11 @@ impl Error {
 
     pub fn cause(&self) -> Option<&str> {
         self.0.cause.as_deref()
+    }
+
+    /// The signer's rule that was broken.
+    pub fn refused(&self) -> Option<&'static str> {
+        self.0.refused
     }
 
     pub fn extra(&self) -> &serde_json::Map<String, serde_json::Value> {

@@ -15,6 +15,7 @@ use store::nonces::{self, Account};
 use store::transactions::{self, Accepted, Step, Transaction};
 
 use crate::gateway::Gateway;
+use crate::notes::Asked;
 use crate::refusal;
 
 mod follow;
@@ -115,6 +116,14 @@ async fn sign(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>
             }
             reason => {
                 let error = refusal::error(refused);
+                let asked = Asked {
+                    org: tx.org,
+                    by: Some(agent),
+                    what: ("transaction", &tx.id.to_string()),
+                    from: None,
+                    at: gateway.clock.now(),
+                };
+                gateway.notes.refused(&error, asked);
                 // A nonce that the signer has used for something else is no free nonce.
                 let free = (reason != Reason::NonceUsed).then_some(nonce);
                 give_up(gateway, &tx, intent, account, free, &error).await?;
