@@ -34,6 +34,9 @@ both! { with chain,
         let details = &told[0]["details"];
         assert_eq!((&details["rule"], &details["guardrail"]), (&json!("guardrail"), &json!("tx_max_value_eth")));
         assert!(details["detail"].as_str().unwrap().contains("0.2 ether asked"), "{details}");
+        // A gateway that was taken over would not tell of it: so the signer says it by itself, too.
+        let said = w.said();
+        assert!(said.lines().any(|line| line.contains("guardrail") && line.contains("refused")), "{said}");
     }
 }
 

@@ -4,26 +4,9 @@ use domain::{Error, Kind};
 use signer_protocol::{Reason, Refusal};
 
 pub fn error(refusal: Refusal) -> Error {
-    match rule(&refusal.reason) {
+    match refusal.reason.rule() {
         Some(rule) => plain(refusal).refused_for(rule),
         None => plain(refusal),
-    }
-}
-
-/// The rule of the signer's that somebody has run against; `None`: a mistake, a wrong credential or a bad moment.
-fn rule(reason: &Reason) -> Option<&'static str> {
-    match reason {
-        Reason::Forbidden => Some("forbidden"),
-        Reason::Guardrail(_) => Some("guardrail"),
-        Reason::Tampered => Some("tampered"),
-        Reason::RolledBack => Some("rolled_back"),
-        Reason::Destroyed => Some("destroyed"),
-        Reason::NonceUsed => Some("nonce_used"),
-        Reason::Invalid
-        | Reason::Unauthenticated
-        | Reason::Conflict
-        | Reason::Locked(_)
-        | Reason::Unavailable => None,
     }
 }
 

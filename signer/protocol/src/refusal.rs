@@ -36,6 +36,23 @@ pub enum Reason {
     Unavailable,
 }
 
+impl Reason {
+    /// The rule that somebody has run against; `None`: a mistake, a wrong credential or a bad moment.
+    pub fn rule(&self) -> Option<&'static str> {
+        match self {
+            Self::Forbidden => Some("forbidden"),
+            Self::Guardrail(_) => Some("guardrail"),
+            Self::Tampered => Some("tampered"),
+            Self::RolledBack => Some("rolled_back"),
+            Self::Destroyed => Some("destroyed"),
+            Self::NonceUsed => Some("nonce_used"),
+            Self::Invalid | Self::Unauthenticated | Self::Conflict | Self::Locked(_) | Self::Unavailable => {
+                None
+            }
+        }
+    }
+}
+
 impl Refusal {
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self { reason, detail: detail.into() }
