@@ -1,5 +1,6 @@
 //! Submitting a transaction: checked here and in the signer, stored, then carried as far as it goes at once.
 
+use ::chains::simulate::Attempt;
 use ::chains::{Call, Node, NodeError, Quote};
 use domain::access::{self, Permit};
 use domain::setting::REQUIRE_SIMULATION;
@@ -14,7 +15,7 @@ use store::transactions::{Accepted, LEASE, Transaction};
 use store::{chains, idempotency, transactions};
 
 use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
-use super::{TransactionResponse, key};
+use super::{TransactionResponse, key, simulated};
 use crate::access::OnAgent;
 use crate::cx::Cx;
 use crate::decode;
@@ -61,7 +62,7 @@ impl Operation for SubmitTransaction {
             arg("gas_price"),
             arg("max_fee_per_gas").about("Wei; chosen when left out."),
             arg("max_priority_fee_per_gas").about("Wei; chosen when left out."),
-            arg("simulate_first").or(Or::Flag(true)).about("Try it on the chain's node before anything is signed."),
+            arg("simulate_first").or(Or::Flag(true)).about("Try it before anything is signed."),
             arg("idempotency_key")
                 .header("idempotency-key")
                 .or(Or::Fresh)
@@ -81,11 +82,7 @@ impl Operation for SubmitTransaction {
         _: OfAgent,
         decode::From(request): Self::Params,
     ) -> Result<Reply<TransactionResponse>> {
-        if !cx.caller()?.claims.intents_api_enabled || !may_submit(cx.caller()?.principal()) {
-            return Err(Error::forbidden(
-                "This agent may not submit transactions; a person sets intents_api_enabled, then get a new token.",
-            ));
-        }
+        let_submit(cx)?;
         let key = idempotency_key(cx)?;
         let wanted = request.check(cx).await?;
         if let Some(key) = &key
@@ -98,6 +95,17 @@ impl Operation for SubmitTransaction {
         }
         submit(cx, &may, &wanted, key.as_deref()).await
     }
+}
+
+/// # Errors
+/// `Forbidden` unless both the token and the agent as it is now may submit transactions.
+pub fn let_submit(cx: &Cx) -> Result<()> {
+    if cx.caller()?.claims.intents_api_enabled && may_submit(cx.caller()?.principal()) {
+        return Ok(());
+    }
+    Err(Error::forbidden(
+        "This agent may not submit transactions; a person sets intents_api_enabled, then get a new token.",
+    ))
 }
 
 /// Whose transactions are signed.
@@ -159,11 +167,12 @@ async fn submit(
             let (mined, pending) = tokio::try_join!(node.mined_nonce(from), node.next_nonce(from))?;
             Ok::<_, Error>(OnChain { mined, pending })
         },)?;
-    let gas_limit = match estimate {
-        Estimate::Gas(limit) => limit,
+    let (gas_limit, fails) = match estimate {
+        Estimate::Gas(limit) => (limit, None),
+        // Signed it will not be; whether it might be, the guardrails say first.
         Estimate::Fails(reason) => {
-            let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), reason);
-            return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
+            let least = domain::gas::least(&wanted.data, &wanted.access_list);
+            (wanted.gas_limit.unwrap_or(least), Some(reason))
         }
     };
     let replaces = replaced(cx, wanted, account, &fees).await?;
@@ -184,6 +193,19 @@ async fn submit(
         // Its twin may have taken what was left of the limit.
         Err(error) => return twin(cx, may, wanted, key).await?.ok_or(error),
     };
+    let attempt = Attempt { call, gas_limit: wanted.gas_limit.or(fails.is_none().then_some(gas_limit)) };
+    let simulation = match simulated::before_signing(cx, wanted, &node, attempt, fails, simulated).await {
+        Ok(Ok(simulation)) => simulation,
+        Ok(Err(failed)) => {
+            release(cx, intent).await;
+            let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), failed);
+            return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
+        }
+        Err(error) => {
+            release(cx, intent).await;
+            return Err(error);
+        }
+    };
     let accepted = Accepted { intent, signing_key };
     let mut tx = Transaction {
         id: TxId::new(),
@@ -197,6 +219,7 @@ async fn submit(
         gas_limit,
         fees,
         access_list: wanted.access_list.clone(),
+        simulation,
         nonce: None,
         status: Status::Pending,
         error_message: None,
@@ -319,7 +342,7 @@ async fn estimated(node: &Node, call: &Call, wanted: &Wanted, simulated: bool) -
         }
         (Ok(gas), given) => Ok(Estimate::Gas(given.unwrap_or(gas.limit))),
         (Err(NodeError::Answered { revert: Some(reason), .. }), _) if simulated => {
-            Ok(Estimate::Fails(reason))
+            Ok(Estimate::Fails(reason.to_string()))
         }
         (Err(error), _) => Err(error.into()),
     }
