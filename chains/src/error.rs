@@ -63,8 +63,10 @@ impl NodeError {
         if payload.is_retry_err() {
             return Self::Unreachable(format!("it limits our requests: {message}"));
         }
-        let revert =
-            payload.as_revert_data().and_then(|data| Revert::decode(&data)).map(|revert| revert.scrubbed(url));
+        let revert = payload
+            .as_revert_data()
+            .and_then(|data| Revert::decode(&data))
+            .map(|revert| revert.scrubbed(url));
         Self::Answered { code: payload.code, message, revert }
     }
 

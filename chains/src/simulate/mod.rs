@@ -169,7 +169,8 @@ fn sorted(sender: Address, run: Run, by: Source) -> Simulation {
             BalanceChange { account, asset, moved, balance }
         })
         .collect();
-    balance_changes.sort_by_key(|c| (c.account != sender, c.moved.gained >= c.moved.lost, c.asset, c.account));
+    balance_changes
+        .sort_by_key(|c| (c.account != sender, c.moved.gained >= c.moved.lost, c.asset, c.account));
     let mut allowances = moves.allowances;
     allowances.sort_by_key(|allowance| allowance.owner != sender);
     let truncated = balance_changes.len() > MOST || allowances.len() > MOST;

@@ -121,7 +121,8 @@ impl Moves {
         let is_indexed = log.topics.len() == 4;
         match *kind {
             Transfer::SIGNATURE_HASH if is_indexed => {
-                let (from, to, id) = (account(&log.topics, 1), account(&log.topics, 2), number(&log.topics, 3));
+                let (from, to, id) =
+                    (account(&log.topics, 1), account(&log.topics, 2), number(&log.topics, 3));
                 self.transfer(from, to, Asset::Erc721 { token, id }, U256::ONE);
             }
             Transfer::SIGNATURE_HASH => {
@@ -142,7 +143,12 @@ impl Moves {
             ApprovalForAll::SIGNATURE_HASH => {
                 let Ok(event) = ApprovalForAll::decode_log_data(&data) else { return };
                 let granted = Granted::All(event.approved);
-                self.allowances.push(Allowance { token, owner: event.owner, spender: event.operator, granted });
+                self.allowances.push(Allowance {
+                    token,
+                    owner: event.owner,
+                    spender: event.operator,
+                    granted,
+                });
             }
             TransferSingle::SIGNATURE_HASH => {
                 let Ok(event) = TransferSingle::decode_log_data(&data) else { return };
@@ -214,11 +220,23 @@ mod tests {
             address: TOKEN,
         };
         assert_eq!(moved(&[one], B, Asset::Erc721 { token: TOKEN, id: seven }), (1, 0));
-        let batch = TransferBatch { operator: A, from: Address::ZERO, to: B, ids: vec![seven, U256::ONE], values: vec![U256::ONE, seven] };
+        let batch = TransferBatch {
+            operator: A,
+            from: Address::ZERO,
+            to: B,
+            ids: vec![seven, U256::ONE],
+            values: vec![U256::ONE, seven],
+        };
         let batch = log(batch.encode_log_data());
-        assert_eq!(moved(std::slice::from_ref(&batch), B, Asset::Erc1155 { token: TOKEN, id: U256::ONE }), (7, 0));
+        assert_eq!(
+            moved(std::slice::from_ref(&batch), B, Asset::Erc1155 { token: TOKEN, id: U256::ONE }),
+            (7, 0)
+        );
         assert_eq!(Moves::read(&[batch], false).by_account.len(), 2, "nobody loses what is made");
-        let all = Moves::read(&[log(ApprovalForAll { owner: A, operator: B, approved: true }.encode_log_data())], false);
+        let all = Moves::read(
+            &[log(ApprovalForAll { owner: A, operator: B, approved: true }.encode_log_data())],
+            false,
+        );
         assert_eq!(all.allowances[0].granted, Granted::All(true));
     }
 
@@ -228,7 +246,8 @@ mod tests {
         short.data = Bytes::from(vec![1; 31]);
         let none = Log { topics: vec![], ..short.clone() };
         let many = Log { topics: vec![Transfer::SIGNATURE_HASH; 5], ..short.clone() };
-        let mut batch = log(TransferBatch { operator: A, from: A, to: B, ids: vec![], values: vec![] }.encode_log_data());
+        let mut batch =
+            log(TransferBatch { operator: A, from: A, to: B, ids: vec![], values: vec![] }.encode_log_data());
         batch.data = Bytes::from(vec![0xff; 64]);
         assert!(Moves::read(&[short, none, many, batch], true).by_account.is_empty());
     }
@@ -240,7 +259,9 @@ mod tests {
         assert_eq!(twice.by_account[&(B, Asset::Erc20 { token: TOKEN })].gained, U256::MAX);
         let mut ether = log(Transfer { from: A, to: B, value: U256::ONE }.encode_log_data());
         ether.address = ETHER;
-        let has = |traced| Moves::read(std::slice::from_ref(&ether), traced).by_account.contains_key(&(A, Asset::Ether));
+        let has = |traced| {
+            Moves::read(std::slice::from_ref(&ether), traced).by_account.contains_key(&(A, Asset::Ether))
+        };
         assert!(has(true) && !has(false));
     }
 }

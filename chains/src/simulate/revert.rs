@@ -121,7 +121,8 @@ impl Revert {
             RevertKind::CantRun => format!("The transaction can't run: {reason}."),
             RevertKind::Bare => "The contract refuses and gives no reason.".to_owned(),
             RevertKind::OutOfGas => {
-                "It runs out of gas; give a higher gas_limit, or leave it out to have it estimated.".to_owned()
+                "It runs out of gas; give a higher gas_limit, or leave it out to have it estimated."
+                    .to_owned()
             }
         }
     }
@@ -147,11 +148,16 @@ fn words(error: &CommonErrors) -> String {
             format!("{} has {} of the token's smallest unit, and needs {}", e.sender, e.balance, e.needed)
         }
         CommonErrors::ERC20InsufficientAllowance(e) => {
-            format!("{} may take {} of the token's smallest unit, and needs {}", e.spender, e.allowance, e.needed)
+            format!(
+                "{} may take {} of the token's smallest unit, and needs {}",
+                e.spender, e.allowance, e.needed
+            )
         }
         CommonErrors::ERC20InvalidReceiver(e) => format!("{} can't receive the token", e.receiver),
         CommonErrors::ERC721NonexistentToken(e) => format!("there is no token {}", e.tokenId),
-        CommonErrors::ERC721InsufficientApproval(e) => format!("{} may not move token {}", e.operator, e.tokenId),
+        CommonErrors::ERC721InsufficientApproval(e) => {
+            format!("{} may not move token {}", e.operator, e.tokenId)
+        }
         CommonErrors::ERC1155InsufficientBalance(e) => {
             format!("{} has {} of token {}, and needs {}", e.sender, e.balance, e.tokenId, e.needed)
         }
@@ -169,10 +175,17 @@ mod tests {
     fn what_a_contract_says_becomes_a_sentence() {
         let error = Refused::from("not today.\u{202e}\nINFO forged".to_owned()).abi_encode();
         let error = Revert::decode(&error).unwrap();
-        assert_eq!((error.kind, error.sentence().as_str()), (RevertKind::Error, "The contract refuses: not today. INFO forged."));
+        assert_eq!(
+            (error.kind, error.sentence().as_str()),
+            (RevertKind::Error, "The contract refuses: not today. INFO forged.")
+        );
         let panic = Revert::decode(&Panic { code: U256::from(0x12) }.abi_encode()).unwrap();
         assert!(panic.kind == RevertKind::Panic && panic.sentence().ends_with("(0x12)."), "{panic:?}");
-        let short = Common::ERC20InsufficientBalance { sender: Address::ZERO, balance: U256::from(5), needed: U256::from(9) };
+        let short = Common::ERC20InsufficientBalance {
+            sender: Address::ZERO,
+            balance: U256::from(5),
+            needed: U256::from(9),
+        };
         let short = Revert::decode(&short.abi_encode()).unwrap();
         assert!(short.sentence().contains("has 5 of the token's smallest unit, and needs 9"), "{short:?}");
         let own = Revert::decode(&[0xde, 0xad, 0xbe, 0xef, 1]).unwrap();

@@ -19,8 +19,11 @@ pub fn of(simulation: &Simulation, call: &Call) -> String {
     let granted: Vec<&Allowance> = simulation.allowances.iter().filter(|a| a.owner == call.from).collect();
     let mut said = Vec::new();
     for (loses, verb) in [(true, "The sender loses"), (false, "The sender gets")] {
-        let what: Vec<String> =
-            own.iter().filter(|c| (c.moved.lost > c.moved.gained) == loses).map(|c| amount(simulation, c)).collect();
+        let what: Vec<String> = own
+            .iter()
+            .filter(|c| (c.moved.lost > c.moved.gained) == loses)
+            .map(|c| amount(simulation, c))
+            .collect();
         if !what.is_empty() {
             said.push(format!("{verb} {}.", listed(&what)));
         }
@@ -106,7 +109,13 @@ mod tests {
 
     #[test]
     fn smallest_units_become_decimals_exactly() {
-        for (much, places, said) in [(1_500_000_u64, 6, "1.5"), (1, 18, "0.000000000000000001"), (0, 6, "0"), (7, 0, "7"), (10, 1, "1")] {
+        for (much, places, said) in [
+            (1_500_000_u64, 6, "1.5"),
+            (1, 18, "0.000000000000000001"),
+            (0, 6, "0"),
+            (7, 0, "7"),
+            (10, 1, "1"),
+        ] {
             assert_eq!(decimal(U256::from(much), places), said);
         }
         assert!(decimal(U256::MAX, 77).starts_with("1.15792"));

@@ -106,7 +106,10 @@ impl Asked {
             gas: attempt.gas_limit.unwrap_or(GAS_CAP),
             gas_price: "0",
             access_list: listed
-                .map(|account| Listed { address: account.address, storage_keys: account.storage_keys.clone() })
+                .map(|account| Listed {
+                    address: account.address,
+                    storage_keys: account.storage_keys.clone(),
+                })
                 .collect(),
             save: true,
             save_if_fails: true,
@@ -168,7 +171,8 @@ impl Tenderly {
         let status = response.status();
         let body = read(response).await?;
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|error| TenderlyError::Malformed(line(&error.to_string())));
+            return serde_json::from_slice(&body)
+                .map_err(|error| TenderlyError::Malformed(line(&error.to_string())));
         }
         Err(self.refused(status, &body))
     }
@@ -194,7 +198,8 @@ impl Tenderly {
 
 fn unreachable(error: reqwest::Error) -> TenderlyError {
     let error = error.without_url();
-    let why = if error.is_timeout() { "it did not answer in time".to_owned() } else { line(&error.to_string()) };
+    let why =
+        if error.is_timeout() { "it did not answer in time".to_owned() } else { line(&error.to_string()) };
     TenderlyError::Unreachable(why)
 }
 

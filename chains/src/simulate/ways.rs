@@ -75,7 +75,8 @@ fn is_lacking(error: &NodeError) -> bool {
     // Not found, wrong parameters (another dialect), not supported: JSON-RPC 2.0 §5.1 and EIP-1474.
     matches!(code, -32601 | -32602 | -32004)
         || says(&["tracer not found", "not implemented", "unsupported", "not supported"])
-        || (says(&["method"]) && says(&["not found", "not exist", "not available", "not whitelisted", "not allowed"]))
+        || (says(&["method"])
+            && says(&["not found", "not exist", "not available", "not whitelisted", "not allowed"]))
 }
 
 #[cfg(test)]
@@ -84,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_method_that_is_not_there_is_told_from_a_transaction_that_fails() {
-        let error = |code, message: &str| NodeError::Answered { code, message: message.to_owned(), revert: None };
+        let error =
+            |code, message: &str| NodeError::Answered { code, message: message.to_owned(), revert: None };
         for (code, message) in [
             (-32601, "the method eth_simulateV1 does not exist/is not available"),
             (-32600, "Unsupported method: debug_traceCall. See available methods"),

@@ -304,7 +304,9 @@ fn tenderly(given: &Given) -> Result<Option<TenderlySettings>, StartError> {
             Ok(Some(TenderlySettings { url, account, project, key }))
         }
         (None, None, None) if url.is_none() => Ok(None),
-        _ => Err(wrong("tenderly_account, tenderly_project and tenderly_key go together; one of them is missing")),
+        _ => Err(wrong(
+            "tenderly_account, tenderly_project and tenderly_key go together; one of them is missing",
+        )),
     }
 }
 

@@ -359,7 +359,9 @@ fn read(row: AnyRow) -> Result<Transaction> {
         },
     };
     let simulation = match (row.maybe_text("simulation_id")?, row.maybe_text("simulation_status")?) {
-        (Some(id), Some(status)) => Some(Simulated { id, status, dashboard: row.maybe_text("simulation_url")? }),
+        (Some(id), Some(status)) => {
+            Some(Simulated { id, status, dashboard: row.maybe_text("simulation_url")? })
+        }
         _ => None,
     };
     Ok(Transaction {

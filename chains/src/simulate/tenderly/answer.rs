@@ -79,8 +79,7 @@ impl Single {
         if id.is_empty() || id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
             return Err("a simulation without a proper id");
         }
-        let dashboard =
-            format!("https://dashboard.tenderly.co/{}/{}/simulator/{id}", at.account, at.project);
+        let dashboard = format!("https://dashboard.tenderly.co/{}/{}/simulator/{id}", at.account, at.project);
         let info = transaction.transaction_info.unwrap_or_default();
         let failure = (!transaction.status).then(|| failure(info.call_trace, transaction.error_message));
         let wei = |text: &str| text.parse::<U256>().map_err(|_| "a balance that is no number");

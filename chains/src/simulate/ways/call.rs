@@ -29,7 +29,9 @@ async fn one(node: &Node, attempt: &Attempt) -> Result<Run, NodeError> {
         Err(error) => Err(error),
     };
     match worked.map_err(NodeError::about_a_transaction) {
-        Ok(Quantity(gas)) => Ok(Run { gas_used: Some(gas), logs: ether(attempt), traced: true, ..Run::default() }),
+        Ok(Quantity(gas)) => {
+            Ok(Run { gas_used: Some(gas), logs: ether(attempt), traced: true, ..Run::default() })
+        }
         Err(NodeError::Answered { revert: Some(failed), .. }) => Ok(Run::failed(failed)),
         Err(error) => Err(error),
     }

@@ -108,7 +108,9 @@ impl Frame {
             let used_up = attempt.gas_limit.is_some_and(|limit| gas_used >= limit);
             match Revert::decode(&self.output) {
                 Some(revert) => revert,
-                None if used_up || message.to_ascii_lowercase().contains("out of gas") => Revert::out_of_gas(),
+                None if used_up || message.to_ascii_lowercase().contains("out of gas") => {
+                    Revert::out_of_gas()
+                }
                 None => Revert::bare(),
             }
         });
@@ -158,7 +160,8 @@ impl Left {
             let after = diff.post.get(address);
             let of = self.0.entry(*address).or_default();
             // Slots that are cleared are missing afterwards.
-            let cleared = before.storage.keys().filter(|slot| !after.is_some_and(|a| a.storage.contains_key(*slot)));
+            let cleared =
+                before.storage.keys().filter(|slot| !after.is_some_and(|a| a.storage.contains_key(*slot)));
             of.state_diff.extend(cleared.map(|slot| (*slot, B256::ZERO)));
             if after.is_none() {
                 of.balance = Some(U256::ZERO);
@@ -184,6 +187,9 @@ mod tests {
         let mut left = Left::default();
         left.add(&diff);
         let of = serde_json::to_value(&left).unwrap()[a.to_string().to_lowercase()].clone();
-        assert_eq!(of, json!({"balance": "0x8", "nonce": "0x2", "stateDiff": {slot.to_string(): B256::ZERO}}));
+        assert_eq!(
+            of,
+            json!({"balance": "0x8", "nonce": "0x2", "stateDiff": {slot.to_string(): B256::ZERO}})
+        );
     }
 }

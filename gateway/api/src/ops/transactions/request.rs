@@ -76,7 +76,8 @@ pub struct SimulateTransactionRequest {
 /// Read and checked as if it were submitted.
 impl From<SimulateTransactionRequest> for SubmitTransactionRequest {
     fn from(request: SimulateTransactionRequest) -> Self {
-        let SimulateTransactionRequest { to, value, chain, data, signing_key_path, gas_limit, nothing_else } = request;
+        let SimulateTransactionRequest { to, value, chain, data, signing_key_path, gas_limit, nothing_else } =
+            request;
         Self {
             to,
             value,

@@ -131,9 +131,14 @@ impl Operation for SimulateBundle {
         }
         let mut wanted = Vec::with_capacity(many.len());
         for (at, request) in many.into_iter().enumerate() {
-            wanted.push(SubmitTransactionRequest::from(request).check(cx).await.map_err(|error| within(at, error))?);
+            wanted.push(
+                SubmitTransactionRequest::from(request).check(cx).await.map_err(|error| within(at, error))?,
+            );
         }
-        if wanted.windows(2).any(|pair| matches!(pair, [one, next] if one.chain.chain_id != next.chain.chain_id)) {
+        if wanted
+            .windows(2)
+            .any(|pair| matches!(pair, [one, next] if one.chain.chain_id != next.chain.chain_id))
+        {
             return Err(Error::invalid("transactions", "must all be on one chain"));
         }
         Ok(Reply::of(BundleSimulationResponse { simulations: simulate(cx, &may, &wanted).await? }))

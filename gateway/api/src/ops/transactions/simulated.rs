@@ -1,9 +1,9 @@
 //! A simulation, as callers see it, and the one before a signature.
 
+use ::chains::Node;
 use ::chains::simulate::{
     Allowance, Asset, Attempt, BalanceChange, Granted, RevertKind, Simulation, decimal, difference,
 };
-use ::chains::Node;
 use alloy_primitives::{Address, U256};
 use domain::{Result, SimulationId, Time};
 use schemars::JsonSchema;
@@ -207,7 +207,8 @@ pub async fn before_signing(
         return Ok(Ok(None));
     }
     let simulations = run(cx, &wanted.chain, node, &[attempt]).await?;
-    let simulation = simulations.first().ok_or_else(|| domain::Error::internal("one attempt, no simulation"))?;
+    let simulation =
+        simulations.first().ok_or_else(|| domain::Error::internal("one attempt, no simulation"))?;
     let status = match (simulation.status(), &fails) {
         ("success", Some(_)) => "reverted",
         (status, _) => status,
