@@ -63,10 +63,7 @@ impl NodeError {
         if payload.is_retry_err() {
             return Self::Unreachable(format!("it limits our requests: {message}"));
         }
-        let revert = payload
-            .as_revert_data()
-            .and_then(|data| Revert::decode(&data))
-            .map(|revert| revert.scrubbed(url));
+        let revert = payload.as_revert_data().and_then(|data| Revert::decode(&data, |text| url.scrub(text)));
         Self::Answered { code: payload.code, message, revert }
     }
 
@@ -108,10 +105,12 @@ pub(crate) fn clean(text: &str, url: &NodeUrl) -> String {
 pub(crate) fn line(text: &str) -> String {
     // Control characters would forge log lines; the invisible ones and those that turn the direction of writing would
     // make a reader see something else than there is.
-    let printable = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    let unseen = |c: char| {
+        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
     };
+    let printable = |c: char| !c.is_control() && !unseen(c);
     let line: String = text.chars().map(|c| if printable(c) { c } else { ' ' }).collect();
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(LONGEST_TEXT) {
@@ -209,6 +208,11 @@ mod tests {
         let said =
             clean("bad\r\n2026-01-01 INFO forged \u{202e}line at /v2/s3cret-key\u{0}\u{1b}[31m", &url());
         assert_eq!(said, "bad 2026-01-01 INFO forged line at /v2/… [31m");
+        assert_eq!(
+            line("a\u{e0041}\u{61c}b\u{ad}\u{fe0f}c"),
+            "a b c",
+            "tags, marks and selectors that nobody sees"
+        );
         let long = clean(&"é".repeat(10_000), &url());
         assert_eq!(long.chars().count(), LONGEST_TEXT + 1);
         assert!(long.ends_with('…'));

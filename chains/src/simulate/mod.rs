@@ -96,7 +96,7 @@ impl Simulation {
     pub fn status(&self) -> &'static str {
         match &self.failure {
             None => "success",
-            Some(Revert { kind: RevertKind::CantRun, .. }) => "error",
+            Some(Revert { kind: RevertKind::CantRun | RevertKind::NotTried, .. }) => "error",
             Some(_) => "reverted",
         }
     }
@@ -125,16 +125,24 @@ impl Node {
     /// Tries transactions one after the other, each in the state that the one before left; in the best way that the node
     /// knows. Nothing is sent, and no balance is asked for fees.
     ///
+    /// `currency`: what the chain's own is called.
+    ///
     /// # Errors
     /// If the node can't be reached or says nothing of the transactions.
-    pub async fn simulate(&self, attempts: &[Attempt]) -> Result<Vec<Simulation>, NodeError> {
+    pub async fn simulate(&self, currency: &str, attempts: &[Attempt]) -> Result<Vec<Simulation>, NodeError> {
         let (way, runs) = ways::run(self, attempts).await?;
-        Ok(told(self, attempts, runs, Source::Node(way)).await)
+        Ok(told(self, currency, attempts, runs, Source::Node(way)).await)
     }
 }
 
 /// Puts runs into words; the tokens' own are read from the chain, once for all.
-async fn told(node: &Node, attempts: &[Attempt], runs: Vec<Run>, by: Source) -> Vec<Simulation> {
+async fn told(
+    node: &Node,
+    currency: &str,
+    attempts: &[Attempt],
+    runs: Vec<Run>,
+    by: Source,
+) -> Vec<Simulation> {
     let mut simulations: Vec<Simulation> =
         attempts.iter().zip(runs).map(|(attempt, run)| sorted(attempt.call.from, run, by)).collect();
     let tokens = simulations.iter().flat_map(|simulation| {
@@ -144,7 +152,7 @@ async fn told(node: &Node, attempts: &[Attempt], runs: Vec<Run>, by: Source) -> 
     let known = token::describe(node, tokens.collect::<Vec<_>>()).await;
     for (simulation, attempt) in simulations.iter_mut().zip(attempts) {
         simulation.tokens.clone_from(&known);
-        simulation.summary = summary::of(simulation, &attempt.call);
+        simulation.summary = summary::of(simulation, &attempt.call, currency);
     }
     simulations
 }
@@ -160,6 +168,7 @@ fn sorted(sender: Address, run: Run, by: Source) -> Simulation {
         moves.by_account.insert((account, Asset::Ether), moved);
         balances.insert(account, (before, after));
     }
+    let mut allowances = moves.allowances();
     let mut balance_changes: Vec<BalanceChange> = moves
         .by_account
         .into_iter()
@@ -171,7 +180,6 @@ fn sorted(sender: Address, run: Run, by: Source) -> Simulation {
         .collect();
     balance_changes
         .sort_by_key(|c| (c.account != sender, c.moved.gained >= c.moved.lost, c.asset, c.account));
-    let mut allowances = moves.allowances;
     allowances.sort_by_key(|allowance| allowance.owner != sender);
     let truncated = balance_changes.len() > MOST || allowances.len() > MOST;
     balance_changes.truncate(MOST);

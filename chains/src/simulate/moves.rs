@@ -94,7 +94,21 @@ pub struct Log {
 #[derive(Default, Debug)]
 pub struct Moves {
     pub by_account: BTreeMap<(Address, Asset), Moved>,
-    pub allowances: Vec<Allowance>,
+    /// The last word on each.
+    allowances: BTreeMap<(Address, Address, Scope), Allowance>,
+}
+
+/// Of what an allowance is: a later one takes the place of one for the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Scope {
+    Amount {
+        spender: Address,
+    },
+    /// One at a time may take an item.
+    One(U256),
+    All {
+        spender: Address,
+    },
 }
 
 impl Moves {
@@ -105,6 +119,20 @@ impl Moves {
             moves.add(log, traced);
         }
         moves
+    }
+
+    /// Who may take what afterwards, as far as that changes.
+    pub fn allowances(&self) -> Vec<Allowance> {
+        self.allowances.values().cloned().collect()
+    }
+
+    fn grant(&mut self, token: Address, owner: Address, spender: Address, granted: Granted) {
+        let scope = match granted {
+            Granted::Amount(_) => Scope::Amount { spender },
+            Granted::One(id) => Scope::One(id),
+            Granted::All(_) => Scope::All { spender },
+        };
+        self.allowances.insert((owner, token, scope), Allowance { token, owner, spender, granted });
     }
 
     /// A transfer of ether, as a trace has it.
@@ -132,23 +160,15 @@ impl Moves {
             }
             Approval::SIGNATURE_HASH if is_indexed => {
                 let (owner, spender) = (account(&log.topics, 1), account(&log.topics, 2));
-                let granted = Granted::One(number(&log.topics, 3));
-                self.allowances.push(Allowance { token, owner, spender, granted });
+                self.grant(token, owner, spender, Granted::One(number(&log.topics, 3)));
             }
             Approval::SIGNATURE_HASH => {
                 let Ok(Approval { owner, spender, value }) = Approval::decode_log_data(&data) else { return };
-                let granted = Granted::Amount(value);
-                self.allowances.push(Allowance { token, owner, spender, granted });
+                self.grant(token, owner, spender, Granted::Amount(value));
             }
             ApprovalForAll::SIGNATURE_HASH => {
                 let Ok(event) = ApprovalForAll::decode_log_data(&data) else { return };
-                let granted = Granted::All(event.approved);
-                self.allowances.push(Allowance {
-                    token,
-                    owner: event.owner,
-                    spender: event.operator,
-                    granted,
-                });
+                self.grant(token, event.owner, event.operator, Granted::All(event.approved));
             }
             TransferSingle::SIGNATURE_HASH => {
                 let Ok(event) = TransferSingle::decode_log_data(&data) else { return };
@@ -237,7 +257,7 @@ mod tests {
             &[log(ApprovalForAll { owner: A, operator: B, approved: true }.encode_log_data())],
             false,
         );
-        assert_eq!(all.allowances[0].granted, Granted::All(true));
+        assert_eq!(all.allowances()[0].granted, Granted::All(true));
     }
 
     #[test]
@@ -263,5 +283,22 @@ mod tests {
             Moves::read(std::slice::from_ref(&ether), traced).by_account.contains_key(&(A, Asset::Ether))
         };
         assert!(has(true) && !has(false));
+    }
+
+    #[test]
+    fn of_allowances_the_last_word_counts() {
+        let approve = |spender, value: u64| {
+            log(Approval { owner: A, spender, value: U256::from(value) }.encode_log_data())
+        };
+        let item = |spender: Address| Log {
+            topics: vec![Approval::SIGNATURE_HASH, A.into_word(), spender.into_word(), U256::from(7).into()],
+            data: Bytes::new(),
+            address: TOKEN,
+        };
+        let logs = [approve(B, 9), approve(TOKEN, 1), approve(B, 4), item(B), item(TOKEN)];
+        let left: Vec<_> =
+            Moves::read(&logs, false).allowances().into_iter().map(|a| (a.spender, a.granted)).collect();
+        let amount = |much: u64| Granted::Amount(U256::from(much));
+        assert_eq!(left, [(B, amount(4)), (TOKEN, amount(1)), (TOKEN, Granted::One(U256::from(7)))]);
     }
 }

@@ -10,7 +10,8 @@ use crate::node::Call;
 /// Of each kind; the lists have the rest.
 const TOLD: usize = 4;
 
-pub fn of(simulation: &Simulation, call: &Call) -> String {
+/// `currency`: what the chain's own is called.
+pub fn of(simulation: &Simulation, call: &Call, currency: &str) -> String {
     if let Some(failure) = &simulation.failure {
         return failure.sentence();
     }
@@ -22,7 +23,7 @@ pub fn of(simulation: &Simulation, call: &Call) -> String {
         let what: Vec<String> = own
             .iter()
             .filter(|c| (c.moved.lost > c.moved.gained) == loses)
-            .map(|c| amount(simulation, c))
+            .map(|c| amount(simulation, c, currency))
             .collect();
         if !what.is_empty() {
             said.push(format!("{verb} {}.", listed(&what)));
@@ -52,10 +53,10 @@ pub fn difference(moved: &Moved) -> U256 {
     moved.gained.max(moved.lost) - moved.gained.min(moved.lost)
 }
 
-fn amount(simulation: &Simulation, change: &BalanceChange) -> String {
+fn amount(simulation: &Simulation, change: &BalanceChange, currency: &str) -> String {
     let much = difference(&change.moved);
     match change.asset {
-        Asset::Ether => format!("{} of the chain's currency", Wei(much).to_ether()),
+        Asset::Ether => format!("{} {currency}", Wei(much).to_ether()),
         Asset::Erc20 { token } => fungible(simulation, token, much),
         Asset::Erc721 { token, id } => format!("{} number {id}", named(simulation, token)),
         Asset::Erc1155 { token, id } => format!("{much} of {} number {id}", named(simulation, token)),

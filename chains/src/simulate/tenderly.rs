@@ -13,11 +13,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Attempt, Simulation, Source, told};
+use super::ways::after_another;
+use super::{Attempt, Revert, RevertKind, Run, Simulation, Source, told};
 use crate::error::line;
 use crate::node::{GAS_CAP, Node};
 use crate::rpc::client;
-use answer::{Bundle, Problem, Single};
+use answer::{Bundle, CANT_RUN, Problem, Single, Words};
 
 /// Of an answer, in bytes: traces are long.
 const LONGEST_ANSWER: usize = 16 * 1024 * 1024;
@@ -30,6 +31,13 @@ pub struct TenderlySettings {
     pub account: String,
     pub project: String,
     pub key: SecretText,
+}
+
+impl TenderlySettings {
+    /// Takes the key out of a text.
+    fn scrub(&self, text: &str) -> String {
+        text.replace(self.key.expose(), "…")
+    }
 }
 
 /// Why Tenderly has not simulated. The texts never hold the key.
@@ -131,38 +139,51 @@ impl Tenderly {
     }
 
     /// Tries transactions one after the other, each in the state that the one before left. What tokens are called, the
-    /// chain's node is asked.
+    /// chain's node is asked. `currency`: what the chain's own is called.
     ///
     /// # Errors
     /// If Tenderly says nothing of the transactions.
     pub async fn simulate(
         &self,
         chain_id: u64,
+        currency: &str,
         node: &Node,
         attempts: &[Attempt],
     ) -> Result<Vec<Simulation>, TenderlyError> {
-        let answers = match attempts {
-            [one] => vec![self.ask::<Single>("simulate", &Asked::of(chain_id, one)).await?],
-            many => {
-                let asked: Vec<_> = many.iter().map(|attempt| Asked::of(chain_id, attempt)).collect();
-                let bundle: Bundle = self.ask("simulate-bundle", &json!({"simulations": asked})).await?;
-                bundle.simulation_results
-            }
+        let runs = match self.answers(chain_id, attempts).await {
+            Ok(answers) => self.runs(attempts, answers)?,
+            Err(Asking::CantRun(why)) => refused(attempts, &why),
+            Err(Asking::Failed(error)) => return Err(error),
         };
-        if answers.len() != attempts.len() {
-            let text = format!("{} results for {} transactions", answers.len(), attempts.len());
-            return Err(TenderlyError::Malformed(text));
-        }
-        let runs = answers.into_iter().map(|answer| answer.run(&self.settings)).collect::<Result<_, _>>();
-        let runs = runs.map_err(|what| TenderlyError::Malformed(what.to_owned()))?;
-        Ok(told(node, attempts, runs, Source::Tenderly).await)
+        Ok(told(node, currency, attempts, runs, Source::Tenderly).await)
     }
 
-    async fn ask<R: DeserializeOwned>(
-        &self,
-        what: &'static str,
-        body: &impl Serialize,
-    ) -> Result<R, TenderlyError> {
+    async fn answers(&self, chain_id: u64, attempts: &[Attempt]) -> Result<Vec<Single>, Asking> {
+        if let [one] = attempts {
+            return Ok(vec![self.ask("simulate", &Asked::of(chain_id, one)).await?]);
+        }
+        let asked: Vec<_> = attempts.iter().map(|attempt| Asked::of(chain_id, attempt)).collect();
+        let bundle: Bundle = self.ask("simulate-bundle", &json!({"simulations": asked})).await?;
+        Ok(bundle.simulation_results)
+    }
+
+    /// Those after one that failed are not tried by Tenderly, and missing in its answer.
+    fn runs(&self, attempts: &[Attempt], answers: Vec<Single>) -> Result<Vec<Run>, TenderlyError> {
+        let many = answers.len();
+        let runs =
+            answers.into_iter().zip(attempts).map(|(answer, attempt)| answer.run(attempt, &self.settings));
+        let runs: Result<Vec<Run>, _> = runs.collect();
+        let mut runs = runs.map_err(|what| TenderlyError::Malformed(what.to_owned()))?;
+        let stopped = runs.last().is_some_and(|last| last.failure.is_some());
+        if many > attempts.len() || (many < attempts.len() && !stopped) {
+            let text = format!("{many} results for {} transactions", attempts.len());
+            return Err(TenderlyError::Malformed(text));
+        }
+        runs.resize_with(attempts.len(), || Run::failed(after_another()));
+        Ok(runs)
+    }
+
+    async fn ask<R: DeserializeOwned>(&self, what: &'static str, body: &impl Serialize) -> Result<R, Asking> {
         let TenderlySettings { url, account, project, .. } = &self.settings;
         let url = Url::parse(&format!("{url}/api/v1/account/{account}/project/{project}/{what}"));
         let url = url.map_err(|error| TenderlyError::Unreachable(error.to_string()))?;
@@ -170,29 +191,65 @@ impl Tenderly {
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let body = read(response).await?;
-        if status.is_success() {
-            return serde_json::from_slice(&body)
-                .map_err(|error| TenderlyError::Malformed(line(&error.to_string())));
+        let problem = serde_json::from_slice(&body).ok().map(|Problem { error }| error);
+        match problem {
+            Some(words) if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                Err(self.refused(status, words))
+            }
+            None if status.is_success() => serde_json::from_slice(&body).map_err(|error| {
+                TenderlyError::Malformed(line(&self.settings.scrub(&error.to_string()))).into()
+            }),
+            _ => Err(away(status).into()),
         }
-        Err(self.refused(status, &body))
     }
 
-    fn refused(&self, status: StatusCode, body: &[u8]) -> TenderlyError {
-        let code = status.as_u16();
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                TenderlyError::Refused(format!("it does not take the configured key (HTTP {code})"))
-            }
-            StatusCode::TOO_MANY_REQUESTS => {
-                TenderlyError::Unreachable(format!("it limits our requests (HTTP {code})"))
-            }
-            status if status.is_client_error() => {
-                let said = serde_json::from_slice::<Problem>(body).map(|problem| problem.error.message);
-                let said = said.unwrap_or_default().replace(self.settings.key.expose(), "…");
-                TenderlyError::Refused(format!("{} (HTTP {code})", line(&said)).trim_start().to_owned())
-            }
-            _ => TenderlyError::Unreachable(format!("HTTP {code}")),
+    /// It says why, with whatever status.
+    fn refused(&self, status: StatusCode, words: Words) -> Asking {
+        let said = line(&self.settings.scrub(&words.message.unwrap_or_default()));
+        if words.slug.as_deref() == Some(CANT_RUN) {
+            return Asking::CantRun(said);
         }
+        if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+            return away(status).into();
+        }
+        TenderlyError::Refused(format!("{said} (HTTP {})", status.as_u16()).trim_start().to_owned()).into()
+    }
+}
+
+/// Why there is no answer about the transactions.
+enum Asking {
+    Failed(TenderlyError),
+    /// There is: they can't run.
+    CantRun(String),
+}
+
+impl From<TenderlyError> for Asking {
+    fn from(error: TenderlyError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Of a bundle, Tenderly doesn't say which one it is.
+fn refused(attempts: &[Attempt], why: &str) -> Vec<Run> {
+    let failure = match attempts {
+        [_] => Revert::new(RevertKind::CantRun, why),
+        _ => Revert::new(RevertKind::NotTried, &format!("one of the transactions can't run: {why}")),
+    };
+    attempts.iter().map(|_| Run::failed(failure.clone())).collect()
+}
+
+/// A status without words of Tenderly's own.
+fn away(status: StatusCode) -> TenderlyError {
+    let code = status.as_u16();
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            TenderlyError::Refused(format!("it does not take the configured key (HTTP {code})"))
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            TenderlyError::Unreachable(format!("it limits our requests (HTTP {code})"))
+        }
+        status if status.is_client_error() => TenderlyError::Refused(format!("HTTP {code}")),
+        _ => TenderlyError::Unreachable(format!("HTTP {code}")),
     }
 }
 

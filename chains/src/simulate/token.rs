@@ -7,6 +7,7 @@ use alloy_primitives::{Address, Bytes, U256};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
+use crate::error::NodeError;
 use crate::node::Node;
 
 alloy::sol! {
@@ -24,7 +25,8 @@ const GAS: u64 = 100_000;
 /// A token's own words.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Token {
-    /// Letters, digits and `$ . _ - +` alone: it stands in sentences that people and models read.
+    /// Letters and digits of ASCII and `$ . _ - +` alone: it stands in sentences that people and models read, and no letter
+    /// of it turns their direction or looks like another.
     pub symbol: Option<String>,
     /// At most 77, more than which no amount can have.
     pub decimals: Option<u8>,
@@ -44,31 +46,38 @@ pub async fn describe(node: &Node, tokens: impl IntoIterator<Item = Address>) ->
     for token in tokens.into_iter().filter(|token| seen.insert(*token)).take(MOST) {
         let node = node.clone();
         asked.spawn(async move {
-            let cache = node.tokens.clone();
-            (token, cache.get_with(token, ask(&node, token)).await)
+            let known = node.tokens.try_get_with(token, ask(&node, token)).await;
+            known.ok().map(|known| (token, known))
         });
     }
     let mut known = BTreeMap::new();
     while let Some(told) = asked.join_next().await {
-        known.extend(told.ok());
+        known.extend(told.ok().flatten());
     }
     known
 }
 
-async fn ask(node: &Node, token: Address) -> Token {
+/// # Errors
+/// If the node can't be asked: what is not known then is asked again.
+async fn ask(node: &Node, token: Address) -> Result<Token, NodeError> {
     let question = async |data: Vec<u8>| {
         let question = Question { to: token, data: data.into(), gas: U256::from(GAS) };
-        node.rpc.ask::<_, Bytes>("eth_call", (question, "latest")).await.ok()
+        match node.rpc.ask::<_, Bytes>("eth_call", (question, "latest")).await {
+            Ok(answer) => Ok(Some(answer)),
+            // The contract has no such function.
+            Err(NodeError::Answered { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     };
     let (symbol, decimals) =
-        tokio::join!(question(symbolCall {}.abi_encode()), question(decimalsCall {}.abi_encode()));
-    Token {
+        tokio::try_join!(question(symbolCall {}.abi_encode()), question(decimalsCall {}.abi_encode()))?;
+    Ok(Token {
         symbol: symbol.and_then(|data| name(&data)),
         decimals: decimals
             .and_then(|data| U256::abi_decode(&data).ok())
             .and_then(|n| n.try_into().ok())
             .filter(|n| *n <= 77),
-    }
+    })
 }
 
 /// A string, or as the oldest tokens have it, 32 bytes with zeros behind.
@@ -77,7 +86,7 @@ fn name(data: &[u8]) -> Option<String> {
         Ok(text) => text,
         Err(_) => String::from_utf8(data.get(..32)?.split(|byte| *byte == 0).next()?.to_vec()).ok()?,
     };
-    let fit = |c: &char| c.is_alphanumeric() || matches!(c, '$' | '.' | '_' | '-' | '+');
+    let fit = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '$' | '.' | '_' | '-' | '+');
     let symbol: String = text.chars().filter(fit).take(LONGEST).collect();
     (!symbol.is_empty()).then_some(symbol)
 }
@@ -97,6 +106,8 @@ mod tests {
         );
         assert_eq!(told(&"x".repeat(100_000)).unwrap().len(), LONGEST);
         assert_eq!(told("\u{200b} \n"), None);
+        // Cyrillic and Hebrew letters are none of ASCII's.
+        assert_eq!(told("USD\u{421}\u{5d0}").as_deref(), Some("USD"));
         let mut old = [0; 32];
         old[..3].copy_from_slice(b"MKR");
         assert_eq!(name(&old).as_deref(), Some("MKR"));

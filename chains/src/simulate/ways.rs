@@ -4,6 +4,8 @@ mod call;
 mod many;
 mod trace;
 
+pub use many::after_another;
+
 use crate::error::NodeError;
 use crate::node::{CallRequest, Node};
 use crate::simulate::{Attempt, Run};
@@ -32,6 +34,8 @@ impl Way {
 /// Begins with the way that worked last.
 pub async fn run(node: &Node, attempts: &[Attempt]) -> Result<(Way, Vec<Run>), NodeError> {
     let known = node.way.get(&()).await;
+    // Whether those passed over are missing for everybody, and not for what is asked here alone.
+    let mut is_sure = true;
     let ways = [Way::Simulate, Way::Trace].into_iter();
     for way in ways.skip_while(|way| known.is_some_and(|known| known != *way)) {
         let tried = match way {
@@ -39,17 +43,24 @@ pub async fn run(node: &Node, attempts: &[Attempt]) -> Result<(Way, Vec<Run>), N
             _ => trace::run(node, attempts).await,
         };
         match tried {
-            Err(error) if is_lacking(&error) => {}
+            Err(error) if is_lacking(&error) => is_sure &= !is_about_parameters(&error),
             other => {
                 let runs = of_length(other?, attempts.len())?;
-                node.way.insert((), way).await;
+                remember(node, known, way, is_sure).await;
                 return Ok((way, runs));
             }
         }
     }
     let runs = call::run(node, attempts).await?;
-    node.way.insert((), Way::Call).await;
+    remember(node, known, Way::Call, is_sure).await;
     Ok((Way::Call, runs))
+}
+
+/// Only what is new: kept for a while from then on, however often it is used, a node that learns more is noticed.
+async fn remember(node: &Node, known: Option<Way>, way: Way, is_sure: bool) {
+    if is_sure && known != Some(way) {
+        node.way.insert((), way).await;
+    }
 }
 
 fn request(attempt: &Attempt) -> CallRequest {
@@ -77,6 +88,11 @@ fn is_lacking(error: &NodeError) -> bool {
         || says(&["tracer not found", "not implemented", "unsupported", "not supported"])
         || (says(&["method"])
             && says(&["not found", "not exist", "not available", "not whitelisted", "not allowed"]))
+}
+
+/// It may be this transaction's parameters that it doesn't take.
+fn is_about_parameters(error: &NodeError) -> bool {
+    matches!(error, NodeError::Answered { code: -32602, .. })
 }
 
 #[cfg(test)]

@@ -290,10 +290,22 @@ fn tenderly(given: &Given) -> Result<Option<TenderlySettings>, StartError> {
         let fit = |c: char| c.is_ascii_graphic();
         (text.len() >= 8 && text.chars().all(fit)).then(|| SecretText::from(text.to_owned()))
     };
+    // The key goes along: in the clear only to a stand-in on this machine.
     let address = |text: &str| {
         let text = text.trim_end_matches('/');
-        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
-        (!host.is_empty() && !host.contains(['?', '#', '@', ' '])).then(|| text.to_owned())
+        let is_here = |rest: &str| {
+            let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+            let host = host
+                .rsplit_once(':')
+                .filter(|(_, port)| port.parse::<u16>().is_ok())
+                .map_or(host, |(host, _)| host);
+            host == "localhost"
+                || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        };
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://").filter(|rest| is_here(rest)))?;
+        (!rest.is_empty() && !rest.contains(['?', '#', '@', ' '])).then(|| text.to_owned())
     };
     let url = given.parsed("tenderly_url", address)?;
     let account = given.parsed("tenderly_account", name)?;

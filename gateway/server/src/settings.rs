@@ -115,7 +115,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     gateway("tenderly_project", "NAME", "The project of that account"),
     gateway("tenderly_key", "KEY", "An access key of that account").secret(),
-    gateway("tenderly_url", "http(s)://HOST", "Where Tenderly is [default: https://api.tenderly.co]"),
+    gateway(
+        "tenderly_url",
+        "https://HOST",
+        "Where Tenderly is; http:// on loopback alone [default: https://api.tenderly.co]",
+    ),
     gateway("tls_cert", "FILE", "The TLS certificate and its chain, PEM"),
     gateway("tls_key", "FILE", "The key of the TLS certificate, PEM"),
     gateway("behind_tls_proxy", "true or false", "A proxy in front terminates TLS [default: false]"),

@@ -15,7 +15,7 @@ const ALONE: &str = "the chain's node can't carry on what the transaction before
 
 pub async fn run(node: &Node, attempts: &[Attempt]) -> Result<Vec<Run>, NodeError> {
     let Some((first, others)) = attempts.split_first() else { return Ok(Vec::new()) };
-    let alone = |_: &Attempt| Run::failed(Revert::new(RevertKind::CantRun, ALONE));
+    let alone = |_: &Attempt| Run::failed(Revert::new(RevertKind::NotTried, ALONE));
     let mut runs = vec![one(node, first).await?];
     runs.extend(others.iter().map(alone));
     Ok(runs)

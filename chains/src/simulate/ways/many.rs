@@ -56,7 +56,7 @@ pub async fn run(node: &Node, attempts: &[Attempt]) -> Result<Vec<Run>, NodeErro
 
 /// For those that come after one which can't run.
 pub fn after_another() -> Revert {
-    Revert::new(RevertKind::CantRun, "a transaction before it in the bundle can't run")
+    Revert::new(RevertKind::NotTried, "a transaction before it in the bundle can't run")
 }
 
 async fn ask(node: &Node, attempts: &[Attempt]) -> Result<Vec<Run>, NodeError> {
@@ -71,21 +71,16 @@ async fn ask(node: &Node, attempts: &[Attempt]) -> Result<Vec<Run>, NodeError> {
     if answers.len() != attempts.len() {
         return Err(NodeError::Malformed("simulations of other transactions".to_owned()));
     }
-    Ok(attempts.iter().zip(answers).map(|(attempt, answer)| answer.run(attempt)).collect())
+    Ok(attempts.iter().zip(answers).map(|(attempt, answer)| answer.run(attempt, node)).collect())
 }
 
 impl Answer {
-    fn run(self, attempt: &Attempt) -> Run {
+    fn run(self, attempt: &Attempt, node: &Node) -> Run {
         let Quantity(gas_used) = self.gas_used;
         let failure = (self.status != Quantity(1)).then(|| {
             let used_up = attempt.gas_limit.is_some_and(|limit| gas_used >= limit);
-            let message = self.error.map(|error| error.message).unwrap_or_default();
-            match Revert::decode(&self.return_data) {
-                Some(revert) => revert,
-                None if used_up => Revert::out_of_gas(),
-                None if message.to_ascii_lowercase().contains("out of gas") => Revert::out_of_gas(),
-                None => Revert::bare(),
-            }
+            let word = self.error.map(|error| error.message).unwrap_or_default();
+            Revert::stopped(&self.return_data, &word, used_up, |text| node.rpc.scrub(text))
         });
         Run { failure, gas_used: Some(gas_used), logs: self.logs, traced: true, ..Run::default() }
     }

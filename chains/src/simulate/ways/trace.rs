@@ -64,13 +64,14 @@ struct Changed {
 }
 
 pub async fn run(node: &Node, attempts: &[Attempt]) -> Result<Vec<Run>, NodeError> {
+    let block = format!("{:#x}", node.block_number().await?);
     let mut left = Left::default();
     let mut runs = Vec::with_capacity(attempts.len());
     for attempt in attempts {
-        match one(node, attempt, &left).await {
+        match one(node, attempt, &block, &left).await {
             Ok((frame, diff)) => {
                 left.add(&diff);
-                runs.push(frame.run(attempt, diff));
+                runs.push(frame.run(attempt, diff, node));
             }
             Err(NodeError::Answered { revert: Some(failed), .. }) => {
                 runs.push(Run::failed(failed));
@@ -83,7 +84,8 @@ pub async fn run(node: &Node, attempts: &[Attempt]) -> Result<Vec<Run>, NodeErro
     Ok(runs)
 }
 
-async fn one(node: &Node, attempt: &Attempt, left: &Left) -> Result<(Frame, Diff), NodeError> {
+/// All in the state after one block, however the chain moves on meanwhile.
+async fn one(node: &Node, attempt: &Attempt, block: &str, left: &Left) -> Result<(Frame, Diff), NodeError> {
     let mut calls = json!({"tracer": "callTracer", "tracerConfig": {"withLog": true}});
     let mut state = json!({"tracer": "prestateTracer", "tracerConfig": {"diffMode": true}});
     if !left.0.is_empty() {
@@ -96,23 +98,17 @@ async fn one(node: &Node, attempt: &Attempt, left: &Left) -> Result<(Frame, Diff
     };
     let call = request(attempt);
     tokio::try_join!(
-        async { node.rpc.ask::<_, Frame>("debug_traceCall", (&call, "latest", calls)).await.map_err(wrong) },
-        async { node.rpc.ask::<_, Diff>("debug_traceCall", (&call, "latest", state)).await.map_err(wrong) },
+        async { node.rpc.ask::<_, Frame>("debug_traceCall", (&call, block, calls)).await.map_err(wrong) },
+        async { node.rpc.ask::<_, Diff>("debug_traceCall", (&call, block, state)).await.map_err(wrong) },
     )
 }
 
 impl Frame {
-    fn run(self, attempt: &Attempt, diff: Diff) -> Run {
+    fn run(self, attempt: &Attempt, diff: Diff, node: &Node) -> Run {
         let Quantity(gas_used) = self.gas_used;
-        let failure = self.error.as_ref().map(|message| {
+        let failure = self.error.as_ref().map(|word| {
             let used_up = attempt.gas_limit.is_some_and(|limit| gas_used >= limit);
-            match Revert::decode(&self.output) {
-                Some(revert) => revert,
-                None if used_up || message.to_ascii_lowercase().contains("out of gas") => {
-                    Revert::out_of_gas()
-                }
-                None => Revert::bare(),
-            }
+            Revert::stopped(&self.output, word, used_up, |text| node.rpc.scrub(text))
         });
         let mut logs = Vec::new();
         self.events(&mut logs);

@@ -173,7 +173,10 @@ async fn simulate(cx: &Cx, may: &May, wanted: &[Wanted]) -> Result<Vec<Simulatio
     }
     let node = cx.gateway.chains.node(chain).await?;
     let simulations = simulated::run(cx, chain, &node, &attempts).await?;
-    let answers: Vec<_> = simulations.iter().map(|one| SimulationResponse::new(one, cx.now())).collect();
+    let answers: Vec<_> = simulations
+        .iter()
+        .map(|one| SimulationResponse::new(one, &chain.native_currency, cx.now()))
+        .collect();
     let mut act = cx.begin().await?;
     act.note("agent_id", may.on().to_string());
     act.note("chain_id", chain.chain_id);

@@ -5,13 +5,12 @@ use ::chains::simulate::{
     Allowance, Asset, Attempt, BalanceChange, Granted, RevertKind, Simulation, decimal, difference,
 };
 use alloy_primitives::{Address, U256};
-use domain::{Result, SimulationId, Time};
+use domain::{Error, Kind, Result, SimulationId, Time};
 use schemars::JsonSchema;
 use serde::Serialize;
 use store::chains::Chain;
 use store::transactions::Simulated;
 
-use super::request::Wanted;
 use crate::cx::Cx;
 
 /// What an account would have more or less of.
@@ -23,7 +22,7 @@ pub struct BalanceChangeResponse {
     /// The token's contract; left out for the chain's own currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<String>,
-    /// As the token calls itself; anybody can call a token anything.
+    /// As the token calls itself; anybody can call a token anything. The chain's own currency by its name in the registry.
     #[serde(skip_serializing_if = "Option::is_none")]
     token_symbol: Option<String>,
     /// Which one, of erc721 and erc1155.
@@ -61,12 +60,14 @@ pub struct AllowanceResponse {
 #[derive(Serialize, JsonSchema)]
 pub struct SimulationResponse {
     simulation_id: String,
-    /// success, reverted, or error: it can't even run.
+    /// success, reverted, or error: it can't even run, or was not tried.
     status: &'static str,
     /// In a sentence or two, what it does to the sender, or why it fails.
     summary: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     gas_used: Option<u64>,
+    /// Always null: what the chain's currency costs is not known here.
+    gas_estimate_usd: Option<String>,
     /// What the sender loses comes first; fees are not in it. At most 100.
     balance_changes: Vec<BalanceChangeResponse>,
     /// At most 100.
@@ -75,7 +76,8 @@ pub struct SimulationResponse {
     truncated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// revert_error, revert_panic, revert_custom, revert, out_of_gas or cant_run.
+    /// revert_error, revert_panic, revert_custom, revert, out_of_gas, cant_run; not_simulated: nobody tried it, and error says
+    /// why.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,15 +93,21 @@ pub struct SimulationResponse {
 }
 
 impl SimulationResponse {
-    pub fn new(simulation: &Simulation, now: Time) -> Self {
+    /// `currency`: what the chain's own is called.
+    pub fn new(simulation: &Simulation, currency: &str, now: Time) -> Self {
         let failure = simulation.failure.as_ref();
-        let reason = failure.filter(|f| !f.reason.is_empty() && f.kind != RevertKind::CantRun);
+        let reason = failure.filter(|f| !f.reason.is_empty() && has_run(f.kind));
         Self {
             simulation_id: id(simulation),
             status: simulation.status(),
             summary: simulation.summary.clone(),
             gas_used: simulation.gas_used,
-            balance_changes: simulation.balance_changes.iter().map(|c| change(simulation, c)).collect(),
+            gas_estimate_usd: None,
+            balance_changes: simulation
+                .balance_changes
+                .iter()
+                .map(|c| change(simulation, c, currency))
+                .collect(),
             allowances: simulation.allowances.iter().map(|a| allowance(simulation, a)).collect(),
             truncated: simulation.truncated,
             error: failure.map(ToString::to_string),
@@ -121,6 +129,10 @@ impl SimulationResponse {
     }
 }
 
+fn has_run(kind: RevertKind) -> bool {
+    !matches!(kind, RevertKind::CantRun | RevertKind::NotTried)
+}
+
 /// Tenderly's, or a new one.
 fn id(simulation: &Simulation) -> String {
     let saved = simulation.saved.as_ref().map(|saved| saved.id.clone());
@@ -140,7 +152,7 @@ fn symbol(simulation: &Simulation, token: Address) -> Option<String> {
     simulation.tokens.get(&token).and_then(|token| token.symbol.clone())
 }
 
-fn change(simulation: &Simulation, change: &BalanceChange) -> BalanceChangeResponse {
+fn change(simulation: &Simulation, change: &BalanceChange, currency: &str) -> BalanceChangeResponse {
     let places = places(simulation, &change.asset).unwrap_or_default();
     let sign = if change.moved.lost > change.moved.gained { "-" } else { "" };
     let much = difference(&change.moved);
@@ -149,7 +161,7 @@ fn change(simulation: &Simulation, change: &BalanceChange) -> BalanceChangeRespo
         address: change.account.to_checksum(None),
         standard: change.asset.standard(),
         token: token.map(|token| token.to_checksum(None)),
-        token_symbol: token.and_then(|token| symbol(simulation, token)),
+        token_symbol: token.map_or(Some(currency.to_owned()), |token| symbol(simulation, token)),
         token_id: change.asset.id().map(|id| id.to_string()),
         before: change.balance.map(|(before, _)| decimal(before, places)),
         after: change.balance.map(|(_, after)| decimal(after, places)),
@@ -178,10 +190,19 @@ fn allowance(simulation: &Simulation, allowance: &Allowance) -> AllowanceRespons
 /// # Errors
 /// `Unavailable` if whoever simulates says nothing of them: nobody else is asked then.
 pub async fn run(cx: &Cx, chain: &Chain, node: &Node, attempts: &[Attempt]) -> Result<Vec<Simulation>> {
+    let currency = &chain.native_currency;
     match &cx.gateway.tenderly {
-        Some(tenderly) => Ok(tenderly.simulate(chain.chain_id, node, attempts).await?),
-        None => Ok(node.simulate(attempts).await?),
+        Some(tenderly) => Ok(tenderly.simulate(chain.chain_id, currency, node, attempts).await?),
+        None => Ok(node.simulate(currency, attempts).await?),
     }
+}
+
+/// How the simulation before a signature went.
+pub enum Outcome {
+    /// Neither the agent nor the installation wanted one.
+    None,
+    Succeeded(Simulated),
+    Failed(Failed),
 }
 
 /// Why a transaction is not signed.
@@ -194,21 +215,16 @@ pub struct Failed {
 /// does, whatever the simulation says.
 ///
 /// # Errors
-/// As [`run`]: what can't be simulated is not signed.
+/// `Unavailable` where it can't be simulated: then it is not signed.
 pub async fn before_signing(
     cx: &Cx,
-    wanted: &Wanted,
+    chain: &Chain,
     node: &Node,
     attempt: Attempt,
     fails: Option<String>,
-    is_wanted: bool,
-) -> Result<Result<Option<Simulated>, Failed>> {
-    if !is_wanted {
-        return Ok(Ok(None));
-    }
-    let simulations = run(cx, &wanted.chain, node, &[attempt]).await?;
-    let simulation =
-        simulations.first().ok_or_else(|| domain::Error::internal("one attempt, no simulation"))?;
+) -> Result<Outcome> {
+    let simulations = run(cx, chain, node, &[attempt]).await.map_err(nothing_signed)?;
+    let simulation = simulations.first().ok_or_else(|| Error::internal("one attempt, no simulation"))?;
     let status = match (simulation.status(), &fails) {
         ("success", Some(_)) => "reverted",
         (status, _) => status,
@@ -216,7 +232,18 @@ pub async fn before_signing(
     let dashboard = simulation.saved.as_ref().map(|saved| saved.dashboard.clone());
     let simulated = Simulated { id: id(simulation), status: status.to_owned(), dashboard };
     Ok(match fails.or_else(|| simulation.failure.as_ref().map(ToString::to_string)) {
-        Some(reason) => Err(Failed { reason, simulated }),
-        None => Ok(Some(simulated)),
+        Some(reason) => Outcome::Failed(Failed { reason, simulated }),
+        None => Outcome::Succeeded(simulated),
     })
+}
+
+fn nothing_signed(error: Error) -> Error {
+    match error.kind() {
+        Kind::Unavailable => {
+            let detail =
+                format!("Nothing was signed, since the transaction can't be simulated. {}", error.detail());
+            Error::unavailable(detail).because(error)
+        }
+        _ => error,
+    }
 }

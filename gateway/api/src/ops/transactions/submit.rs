@@ -15,6 +15,7 @@ use store::transactions::{Accepted, LEASE, Transaction};
 use store::{chains, idempotency, transactions};
 
 use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
+use super::simulated::Outcome;
 use super::{TransactionResponse, key, simulated};
 use crate::access::OnAgent;
 use crate::cx::Cx;
@@ -176,6 +177,12 @@ async fn submit(
         }
     };
     let replaces = replaced(cx, wanted, account, &fees).await?;
+    let attempt = Attempt { call, gas_limit: wanted.gas_limit.or(fails.is_none().then_some(gas_limit)) };
+    // Before the signer is asked: how it went is known to whoever decides.
+    let outcome = match simulated {
+        true => simulated::before_signing(cx, &wanted.chain, &node, attempt, fails).await?,
+        false => Outcome::None,
+    };
     let transfer = Transfer {
         chain_id: wanted.chain.chain_id,
         to: wanted.to,
@@ -193,17 +200,14 @@ async fn submit(
         // Its twin may have taken what was left of the limit.
         Err(error) => return twin(cx, may, wanted, key).await?.ok_or(error),
     };
-    let attempt = Attempt { call, gas_limit: wanted.gas_limit.or(fails.is_none().then_some(gas_limit)) };
-    let simulation = match simulated::before_signing(cx, wanted, &node, attempt, fails, simulated).await {
-        Ok(Ok(simulation)) => simulation,
-        Ok(Err(failed)) => {
+    let simulation = match outcome {
+        Outcome::None => None,
+        Outcome::Succeeded(simulated) => Some(simulated),
+        // The guardrails had their say first: theirs is the refusal that no correction of the call helps against.
+        Outcome::Failed(failed) => {
             release(cx, intent).await;
             let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), failed);
             return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
-        }
-        Err(error) => {
-            release(cx, intent).await;
-            return Err(error);
         }
     };
     let accepted = Accepted { intent, signing_key };
