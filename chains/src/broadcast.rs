@@ -82,7 +82,7 @@ impl Broadcast {
         } else if phrases(UNDERPRICED) {
             Ok(Self::Underpriced(message.clone()))
         } else if let Some(reason) = revert {
-            Ok(Self::Rejected(reason.clone()))
+            Ok(Self::Rejected(reason.to_string()))
         } else {
             Err(error)
         }

@@ -1,10 +1,10 @@
 //! What can go wrong with a node, and what the caller of the gateway is told about it.
 
 use alloy::rpc::json_rpc::ErrorPayload;
-use alloy::sol_types::{Panic, Revert, SolError as _};
 use domain::{Error, Kind};
 
 use crate::address::NodeUrl;
+use crate::simulate::Revert;
 
 /// What of a node's words is kept, in characters.
 const LONGEST_TEXT: usize = 300;
@@ -21,7 +21,7 @@ pub enum NodeError {
         code: i64,
         message: String,
         /// Why the transaction that was asked about would fail; `None` if the trouble is not the transaction's.
-        revert: Option<String>,
+        revert: Option<Revert>,
     },
     /// Its answer makes no sense.
     #[error("the chain's node answers nonsense: {0}")]
@@ -40,7 +40,7 @@ impl From<NodeError> for Error {
             NodeError::Answered { revert: Some(reason), .. } => {
                 return Self::new(
                     Kind::Unprocessable,
-                    format!("The transaction would fail: {}.", sentence(reason)),
+                    format!("The transaction would fail: {}.", sentence(&reason.to_string())),
                 )
                 .because(error);
             }
@@ -63,8 +63,7 @@ impl NodeError {
         if payload.is_retry_err() {
             return Self::Unreachable(format!("it limits our requests: {message}"));
         }
-        let revert =
-            payload.as_revert_data().and_then(|data| reason(&data)).map(|reason| clean(&reason, url));
+        let revert = payload.as_revert_data().and_then(|data| Revert::decode(&data, |text| url.scrub(text)));
         Self::Answered { code: payload.code, message, revert }
     }
 
@@ -72,7 +71,7 @@ impl NodeError {
     pub(crate) fn about_a_transaction(self) -> Self {
         match self {
             Self::Answered { code, message, revert: None } if !is_nodes_own(code, &message) => {
-                Self::Answered { code, revert: Some(message.clone()), message }
+                Self::Answered { code, revert: Some(Revert::said(&message)), message }
             }
             other => other,
         }
@@ -97,32 +96,22 @@ fn is_nodes_own(code: i64, message: &str) -> bool {
     }
 }
 
-/// What a revert says of itself: Solidity's `Error(string)` and `Panic(uint256)`, or an error's selector.
-fn reason(data: &[u8]) -> Option<String> {
-    if let Ok(revert) = Revert::abi_decode(data) {
-        return Some(format!("execution reverted: {}", revert.reason));
-    }
-    if let Ok(panic) = Panic::abi_decode(data) {
-        let what = panic.kind().map_or("unknown", |kind| kind.as_str());
-        return Some(format!("execution panicked: {what} (0x{:02x})", panic.code));
-    }
-    let selector: &[u8; 4] = data.first_chunk()?;
-    Some(format!(
-        "execution reverted with the contract's own error 0x{}",
-        alloy_primitives::hex::encode(selector)
-    ))
-}
-
 /// A node's words, fit for a log and an answer: one line of printable characters, not long, without its address.
 pub(crate) fn clean(text: &str, url: &NodeUrl) -> String {
-    let scrubbed = url.scrub(text);
+    line(&url.scrub(text))
+}
+
+/// Anybody's words as one line of printable characters, not long.
+pub(crate) fn line(text: &str) -> String {
     // Control characters would forge log lines; the invisible ones and those that turn the direction of writing would
     // make a reader see something else than there is.
-    let printable = |c: char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    let unseen = |c: char| {
+        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}')
     };
-    let line: String = scrubbed.chars().map(|c| if printable(c) { c } else { ' ' }).collect();
+    let printable = |c: char| !c.is_control() && !unseen(c);
+    let line: String = text.chars().map(|c| if printable(c) { c } else { ' ' }).collect();
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(LONGEST_TEXT) {
         Some((end, _)) => format!("{}…", &line[..end]),
@@ -144,7 +133,7 @@ mod tests {
 
     fn revert(error: NodeError) -> Option<String> {
         match error {
-            NodeError::Answered { revert, .. } => revert,
+            NodeError::Answered { revert, .. } => revert.map(|revert| revert.to_string()),
             other => panic!("{other:?}"),
         }
     }
@@ -219,6 +208,11 @@ mod tests {
         let said =
             clean("bad\r\n2026-01-01 INFO forged \u{202e}line at /v2/s3cret-key\u{0}\u{1b}[31m", &url());
         assert_eq!(said, "bad 2026-01-01 INFO forged line at /v2/… [31m");
+        assert_eq!(
+            line("a\u{e0041}\u{61c}b\u{ad}\u{fe0f}c"),
+            "a b c",
+            "tags, marks and selectors that nobody sees"
+        );
         let long = clean(&"é".repeat(10_000), &url());
         assert_eq!(long.chars().count(), LONGEST_TEXT + 1);
         assert!(long.ends_with('…'));

@@ -17,6 +17,7 @@ mod quantity;
 mod receipt;
 pub mod registry;
 mod rpc;
+pub mod simulate;
 
 pub use address::checked as checked_address;
 pub use broadcast::Broadcast;

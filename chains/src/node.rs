@@ -17,23 +17,31 @@ use crate::fees::{BLOCKS, FeeHistory, Header, PERCENTILE, Quote};
 use crate::quantity::Quantity;
 use crate::receipt::{Answer, Receipt};
 use crate::rpc::Rpc;
+use crate::simulate::{Token, Way};
 
 /// Fees move once a block; within this time, any number of submissions ask once.
 const QUOTE_LASTS: Duration = Duration::from_secs(1);
 /// What stands behind an address changes rarely, and by an operator's hand.
 const CHAIN_ID_LASTS: Duration = Duration::from_secs(60);
+/// A node that is renewed knows more; a token rarely changes its name.
+const WAY_LASTS: Duration = Duration::from_secs(600);
+/// How many tokens' names are kept.
+const TOKENS: u64 = 1_000;
 /// A transaction's intrinsic cost (EIP-2028). An estimate of just this runs no code, so it can't grow.
 const INTRINSIC_GAS: u64 = 21_000;
 /// The most that one transaction may ask for since EIP-7825.
-const GAS_CAP: u64 = 1 << 24;
+pub(crate) const GAS_CAP: u64 = 1 << 24;
 
 type Result<T, E = NodeError> = std::result::Result<T, E>;
 
 /// A chain's node. Cheap to clone; its address does not print.
 #[derive(Clone)]
 pub struct Node {
-    rpc: Rpc,
+    pub(crate) rpc: Rpc,
     quote: Cache<(), Quote>,
+    /// The best way to simulate that it has been seen to know.
+    pub(crate) way: Cache<(), Way>,
+    pub(crate) tokens: Cache<Address, Token>,
     chain_id: Cache<(), u64>,
 }
 
@@ -56,9 +64,10 @@ pub struct Call {
     pub access_list: AccessList,
 }
 
+/// A call, as nodes are asked about it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CallRequest {
+pub(crate) struct CallRequest {
     from: Address,
     to: Address,
     value: U256,
@@ -67,6 +76,16 @@ struct CallRequest {
     // Nodes from before Berlin don't know it.
     #[serde(skip_serializing_if = "AccessList::is_empty")]
     access_list: AccessList,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gas: Option<U256>,
+}
+
+impl CallRequest {
+    /// Without a gas limit, it may take what it takes.
+    pub fn of(call: &Call, gas: Option<u64>) -> Self {
+        let Call { from, to, value: Wei(value), data, access_list } = call.clone();
+        Self { from, to, value, data, access_list, gas: gas.map(U256::from) }
+    }
 }
 
 impl Node {
@@ -74,6 +93,8 @@ impl Node {
         Self {
             rpc: Rpc::new(client, url),
             quote: remembered(QUOTE_LASTS),
+            way: remembered(WAY_LASTS),
+            tokens: Cache::builder().max_capacity(TOKENS).time_to_live(WAY_LASTS).build(),
             chain_id: remembered(CHAIN_ID_LASTS),
         }
     }
@@ -129,8 +150,7 @@ impl Node {
     /// # Errors
     /// `Answered` with `revert` if the transaction would fail.
     pub async fn estimate_gas(&self, call: &Call) -> Result<Gas> {
-        let Call { from, to, value: Wei(value), data, access_list } = call.clone();
-        let request = CallRequest { from, to, value, data, access_list };
+        let request = CallRequest::of(call, None);
         let Quantity(gas) =
             self.rpc.ask("eth_estimateGas", (request,)).await.map_err(NodeError::about_a_transaction)?;
         Ok(Gas { needed: gas, limit: with_margin(gas)? })

@@ -55,6 +55,11 @@ impl Rpc {
         Self { client, url, next_id: Arc::default() }
     }
 
+    /// Takes what of the node's address may be a key out of a text.
+    pub fn scrub(&self, text: &str) -> String {
+        self.url.scrub(text)
+    }
+
     /// Asks one thing.
     pub async fn ask<P, R>(&self, method: &'static str, params: P) -> Result<R, NodeError>
     where

@@ -46,6 +46,8 @@ fn names_and_arguments_are_those_of_the_contract() {
             "data signing_key_path nonce gas_limit gas_price max_fee_per_gas max_priority_fee_per_gas simulate_first \
              idempotency_key",
         ),
+        ("simulate_transaction", "chain to value", "data signing_key_path gas_limit"),
+        ("simulate_bundle", "transactions", ""),
         ("get_transaction", "tx_id", ""),
         ("list_transactions", "", "limit"),
         ("list_chains", "", ""),

@@ -5,16 +5,19 @@ mod actors;
 mod beside;
 mod certificates;
 mod chain;
+mod contracts;
 mod customer;
 mod events;
 mod issuer;
 mod mailbox;
+mod masked;
 mod mcp;
 mod parts;
 mod process;
 mod receiver;
 mod remote;
 mod replies;
+pub mod tenderly;
 mod totp;
 mod world;
 
@@ -22,18 +25,21 @@ pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use beside::Beside;
 pub use certificates::Certificate;
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
+pub use contracts::{calldata, word};
 pub use customer::CustomerKey;
 pub use events::{Listener, Told};
 pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};
+pub use masked::Masked;
 pub use mcp::ToolReply;
 pub use parts::{
     HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres,
-    node_modules_with_mcp, python, softhsm, softhsm_token, talon,
+    node_modules_with, python, softhsm, softhsm_token, talon,
 };
 pub use process::{Process, signal};
 pub use receiver::{Delivery, Receiver};
 pub use remote::RemoteSigner;
 pub use replies::{Call, Reply};
+pub use tenderly::{FakeTenderly, TENDERLY_KEY};
 pub use totp::Authenticator;
 pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};
 

@@ -156,7 +156,15 @@ both! {
         let path = sender.transactions();
         let none = "01890000-0000-7000-8000-000000000000";
         let too_much = json!({"chain": "local", "to": ADDRESSES[1], "value": "1.5", "simulate_first": true});
+        let tried = json!({"chain": "local", "to": ADDRESSES[1], "value": "0.1"});
+        let nowhere = json!({"chain": "local", "to": "0x12", "value": "0.1"});
+        let (two, none_at_all) = (json!({"transactions": [tried, tried]}), json!({"transactions": []}));
+        let (single, many) = (format!("{path}/simulate"), format!("{path}/simulate-bundle"));
         let cases = [
+            Case::new("simulate_transaction", tried.clone(), post.clone(), &single).body(tried),
+            Case::new("simulate_transaction", nowhere.clone(), post.clone(), &single).body(nowhere),
+            Case::new("simulate_bundle", two.clone(), post.clone(), &many).body(two),
+            Case::new("simulate_bundle", none_at_all.clone(), post.clone(), &many).body(none_at_all),
             Case::new("submit_transaction", transfer, post.clone(), &path).body(body),
             Case::new("submit_transaction", too_much.clone(), post, &path).body(too_much),
             Case::new("get_transaction", json!({"tx_id": id}), get.clone(), format!("{path}/{id}")),

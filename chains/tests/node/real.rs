@@ -141,7 +141,7 @@ async fn what_would_revert_says_why() {
         let contract = anvil.contract(&reverts_with(data)).await;
         let error = anvil.node.estimate_gas(&call(ada.address(), contract)).await.unwrap_err();
         let NodeError::Answered { revert: Some(reason), .. } = &error else { panic!("{error:?}") };
-        assert!(reason.contains(said), "{reason}");
+        assert!(reason.to_string().contains(said), "{reason}");
         let error = domain::Error::from(error);
         assert_eq!(error.kind(), Kind::Unprocessable);
         assert!(error.detail().starts_with("The transaction would fail: exec"), "{error}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chains::simulate::{Tenderly, TenderlySettings};
 use domain::{Clock, Error, Result, SecretText, Time};
 use http::HeaderName;
 use ipnet::IpNet;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub client_cert_header: Option<HeaderName>,
     /// Networks beside the internet into which this gateway may be sent, to fetch something.
     pub egress_allow: Vec<IpNet>,
+    /// `None`: chains' own nodes simulate.
+    pub tenderly: Option<TenderlySettings>,
     /// `None`: nobody signs in with Google.
     pub google: Option<Google>,
     pub limits: LimitSettings,
@@ -85,6 +88,8 @@ pub struct Gateway {
     pub(crate) walks: Once,
     pub(crate) exports: Once,
     pub(crate) chains: Registry,
+    /// Who simulates, where it is not the chains' own nodes.
+    pub(crate) tenderly: Option<Tenderly>,
     pub(crate) installation: Installation,
     pub(crate) streams: Streams,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -116,6 +121,7 @@ impl Gateway {
             walks: Once::new(WALKS),
             exports: Once::new(EXPORTS),
             chains,
+            tenderly: settings.tenderly.clone().map(Tenderly::new).transpose()?,
             installation: Installation::new(),
             streams,
             signer_info: OnceCell::new(),

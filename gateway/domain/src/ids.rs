@@ -67,6 +67,7 @@ ids! {
     SecretId,
     PolicyId,
     TxId,
+    SimulationId,
     IntentId,
     ChainId,
     EventId,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api::Google;
 use api::LimitSettings;
+use chains::simulate::TenderlySettings;
 use domain::limit::Rate;
 use domain::{SecretText, Wei};
 use http::HeaderName;
@@ -33,6 +34,8 @@ pub struct Config {
     pub client_cert_header: Option<HeaderName>,
     pub egress_allow: Vec<IpNet>,
     pub google: Option<Google>,
+    /// `None`: chains' own nodes simulate.
+    pub tenderly: Option<TenderlySettings>,
     pub limits: LimitSettings,
     /// How long a request for an approval waits.
     pub approval_wait: Duration,
@@ -135,6 +138,7 @@ impl Config {
             client_cert_header: client_cert_header(&given)?,
             egress_allow: given.parsed("egress_allow", networks)?.unwrap_or_default(),
             google: google(&given)?,
+            tenderly: tenderly(&given)?,
             limits: limits(&given)?,
             approval_wait: given.parsed("approval_wait", approval_wait)?.unwrap_or(APPROVAL_WAIT),
             secret_retention: Duration::from_secs(
@@ -273,6 +277,48 @@ fn google(given: &Given) -> Result<Option<Google>, StartError> {
             Err(wrong("google_issuer and google_jwks go with google_client_id, which is missing"))
         }
         None => Ok(None),
+    }
+}
+
+fn tenderly(given: &Given) -> Result<Option<TenderlySettings>, StartError> {
+    // They become parts of an address.
+    let name = |text: &str| {
+        let fit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        (!text.is_empty() && text.chars().all(fit)).then(|| text.to_owned())
+    };
+    let key = |text: &str| {
+        let fit = |c: char| c.is_ascii_graphic();
+        (text.len() >= 8 && text.chars().all(fit)).then(|| SecretText::from(text.to_owned()))
+    };
+    // The key goes along: in the clear only to a stand-in on this machine.
+    let address = |text: &str| {
+        let text = text.trim_end_matches('/');
+        let is_here = |rest: &str| {
+            let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+            let host = host
+                .rsplit_once(':')
+                .filter(|(_, port)| port.parse::<u16>().is_ok())
+                .map_or(host, |(host, _)| host);
+            host == "localhost"
+                || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        };
+        let rest = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://").filter(|rest| is_here(rest)))?;
+        (!rest.is_empty() && !rest.contains(['?', '#', '@', ' '])).then(|| text.to_owned())
+    };
+    let url = given.parsed("tenderly_url", address)?;
+    let account = given.parsed("tenderly_account", name)?;
+    let project = given.parsed("tenderly_project", name)?;
+    match (account, project, given.parsed("tenderly_key", key)?) {
+        (Some(account), Some(project), Some(key)) => {
+            let url = url.unwrap_or_else(|| "https://api.tenderly.co".into());
+            Ok(Some(TenderlySettings { url, account, project, key }))
+        }
+        (None, None, None) if url.is_none() => Ok(None),
+        _ => Err(wrong(
+            "tenderly_account, tenderly_project and tenderly_key go together; one of them is missing",
+        )),
     }
 }
 

@@ -108,6 +108,18 @@ pub const SETTINGS: &[Setting] = &[
         "http(s)://HOST[/PATH]",
         "Where the keys of Google's tokens are [default: https://www.googleapis.com/oauth2/v3/certs]",
     ),
+    gateway(
+        "tenderly_account",
+        "NAME",
+        "Whose account at Tenderly simulates transactions [default: the chains' nodes do]",
+    ),
+    gateway("tenderly_project", "NAME", "The project of that account"),
+    gateway("tenderly_key", "KEY", "An access key of that account").secret(),
+    gateway(
+        "tenderly_url",
+        "https://HOST",
+        "Where Tenderly is; http:// on loopback alone [default: https://api.tenderly.co]",
+    ),
     gateway("tls_cert", "FILE", "The TLS certificate and its chain, PEM"),
     gateway("tls_key", "FILE", "The key of the TLS certificate, PEM"),
     gateway("behind_tls_proxy", "true or false", "A proxy in front terminates TLS [default: false]"),

@@ -158,6 +158,7 @@ async fn serve(
         client_cert_header: config.client_cert_header,
         egress_allow: config.egress_allow,
         google: config.google,
+        tenderly: config.tenderly,
         limits: config.limits,
         approval_wait: config.approval_wait,
         checkpoint_interval: config.checkpoint_interval,

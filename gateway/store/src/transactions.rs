@@ -32,6 +32,8 @@ pub struct Transaction {
     pub gas_limit: u64,
     pub fees: Fees,
     pub access_list: AccessList,
+    /// What was tried before the signature.
+    pub simulation: Option<Simulated>,
     pub nonce: Option<u64>,
     pub status: Status,
     pub error_message: Option<String>,
@@ -43,6 +45,16 @@ pub struct Transaction {
     pub signed_at: Option<Time>,
     /// When the chain was first seen past the nonce without this transaction.
     pub passed_at: Option<Time>,
+}
+
+/// A simulation that succeeded.
+#[derive(Clone)]
+pub struct Simulated {
+    /// Tenderly's, or the gateway's own.
+    pub id: String,
+    pub status: String,
+    /// Where Tenderly shows it.
+    pub dashboard: Option<String>,
 }
 
 /// What the signer has accepted: what it signs, and with which key.
@@ -60,15 +72,16 @@ macro_rules! columns {
     () => {
         "id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, gas_price, \
          max_fee_per_gas, max_priority_fee_per_gas, access_list, nonce, status, error_message, tx_hash, \
-         block_number, lease_until, created_at, signed_at, passed_at"
+         block_number, lease_until, created_at, signed_at, passed_at, simulation_id, simulation_status, simulation_url"
     };
 }
 
 const INSERT: &str = "INSERT INTO transactions (id, org_id, agent_id, chain, chain_id, from_address, to_address, \
                       value_wei, gas_limit, gas_price, max_fee_per_gas, max_priority_fee_per_gas, status, intent, \
-                      signing_key, lease_until, created_at, updated_at, access_list) \
+                      signing_key, lease_until, created_at, updated_at, access_list, simulation_id, \
+                      simulation_status, simulation_url) \
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16, $16, \
-                      $17)";
+                      $17, $18, $19, $20)";
 const FIND: &str = concat!(
     "SELECT signed_tx, ",
     columns!(),
@@ -141,6 +154,9 @@ pub async fn insert(
         .bind(new.lease_until.millis())
         .bind(new.created_at.millis())
         .bind(access_list(&new.access_list)?)
+        .bind(new.simulation.as_ref().map(|simulated| &simulated.id))
+        .bind(new.simulation.as_ref().map(|simulated| &simulated.status))
+        .bind(new.simulation.as_ref().and_then(|simulated| simulated.dashboard.as_ref()))
         .execute(tx.connection())
         .await
         .map_err(failed)
@@ -342,7 +358,14 @@ fn read(row: AnyRow) -> Result<Transaction> {
             max_priority_fee_per_gas: row.parsed("max_priority_fee_per_gas")?,
         },
     };
+    let simulation = match (row.maybe_text("simulation_id")?, row.maybe_text("simulation_status")?) {
+        (Some(id), Some(status)) => {
+            Some(Simulated { id, status, dashboard: row.maybe_text("simulation_url")? })
+        }
+        _ => None,
+    };
     Ok(Transaction {
+        simulation,
         id: row.parsed("id")?,
         org: row.parsed("org_id")?,
         agent: row.parsed("agent_id")?,

@@ -60,6 +60,10 @@ fn what_is_not_understood_is_named_and_never_shown() {
         (&[("TALON_CLIENT_CERT_HEADER", "X-Cert")], "", "trusted_proxies is missing"),
         (&[("TALON_GOOGLE_JWKS", "hunter2")], "", "google_jwks"),
         (&[("TALON_GOOGLE_ISSUER", "https://x")], "", "google_client_id, which is missing"),
+        (&[("TALON_TENDERLY_KEY", "hunter2-hunter2")], "", "one of them is missing"),
+        (&[("TALON_TENDERLY_URL", "https://tenderly.example")], "", "one of them is missing"),
+        (&[("TALON_TENDERLY_ACCOUNT", "hunter2/../x")], "", "tenderly_account"),
+        (&[("TALON_TENDERLY_KEY", "hunter2\n")], "", "tenderly_key"),
         (&[("TALON_KEYSTORE", "hunter2")], "", "software or pkcs11"),
         (
             &[("TALON_PKCS11_SESSIONS", "65")],
@@ -99,6 +103,39 @@ fn google_is_google_unless_somebody_else_is_named() {
     let google = config.google.unwrap();
     assert_eq!(google.issuer, "https://accounts.google.com");
     assert_eq!(google.jwks, "https://www.googleapis.com/oauth2/v3/certs");
+}
+
+#[test]
+fn tenderlys_key_goes_nowhere_in_the_clear() {
+    let of = |url: &str| {
+        let settings =
+            [("ACCOUNT", "acme"), ("PROJECT", "vault-1"), ("KEY", "a-key-of-tenderly"), ("URL", url)];
+        let names = settings.map(|(name, value)| (format!("TALON_TENDERLY_{name}"), value));
+        let given: Vec<_> = names.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        load(&given, "").map(|config| config.tenderly.unwrap().url)
+    };
+    for good in ["https://tenderly.example", "http://127.0.0.1:1234", "http://localhost", "http://[::1]:8"] {
+        assert_eq!(of(good).unwrap(), good);
+    }
+    assert_eq!(of("https://tenderly.example/").unwrap(), "https://tenderly.example");
+    for bad in [
+        "http://tenderly.example",
+        "http://127.0.0.1.example",
+        "http://10.0.0.1",
+        "tenderly.example",
+        "https://",
+        "https://u@x",
+        "http://localhost@x",
+    ] {
+        assert!(of(bad).unwrap_err().to_string().contains("tenderly_url"), "{bad}");
+    }
+    let rest = [
+        ("TALON_TENDERLY_ACCOUNT", "acme"),
+        ("TALON_TENDERLY_PROJECT", "p"),
+        ("TALON_TENDERLY_KEY", "a-key-of-tenderly"),
+    ];
+    assert_eq!(load(&rest, "").unwrap().tenderly.unwrap().url, "https://api.tenderly.co");
+    assert!(load(&[], "").unwrap().tenderly.is_none());
 }
 
 #[test]

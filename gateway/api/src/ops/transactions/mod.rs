@@ -4,8 +4,11 @@ mod key;
 mod list;
 mod request;
 mod show;
+mod simulate;
+mod simulated;
 mod submit;
 
 pub use list::{GetTransaction, ListTransactions};
 pub use show::TransactionResponse;
+pub use simulate::{SimulateBundle, SimulateTransaction};
 pub use submit::{SubmitTransaction, may_submit};

@@ -50,6 +50,52 @@ pub struct SubmitTransactionRequest {
     _nothing_else: NothingElse,
 }
 
+/// A transaction to try.
+#[derive(Deserialize, JsonSchema)]
+pub struct SimulateTransactionRequest {
+    /// 20-byte address; in mixed case with its EIP-55 checksum.
+    #[serde(default)]
+    to: Option<String>,
+    /// Decimal ether, such as "0.5".
+    value: String,
+    /// A chain's name or id.
+    chain: ChainName,
+    /// Calldata in hex.
+    #[serde(default)]
+    data: Option<String>,
+    /// keys/{chain}-signer when left out.
+    #[serde(default)]
+    signing_key_path: Option<String>,
+    /// As much as it takes when left out.
+    #[serde(default)]
+    gas_limit: Option<u64>,
+    #[serde(flatten)]
+    nothing_else: NothingElse,
+}
+
+/// Read and checked as if it were submitted.
+impl From<SimulateTransactionRequest> for SubmitTransactionRequest {
+    fn from(request: SimulateTransactionRequest) -> Self {
+        let SimulateTransactionRequest { to, value, chain, data, signing_key_path, gas_limit, nothing_else } =
+            request;
+        Self {
+            to,
+            value,
+            chain,
+            data,
+            signing_key_path,
+            nonce: None,
+            gas_price: None,
+            gas_limit,
+            max_fee_per_gas: None,
+            max_priority_fee_per_gas: None,
+            access_list: None,
+            simulate_first: None,
+            _nothing_else: nothing_else,
+        }
+    }
+}
+
 /// An account that a transaction will touch, as eth_sendTransaction has it.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

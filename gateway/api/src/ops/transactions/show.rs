@@ -9,6 +9,7 @@ use signer_protocol::intent::Fees;
 use store::transactions::Transaction;
 
 use super::request::{AccessListEntry, Wanted};
+use super::simulated::Failed;
 
 #[derive(Serialize, JsonSchema)]
 pub struct TransactionResponse {
@@ -43,6 +44,14 @@ pub struct TransactionResponse {
     block_number: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
+    /// With the next two: where it was simulated before it was to be signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simulation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    simulation_status: Option<String>,
+    /// Where Tenderly shows the simulation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenderly_dashboard_url: Option<String>,
     created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     signed_at: Option<Time>,
@@ -79,6 +88,9 @@ impl TransactionResponse {
             tx_hash: tx.hash.map(|h| h.to_string()),
             block_number: tx.block_number,
             error_message: tx.error_message.clone(),
+            simulation_id: tx.simulation.as_ref().map(|simulated| simulated.id.clone()),
+            simulation_status: tx.simulation.as_ref().map(|simulated| simulated.status.clone()),
+            tenderly_dashboard_url: tx.simulation.as_ref().and_then(|simulated| simulated.dashboard.clone()),
             created_at: tx.created_at,
             signed_at: tx.signed_at,
         }
@@ -90,7 +102,7 @@ impl TransactionResponse {
         from: Address,
         wanted: &Wanted,
         now: Time,
-        reason: String,
+        Failed { reason, simulated }: Failed,
     ) -> Self {
         Self {
             id: None,
@@ -111,6 +123,9 @@ impl TransactionResponse {
             tx_hash: None,
             block_number: None,
             error_message: Some(reason),
+            simulation_id: Some(simulated.id),
+            simulation_status: Some(simulated.status),
+            tenderly_dashboard_url: simulated.dashboard,
             created_at: now,
             signed_at: None,
         }

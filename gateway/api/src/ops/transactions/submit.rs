@@ -1,5 +1,6 @@
 //! Submitting a transaction: checked here and in the signer, stored, then carried as far as it goes at once.
 
+use ::chains::simulate::Attempt;
 use ::chains::{Call, Node, NodeError, Quote};
 use domain::access::{self, Permit};
 use domain::setting::REQUIRE_SIMULATION;
@@ -14,7 +15,8 @@ use store::transactions::{Accepted, LEASE, Transaction};
 use store::{chains, idempotency, transactions};
 
 use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
-use super::{TransactionResponse, key};
+use super::simulated::Outcome;
+use super::{TransactionResponse, key, simulated};
 use crate::access::OnAgent;
 use crate::cx::Cx;
 use crate::decode;
@@ -61,7 +63,7 @@ impl Operation for SubmitTransaction {
             arg("gas_price"),
             arg("max_fee_per_gas").about("Wei; chosen when left out."),
             arg("max_priority_fee_per_gas").about("Wei; chosen when left out."),
-            arg("simulate_first").or(Or::Flag(true)).about("Try it on the chain's node before anything is signed."),
+            arg("simulate_first").or(Or::Flag(true)).about("Try it before anything is signed."),
             arg("idempotency_key")
                 .header("idempotency-key")
                 .or(Or::Fresh)
@@ -81,11 +83,7 @@ impl Operation for SubmitTransaction {
         _: OfAgent,
         decode::From(request): Self::Params,
     ) -> Result<Reply<TransactionResponse>> {
-        if !cx.caller()?.claims.intents_api_enabled || !may_submit(cx.caller()?.principal()) {
-            return Err(Error::forbidden(
-                "This agent may not submit transactions; a person sets intents_api_enabled, then get a new token.",
-            ));
-        }
+        let_submit(cx)?;
         let key = idempotency_key(cx)?;
         let wanted = request.check(cx).await?;
         if let Some(key) = &key
@@ -98,6 +96,17 @@ impl Operation for SubmitTransaction {
         }
         submit(cx, &may, &wanted, key.as_deref()).await
     }
+}
+
+/// # Errors
+/// `Forbidden` unless both the token and the agent as it is now may submit transactions.
+pub fn let_submit(cx: &Cx) -> Result<()> {
+    if cx.caller()?.claims.intents_api_enabled && may_submit(cx.caller()?.principal()) {
+        return Ok(());
+    }
+    Err(Error::forbidden(
+        "This agent may not submit transactions; a person sets intents_api_enabled, then get a new token.",
+    ))
 }
 
 /// Whose transactions are signed.
@@ -159,14 +168,21 @@ async fn submit(
             let (mined, pending) = tokio::try_join!(node.mined_nonce(from), node.next_nonce(from))?;
             Ok::<_, Error>(OnChain { mined, pending })
         },)?;
-    let gas_limit = match estimate {
-        Estimate::Gas(limit) => limit,
+    let (gas_limit, fails) = match estimate {
+        Estimate::Gas(limit) => (limit, None),
+        // Signed it will not be; whether it might be, the guardrails say first.
         Estimate::Fails(reason) => {
-            let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), reason);
-            return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
+            let least = domain::gas::least(&wanted.data, &wanted.access_list);
+            (wanted.gas_limit.unwrap_or(least), Some(reason))
         }
     };
     let replaces = replaced(cx, wanted, account, &fees).await?;
+    let attempt = Attempt { call, gas_limit: wanted.gas_limit.or(fails.is_none().then_some(gas_limit)) };
+    // Before the signer is asked: how it went is known to whoever decides.
+    let outcome = match simulated {
+        true => simulated::before_signing(cx, &wanted.chain, &node, attempt, fails).await?,
+        false => Outcome::None,
+    };
     let transfer = Transfer {
         chain_id: wanted.chain.chain_id,
         to: wanted.to,
@@ -184,6 +200,16 @@ async fn submit(
         // Its twin may have taken what was left of the limit.
         Err(error) => return twin(cx, may, wanted, key).await?.ok_or(error),
     };
+    let simulation = match outcome {
+        Outcome::None => None,
+        Outcome::Succeeded(simulated) => Some(simulated),
+        // The guardrails had their say first: theirs is the refusal that no correction of the call helps against.
+        Outcome::Failed(failed) => {
+            release(cx, intent).await;
+            let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), failed);
+            return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
+        }
+    };
     let accepted = Accepted { intent, signing_key };
     let mut tx = Transaction {
         id: TxId::new(),
@@ -197,6 +223,7 @@ async fn submit(
         gas_limit,
         fees,
         access_list: wanted.access_list.clone(),
+        simulation,
         nonce: None,
         status: Status::Pending,
         error_message: None,
@@ -319,7 +346,7 @@ async fn estimated(node: &Node, call: &Call, wanted: &Wanted, simulated: bool) -
         }
         (Ok(gas), given) => Ok(Estimate::Gas(given.unwrap_or(gas.limit))),
         (Err(NodeError::Answered { revert: Some(reason), .. }), _) if simulated => {
-            Ok(Estimate::Fails(reason))
+            Ok(Estimate::Fails(reason.to_string()))
         }
         (Err(error), _) => Err(error.into()),
     }
