@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{AgentId, OrgId, Wei};
 use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use signer_protocol::attested::Attested;
-use signer_protocol::audit::{SignHead, SignedHead};
+use signer_protocol::audit::{Heads, SignHead, SignedHead};
 use signer_protocol::backup::{CopyLedger, LedgerPart};
 use signer_protocol::cmek::{AllowRotation, Rotate, Rotated, RotationGrant};
 use signer_protocol::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
@@ -219,7 +219,7 @@ impl Signer for Service {
         self.0.sign_head(request).await
     }
 
-    async fn last_head(self, _: Context, org: OrgId) -> Result<Option<SignedHead>, Refusal> {
+    async fn last_head(self, _: Context, org: OrgId) -> Result<Heads, Refusal> {
         self.0.last_head(org).await
     }
 
