@@ -8,7 +8,7 @@ use harness::{Agent, PASSWORD, Person, Reply, Value, Vault, World, both, json};
 const ONE: &str = "true";
 
 /// Brings a new person into somebody's organisation.
-async fn member<'w>(by: &Person<'w>, name: &str, role: &str) -> Person<'w> {
+pub async fn member<'w>(by: &Person<'w>, name: &str, role: &str) -> Person<'w> {
     let email = format!("{name}@example.org");
     by.post("/v1/org/invite", &json!({"email": email, "role": role})).expect(200, &email).await;
     let ticket = by.world.ticket(&email, "You are invited").await;
@@ -28,7 +28,7 @@ async fn ask_first(vault: &Vault<'_>, who: (&str, &str), pattern: &str, terms: &
 }
 
 /// A vault with a secret that the agent may read when people approve it.
-async fn guarded<'p>(ada: &'p Person<'p>, terms: &str) -> (Vault<'p>, Agent<'p>) {
+pub async fn guarded<'p>(ada: &'p Person<'p>, terms: &str) -> (Vault<'p>, Agent<'p>) {
     let vault = ada.vault("main").await;
     vault.put("db/password", "password", "hunter-2").await;
     let bot = ada.agent("bot").make().await;
@@ -44,15 +44,15 @@ fn request(refused: &Value) -> String {
     id
 }
 
-async fn asked(bot: &Agent<'_>, path: &str) -> String {
+pub async fn asked(bot: &Agent<'_>, path: &str) -> String {
     request(&bot.get(path).expect(403, "approval_required").await)
 }
 
-fn step(id: &str, verb: &str) -> String {
+pub fn step(id: &str, verb: &str) -> String {
     format!("/v1/approvals/{id}/{verb}")
 }
 
-async fn approve(by: &Person<'_>, id: &str) -> Value {
+pub async fn approve(by: &Person<'_>, id: &str) -> Value {
     by.post(&step(id, "approve"), &json!({})).expect(200, "given").await
 }
 
@@ -343,10 +343,19 @@ both! {
         let eve = w.owner("eve").await;
         let spy = eve.agent("spy").make().await;
         spy.post("/v1/approvals", &body("db/password")).expect(404, "No such vault").await;
-        // Whoever was denied asks nobody again by reading, but may ask with words.
+        // Whoever was denied asks nobody again for an hour, neither by reading nor with words.
         ada.post(&step(id, "deny"), &json!({"reason": "not today"})).expect(200, "not today").await;
         let refused = bot.get(&vault.path("db/password")).expect(403, "has denied this read").await;
         assert_eq!(refused["approval_request_id"], json!(id));
+        let again = bot.post("/v1/approvals", &body("db/password")).expect(403, "has denied this read").await;
+        assert!(again["approval_request_id"] == json!(id) && again["detail"].as_str().unwrap().contains(id), "{again}");
+        assert_eq!(trail(&w).await, ["approval.request", "approval.deny"]);
+        w.sql("UPDATE approvals SET decided_at = decided_at - 3600001").await;
+        let later = bot.post("/v1/approvals", &body("db/password")).expect(201, "").await;
+        ada.post(&step(later["id"].as_str().unwrap(), "deny"), &json!({})).expect(200, "denied").await;
+        bot.post("/v1/approvals", &body("db/password")).expect(403, "has denied this read").await;
+        // Of another version nobody has said no.
+        vault.put("db/password", "password", "hunter-3").await;
         let next = bot.post("/v1/approvals", &body("db/password")).expect(201, "").await;
         bot.post(&step(next["id"].as_str().unwrap(), "cancel"), &json!({})).expect(200, "cancelled").await;
         bot.post(&step(next["id"].as_str().unwrap(), "cancel"), &json!({})).expect(409, "cancelled already").await;

@@ -199,3 +199,84 @@ both! {
         assert_eq!(ada.call(reqwest::Method::HEAD, "/v1/audit/export").reply().await.status, 405);
     }
 }
+
+/// `talon audit export FILE …` as this token's holder; how it ended, and what it said.
+async fn exported(token: &str, words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = harness::talon();
+    command.args(["audit", "export"]).args(words).env("TALON_TOKEN", token).current_dir(std::env::temp_dir());
+    let output = tokio::task::block_in_place(|| command.output().unwrap());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(token.is_empty() || !format!("{out}{err}").contains(token), "the token is shown: {err}");
+    (output.status.code(), out, err)
+}
+
+both! {
+    async fn the_shell_exports_what_it_verifies(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        // More than one piece of the answer.
+        for n in 0..40 {
+            vault.put(&format!("p/{n}"), "generic", "hunter2").await;
+        }
+        let kept = Kept::of(&w, &ada, "").await;
+        let file = kept.folder.path().join("trail.jsonl");
+        let place = file.display().to_string();
+        let to = ["--url", w.base.as_str()];
+        let words = |name: &'_ str| [name.to_owned(), to[0].to_owned(), to[1].to_owned()];
+        let run = async |token: &str, name: &str, more: &[&str]| {
+            let all = words(name);
+            let all: Vec<&str> = all.iter().map(String::as_str).chain(more.iter().copied()).collect();
+            exported(token, &all).await
+        };
+        let (code, out, err) = run(&ada.token, &place, &[]).await;
+        assert!(code == Some(0) && out.is_empty() && err.is_empty(), "{code:?} {out} {err}");
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions()) & 0o777, 0o600);
+        let verified = kept.run(&file, None);
+        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+        let before = std::fs::read(&file).unwrap();
+        let (code, _, err) = run(&ada.token, &place, &[]).await;
+        assert!(code == Some(2) && err.contains("exists"), "{err}");
+        assert_eq!(std::fs::read(&file).unwrap(), before);
+
+        let (code, out, _) = run(&ada.token, "-", &["--from", "2099-01-01T00:00:00Z"]).await;
+        assert!(code == Some(0) && out.lines().count() < 60 && out.ends_with("}\n"), "{out}");
+        let other = kept.folder.path().join("other").display().to_string();
+        let bot = ada.agent("bot").make().await;
+        for (token, words, expected, why) in [
+            (ada.token.as_str(), ["--from", "yesterday"], 1, "from"),
+            (&bot.token, ["--to", "2099-01-01T00:00:00Z"], 1, "Agents may not"),
+            ("x.y.z", ["--to", "2099-01-01T00:00:00Z"], 1, "token"),
+            ("", ["--to", "2099-01-01T00:00:00Z"], 2, "owner's or admin's token: set TALON_TOKEN"),
+        ] {
+            let (code, out, err) = run(token, &other, &words).await;
+            assert!(code == Some(expected) && out.is_empty() && err.contains(why), "{code:?} {err}");
+        }
+        assert!(!Path::new(&other).exists());
+        let left: Vec<_> = std::fs::read_dir(kept.folder.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left.len(), 2, "nothing half is left: {left:?}");
+    }
+}
+
+/// What breaks off, wherever, is no export.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_breaks_off_leaves_no_file() {
+    use std::io::{Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trail.jsonl").display().to_string();
+    for answer in ["Transfer-Encoding: chunked\r\n\r\n4\r\n{}\n\n\r\n", "Content-Length: 3\r\n\r\n{}\n"] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let serves = std::thread::spawn(move || {
+            let mut peer = listener.accept().unwrap().0;
+            let _asked = peer.read(&mut [0; 4096]).unwrap();
+            peer.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes()).unwrap();
+        });
+        let (code, _, err) = exported("token", &[&file, "--url", &url]).await;
+        assert!(code == Some(3), "{code:?} {err}");
+        serves.join().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+    let (code, _, err) = exported("token", &[&file, "--url", "http://127.0.0.1:1"]).await;
+    assert!(code == Some(3) && err.contains("does not answer"), "{code:?} {err}");
+}

@@ -1,8 +1,8 @@
 //! The audit trail looked through and verified; and what happens when it can't be written.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use harness::{Database, Value, World, both, json};
+use harness::{Database, Person, Value, World, both, json};
 use sqlx::Row as _;
 
 async fn org_of(w: &World, email: &str) -> String {
@@ -196,6 +196,21 @@ async fn fill(w: &World, org: &str, many: i64) {
         }
         Database::Postgres => format!("WITH n(i) AS (SELECT generate_series(1, {many}))"),
     };
+    // Indexes that are made at the end are made in a tenth of the time.
+    let indexes = match w.database {
+        Database::Sqlite => {
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'audit_events' AND sql LIKE 'CREATE INDEX%'"
+        }
+        Database::Postgres => {
+            "SELECT CAST(indexname AS TEXT), indexdef FROM pg_indexes WHERE tablename = 'audit_events' AND indexdef LIKE 'CREATE INDEX%'"
+        }
+    };
+    let indexes: Vec<(String, String)> =
+        sqlx::query_as(indexes).fetch_all(&w.database().await).await.unwrap();
+    assert!(indexes.len() > 3, "{indexes:?}");
+    for (name, _) in &indexes {
+        w.sql(&format!("DROP INDEX {name}")).await;
+    }
     let hash = if w.database == Database::Sqlite { "x'00'" } else { "'\\x00'::bytea" };
     // Of a kind are one actor in two, one action in a hundred, and one resource in a thousand.
     w.sql(&format!(
@@ -203,22 +218,38 @@ async fn fill(w: &World, org: &str, many: i64) {
          'p' || (i % 2), 'secret', 'r' || (i % 1000), '{{}}', '', 1700000000000 + i * 1000 FROM n"
     ))
     .await;
+    for (_, made) in &indexes {
+        w.sql(made).await;
+    }
     w.sql("ANALYZE").await;
 }
 
+/// The best of several times: what else the machine does is not the query's.
+async fn fastest(by: &Person<'_>, query: &str) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..7 {
+        let begun = Instant::now();
+        by.get(&format!("/v1/audit/events?{query}")).expect(200, "events").await;
+        best = best.min(begun.elapsed());
+    }
+    best
+}
+
 both! {
+    /// Of a million events.
     async fn every_filter_has_an_index_on_a_long_trail(w: World) {
         let ada = w.owner("ada").await;
         let org = org_of(&w, &ada.email).await;
-        fill(&w, &org, 200_000).await;
+        fill(&w, &org, 1_000_000).await;
         let times = "from=2023-11-15T00:00:00Z&to=2023-11-15T01:00:00Z";
+        // A filter costs no more than a small multiple of reading as much without any; a walk over the trail costs thousands.
+        let plain = fastest(&ada, "").await;
         for query in [
-            "", "action=a7", "actor_id=p1", "resource_id=r7", "actor_id=p1&action=a7", "resource_id=r7&action=a7",
+            "action=a7", "actor_id=p1", "resource_id=r7", "actor_id=p1&action=a7", "resource_id=r7&action=a7",
             "actor_id=nobody", "action=nothing", "actor_id=p1&action=a8", "actor_id=p0&resource_id=r7", times,
         ] {
-            let begun = Instant::now();
-            let found = ada.get(&format!("/v1/audit/events?{query}")).expect(200, "events").await;
-            eprintln!("{query:?}: {} in {:?}", found["count"], begun.elapsed());
+            let took = fastest(&ada, query).await;
+            assert!(took < plain * 20, "{query:?} takes {took:?}, and no filter {plain:?}");
         }
         let found = ada.get(&format!("/v1/audit/events?{times}&limit=1000")).expect(200, "").await;
         assert_eq!(found["count"], 1000);

@@ -240,6 +240,60 @@ both! { with chain,
 }
 
 both! {
+    async fn a_trail_goes_on_once_its_signed_head_was_forgotten(w: World) {
+        let (folder, file) = place();
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        succeeds(&w, &["backup", &file]).await;
+        for n in 0..10 {
+            vault.put(&format!("a/{n}"), "generic", "v").await;
+        }
+        let signed = ada.post("/v1/audit/checkpoints", &json!({})).expect(200, "signature").await;
+        let org = signed["org_id"].as_str().unwrap();
+        // The database is lost; keystore and ledger, which knows the trail to be longer, are not.
+        let kept = folder.path().join("signer");
+        w.end();
+        let copied = std::process::Command::new("cp").arg("-a").arg(w.data().join("signer")).arg(&kept).status();
+        assert!(copied.unwrap().success());
+        w.emptied().await;
+        carry_keystore(&kept.join("keystore.bin"), &w);
+        std::fs::copy(kept.join("ledger.redb"), w.data().join("signer/ledger.redb")).unwrap();
+        succeeds(&w, &["restore", "--keep-ledger", &file]).await;
+        w.restart().await;
+        // Longer than what was signed, and another history.
+        for n in 0..15 {
+            vault.put(&format!("b/{n}"), "generic", "v").await;
+        }
+        assert_eq!(ada.get("/v1/audit/verify").expect(200, "first_bad").await["valid"], false);
+        ada.post("/v1/audit/checkpoints", &json!({})).expect(409, "forget-head").await;
+
+        let signer = w.data().join("signer").display().to_string();
+        let forget = ["signer", "forget-head", org, "--data", &signer];
+        refused(&w, &forget, "in use").await;
+        assert_eq!(w.end(), Some(0));
+        let said = succeeds(&w, &forget).await;
+        let (sequence, hash) = (&signed["sequence"], signed["hash"].as_str().unwrap());
+        assert!(said.contains(&format!("event {sequence}, hash {hash}")), "{said}");
+        refused(&w, &forget, "nothing was signed").await;
+        refused(&w, &["signer", "forget-head", "x", "--data", &signer], "x").await;
+        refused(&w, &["signer", "forget-head", org, "--data", &file], "is missing").await;
+        w.restart().await;
+        for _ in 0..2 {
+            let verified = ada.get("/v1/audit/verify").expect(200, "valid").await;
+            assert!(verified["valid"] == true && verified.get("first_bad").is_none(), "{verified}");
+            let [broken] = verified["breaks"].as_array().unwrap().as_slice() else { panic!("{verified}") };
+            assert_eq!((&broken["sequence"], &broken["hash"], &broken["signed_at"]), (sequence, &json!(hash), &signed["signed_at"]));
+            assert!(broken["forgotten_at"].as_str() > signed["signed_at"].as_str(), "{broken}");
+            vault.put("c", "generic", "v").await;
+        }
+        ada.post("/v1/audit/checkpoints", &json!({})).expect(200, "signature").await;
+        // Of others' trails nothing was forgotten.
+        let eve = w.owner("eve").await;
+        assert!(eve.get("/v1/audit/verify").expect(200, "valid").await.get("breaks").is_none());
+    }
+}
+
+both! {
     async fn killed_in_the_middle_it_leaves_nothing_half(w: World) {
         let (folder, file) = place();
         let ada = w.owner("ada").await;

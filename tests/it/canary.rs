@@ -1,19 +1,19 @@
 //! Marked values, keys and passwords go through every operation, over REST and MCP, with logs at their most talkative.
-//! Afterwards they are in no log, answer, row, mail or file, but where they were asked for.
-//!
-//! The gateway's memory is not searched: what a request or an answer held is freed there and not all of it zeroed (the
-//! HTTP library's buffers aren't). The process gives no core and lets nobody of its user read it: `process::…`.
+//! Afterwards they are in no log, answer, row, mail or file, but where they were asked for, and a moment later not in the
+//! gateway's memory either.
 
-use std::collections::HashMap;
+mod marks;
+mod memory;
+
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::alphabet::{STANDARD, URL_SAFE};
-use base64::engine::{GeneralPurpose, general_purpose::NO_PAD};
-use harness::{ADDRESSES, CustomerKey, Database, Reply, Value, World, json};
+use harness::{ADDRESSES, Agent, CustomerKey, Database, Person, Reply, Value, Vault, World, json};
 use reqwest::Method;
 use sqlx::AssertSqlSafe;
+
+use self::marks::{Marks, escaped};
+use crate::shares::{asked, at};
 
 const VALUE: &str = "mArKeD\"vAlUe/8Zq3+wK";
 const ROTATED: &str = "mArKeD-rOtAtEd-5TgP1x";
@@ -26,99 +26,8 @@ const CUSTOMER: CustomerKey = CustomerKey(*b"mArKeD-cUsToMeR-kEy-of-32-bytes!");
 const NEXT_CUSTOMER: CustomerKey = CustomerKey(*b"mArKeD-tHe-nExT-kEy-of-32-bytes!");
 /// What the customer encrypted: neither it nor its ciphertext in the clear.
 const PLAIN: &str = "mArKeD-pLaIn-tExT-9Lw2u";
+const PASSPHRASE: &str = "mArKeD-pAsSpHrAsE-Jq7yD";
 const NOBODY: &str = "01890000-0000-7000-8000-000000000000";
-
-/// All that must not be found, by what it is.
-struct Marks {
-    /// By their first four bytes.
-    forms: HashMap<[u8; 4], Vec<(String, Vec<u8>)>>,
-}
-
-impl Marks {
-    fn new(secrets: &[(&str, &[u8])]) -> Self {
-        let mut marks = Self { forms: HashMap::new() };
-        for (name, bytes) in secrets {
-            marks.add(name, "as it is", bytes.to_vec());
-            marks.add(name, "in hex", hex::encode(bytes).into_bytes());
-            marks.add(name, "in HEX", hex::encode_upper(bytes).into_bytes());
-            if let Ok(text) = std::str::from_utf8(bytes) {
-                marks.add(name, "in JSON", escaped(text).into_bytes());
-                marks.add(name, "in a URL", percent(text).into_bytes());
-            }
-            for (form, alphabet) in [("in base64", STANDARD), ("in base64url", URL_SAFE)] {
-                let encoder = GeneralPurpose::new(&alphabet, NO_PAD);
-                // Wherever it begins among three bytes; what neighbours decide is cut off.
-                for before in 0..3 {
-                    let whole = encoder.encode([&[0; 3][..before], bytes].concat());
-                    let (from, to) = ([0, 2, 3][before], whole.len() - 2);
-                    marks.add(name, form, whole.as_bytes()[from..to].to_vec());
-                }
-            }
-        }
-        marks
-    }
-
-    fn add(&mut self, name: &str, form: &str, bytes: Vec<u8>) {
-        let entry = self.forms.entry(*bytes.first_chunk().unwrap()).or_default();
-        if !entry.iter().any(|(_, known)| *known == bytes) {
-            entry.push((format!("{name} {form}"), bytes));
-        }
-    }
-
-    /// What is found of them.
-    fn within(&self, haystack: &[u8]) -> Vec<&str> {
-        let mut found = Vec::new();
-        for at in 0..haystack.len().saturating_sub(3) {
-            let Some(forms) = haystack[at..].first_chunk().and_then(|start| self.forms.get(start)) else {
-                continue;
-            };
-            found.extend(
-                forms
-                    .iter()
-                    .filter(|(_, form)| haystack[at..].starts_with(form))
-                    .map(|(name, _)| name.as_str()),
-            );
-        }
-        found.sort_unstable();
-        found.dedup();
-        found
-    }
-
-    fn absent(&self, place: &str, haystack: &[u8]) {
-        let found = self.within(haystack);
-        assert!(found.is_empty(), "{place} holds {found:?}");
-    }
-}
-
-fn escaped(text: &str) -> String {
-    let whole = Value::from(text).to_string();
-    whole[1..whole.len() - 1].to_owned()
-}
-
-fn percent(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-#[test]
-fn what_is_hidden_is_found() {
-    let marks = Marks::new(&[("the value", VALUE.as_bytes()), ("the key", &hex::decode(KEY).unwrap())]);
-    let hidden = |bytes: &[u8]| [b"before it \xff", bytes, b" and after"].concat();
-    let raw = hex::decode(KEY).unwrap();
-    for bytes in [VALUE.as_bytes(), &raw] {
-        let standard = GeneralPurpose::new(&STANDARD, NO_PAD);
-        for form in [bytes.to_vec(), hex::encode(bytes).into(), hex::encode_upper(bytes).into()] {
-            assert_eq!(marks.within(&hidden(&form)).len(), 1);
-        }
-        for before in ["", "a", "ab", "abc"] {
-            let inside = standard.encode([before.as_bytes(), bytes, b"zz"].concat());
-            assert!(!marks.within(inside.as_bytes()).is_empty(), "{before}");
-        }
-    }
-    assert!(!marks.within(json!({"a": VALUE}).to_string().as_bytes()).is_empty());
-    assert!(!marks.within(percent(VALUE).as_bytes()).is_empty());
-    assert!(marks.within(b"mArKeD and nothing else").is_empty());
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite() {
@@ -156,6 +65,7 @@ async fn nothing_leaks(database: Database) {
         ("the customer's key", &CUSTOMER.0),
         ("the customer's next key", &NEXT_CUSTOMER.0),
         ("what the customer encrypted", PLAIN.as_bytes()),
+        ("the passphrase of a share", PASSPHRASE.as_bytes()),
     ];
     let body = json!({"email": "ada@example.org", "password": PASSWORD, "display_name": "ada"});
     let token = w.post("/v1/auth/signup", &body).expect(200, "access_token").await["access_token"]
@@ -241,7 +151,10 @@ async fn nothing_leaks(database: Database) {
     let changed = ada.get(&sealed.path("a")).expect(200, "cmek_encrypted").await;
     assert_eq!(NEXT_CUSTOMER.decrypt(changed["value"].as_str().unwrap()).as_deref(), Some(PLAIN));
 
+    shared(&w, &ada, &vault, &mut answers).await;
+
     every_tool(&bot, &vault.id, &mut answers).await;
+    every_tool(&sender, &vault.id, &mut answers).await;
     every_operation(&w, &ada, &vault.id, &bot.id, &mut answers).await;
     // Good and bad credentials where they belong; the answers hold fresh tokens, none of the marks.
     for password in [NEW_PASSWORD, PASSWORD] {
@@ -256,7 +169,8 @@ async fn nothing_leaks(database: Database) {
     );
     let change = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
     answers.clean("change", &ada.post("/v1/auth/change-password", &change).reply().await);
-    assert!(answers.count > 80, "{}", answers.count);
+    every_end(&w, &ada, [&vault, &sealed], &bot, &mut answers).await;
+    assert!(answers.count > 120, "{}", answers.count);
 
     // Logs and mails are written behind.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -268,9 +182,63 @@ async fn nothing_leaks(database: Database) {
     if database == Database::Postgres {
         rows(&w, &marks).await;
     }
+    memory::forgets(&w, &marks).await;
 }
 
-async fn every_tool(bot: &harness::Agent<'_>, vault: &str, answers: &mut Answers<'_>) {
+/// A share with a passphrase: made, opened with it and without, from where an address may be kept and where not.
+async fn shared(w: &World, ada: &Person<'_>, vault: &Vault<'_>, answers: &mut Answers<'_>) {
+    let secret = vault.put("shared", "generic", VALUE).await["id"].as_str().unwrap().to_owned();
+    let terms = json!({"recipient_type": "anyone_with_link", "passphrase": PASSPHRASE});
+    let made = asked(ada, &secret, terms).reply().await;
+    answers.clean("share", &made);
+    let link = at(made.body["id"].as_str().unwrap());
+    w.get(&link).header("x-share-passphrase", PASSPHRASE).expect(200, &escaped(VALUE)).await;
+    w.get(&format!("{link}?passphrase={PASSPHRASE}")).expect(200, &escaped(VALUE)).await;
+    answers.clean("open, refused", &w.get(&link).header("x-share-passphrase", ROTATED).reply().await);
+    answers.clean("open, refused", &w.get(&link).reply().await);
+    answers.clean("shares", &ada.get("/v1/shares/outbound").reply().await);
+}
+
+/// What ends what the others need, last of all, each by somebody who may.
+async fn every_end(
+    w: &World,
+    ada: &Person<'_>,
+    [vault, sealed]: [&Vault<'_>; 2],
+    bot: &Agent<'_>,
+    answers: &mut Answers<'_>,
+) {
+    // A new password has ended the tokens from before.
+    let body = json!({"email": ada.email, "password": NEW_PASSWORD});
+    let token = w.post("/v1/auth/token", &body).expect(200, "access_token").await;
+    let ada = ada.through(token["access_token"].as_str().unwrap());
+    let agent = format!("/v1/agents/{}", bot.id);
+    let body = json!({"value": VALUE, "password": NEW_PASSWORD, "current_password": NEW_PASSWORD, "api_key": bot.key});
+    let ends = [
+        (Method::POST, format!("{agent}/rotate-key"), 200),
+        (Method::POST, "/v1/agents/suspend-all".to_owned(), 200),
+        (Method::DELETE, format!("/v1/vaults/{}/cmek", sealed.id), 200),
+        (Method::DELETE, agent, 204),
+        (Method::DELETE, format!("/v1/vaults/{}", vault.id), 204),
+    ];
+    for (method, path, status) in ends {
+        let reply = ada.call(method, &path).json(&body).reply().await;
+        assert_eq!(reply.status, status, "{path}: {}", reply.text);
+        answers.clean(&path, &reply);
+    }
+    let spare = w
+        .post("/v1/auth/token", &json!({"email": ada.email, "password": NEW_PASSWORD}))
+        .expect(200, "")
+        .await;
+    let spare = ada.through(spare["access_token"].as_str().unwrap());
+    answers.clean("revokeToken", &spare.call(Method::DELETE, "/v1/auth/token").json(&body).reply().await);
+    let mut confirmed = body;
+    confirmed["confirmation"] = "DELETE MY ACCOUNT".into();
+    let reply = ada.call(Method::DELETE, "/v1/auth/me").json(&confirmed).reply().await;
+    assert_eq!(reply.status, 204, "{}", reply.text);
+    answers.clean("deleteMe", &reply);
+}
+
+async fn every_tool(bot: &Agent<'_>, vault: &str, answers: &mut Answers<'_>) {
     for name in bot.tools().await {
         // What gives out a value is asked for one that is not there.
         let arguments = json!({"path": "none", "value": VALUE, "vault_id": NOBODY, "metadata": VALUE});
@@ -287,13 +255,7 @@ async fn every_tool(bot: &harness::Agent<'_>, vault: &str, answers: &mut Answers
 }
 
 /// Each once, with marks in every field that takes a secret.
-async fn every_operation(
-    w: &World,
-    ada: &harness::Person<'_>,
-    vault: &str,
-    agent: &str,
-    answers: &mut Answers<'_>,
-) {
+async fn every_operation(w: &World, ada: &Person<'_>, vault: &str, agent: &str, answers: &mut Answers<'_>) {
     let fields = [
         "value",
         "password",
@@ -324,7 +286,7 @@ async fn every_operation(
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let id = operation["operationId"].as_str().unwrap();
-            // Those that would end what the others need are asked without a token, and refused.
+            // Those that would end what the others need are asked without a token here, and refused: `every_end` does them.
             let ends = [
                 "deleteMe",
                 "revokeToken",

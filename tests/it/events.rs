@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use harness::{Agent, Person, Vault, both, json};
+use harness::{Agent, Person, Vault, World, both, json};
 use reqwest::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 
 /// A vault, and an agent that may read in it when people approve.
 async fn guarded<'p>(ada: &'p Person<'p>, name: &str) -> (Vault<'p>, Agent<'p>) {
@@ -158,5 +160,85 @@ both! {
         assert_eq!(w.end(), Some(0));
         assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
         assert!(stream.next().await.is_none());
+    }
+}
+
+/// A client that takes what comes no faster than it reads, and it reads only when it is told to.
+async fn slow(w: &World, token: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(w.address()).await.unwrap();
+    let head = format!(
+        "GET /v1/events HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\n\r\n",
+        w.address()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let (mut said, mut piece) = (String::new(), [0; 256]);
+    while !said.contains(": open") {
+        let read = stream.read(&mut piece).await.unwrap();
+        assert!(read > 0, "{said}");
+        said.push_str(std::str::from_utf8(&piece[..read]).unwrap());
+    }
+    stream
+}
+
+/// Events in one commit, each of 64 KiB, which all of somebody's organisation hears.
+async fn shout(w: &World, email: &str, many: usize) {
+    let pool = w.database().await;
+    let (id, org): (String, String) = sqlx::query_as("SELECT id, org_id FROM users WHERE email = $1")
+        .bind(email.to_owned())
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    let mut tx = pool.begin().await.unwrap();
+    for number in 0..many {
+        sqlx::query("UPDATE event_head SET sequence = sequence + 1").execute(&mut *tx).await.unwrap();
+        let insert = sqlx::query(
+            "INSERT INTO events (sequence, org_id, concerns_type, concerns_id, event, data, created_at) \
+             SELECT sequence, $1, 'user', $2, 'approval.shouted', $3, $4 FROM event_head",
+        );
+        let data = json!({"number": number, "text": "x".repeat(1 << 16)}).to_string();
+        let now = domain::Clock::default().now().millis();
+        insert.bind(org.clone()).bind(id.clone()).bind(data).bind(now).execute(&mut *tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+both! {
+    /// Who does not read is given up, with its place; whoever reads misses nothing.
+    async fn a_slow_reader_is_given_up_and_others_go_on(w: World) {
+        const MANY: usize = 400;
+        let ada = w.owner("ada").await;
+        let mut stuck = slow(&w, &ada.token).await;
+        let mut reads = w.listen(&ada.token, None).await;
+        shout(&w, &ada.email, MANY).await;
+        for number in 0..MANY {
+            assert_eq!(reads.hears("approval.shouted").await.data["number"], json!(number));
+        }
+        // All her places are taken until the slow one's is given back.
+        let mut open = Vec::new();
+        for _ in 0..6 {
+            open.push(w.listen(&ada.token, None).await);
+        }
+        let begun = Instant::now();
+        let ask = || w.http.get(format!("{}/v1/events", w.base)).bearer_auth(&ada.token).header("accept", "text/event-stream");
+        while ask().send().await.unwrap().status() != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the slow reader keeps its place");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let (vault, bot) = guarded(&ada, "bot").await;
+        let id = asks(&vault, &bot, "a").await;
+        assert_eq!(reads.hears("approval.requested").await.data["id"], json!(id));
+        // What it reads at last is what was on the way, and then the end.
+        let (mut rest, mut piece) = (Vec::new(), vec![0; 1 << 16]);
+        while !rest.ends_with(b"0\r\n\r\n") {
+            let read = tokio::time::timeout(Duration::from_secs(30), stuck.read(&mut piece)).await.unwrap().unwrap_or(0);
+            if read == 0 {
+                break;
+            }
+            rest.extend_from_slice(&piece[..read]);
+        }
+        let last = format!("\"number\":{}", MANY - 1);
+        assert!(!String::from_utf8_lossy(&rest).contains(&last), "it has heard all");
     }
 }

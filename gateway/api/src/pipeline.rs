@@ -21,6 +21,7 @@ use crate::gateway::Gateway;
 use crate::implied;
 use crate::notes::Asked;
 use crate::ops::cmek::{NEW_KEY, OLD_KEY};
+use crate::ops::shares::PASSPHRASE;
 use crate::problem::problem;
 use crate::tool::Tool;
 
@@ -97,7 +98,7 @@ impl Visitor {
 /// Whoever prints headers prints none of these.
 fn blank_out(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
-        if ["authorization", OLD_KEY, NEW_KEY].contains(&name.as_str()) {
+        if ["authorization", OLD_KEY, NEW_KEY, PASSPHRASE].contains(&name.as_str()) {
             value.set_sensitive(true);
         }
     }

@@ -17,7 +17,7 @@ use futures::stream::poll_fn;
 use store::events::{self, Told};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::authenticate::{self, Caller};
 use crate::gate;
@@ -81,15 +81,24 @@ impl Streams {
         self.closing.send_replace(true);
     }
 
+    /// What comes from now on, for somebody who waits for one thing. It takes the place of a stream until it is dropped.
+    ///
+    /// # Errors
+    /// `TooManyRequests`.
+    pub fn news_for(&self, who: PrincipalId, org: OrgId) -> Result<News> {
+        let place = self.place(who, org)?;
+        Ok(News { news: self.news.subscribe(), closing: self.closing.subscribe(), org, _place: place })
+    }
+
     /// # Errors
     /// `TooManyRequests`.
     fn place(&self, who: PrincipalId, org: OrgId) -> Result<Place> {
         let mut open = lock(&self.open);
         let of = |taken: Option<&usize>, most: usize| taken.is_some_and(|taken| *taken >= most);
         let refusal = if of(open.principals.get(&who), OF_ONE) {
-            Some("You have too many streams of events open; close one.")
+            Some("You have too many streams of events open, or requests that wait; end one.")
         } else if of(open.organisations.get(&org), OF_ORGANISATION) {
-            Some("Your organisation has too many streams of events open.")
+            Some("Your organisation has too many streams of events open, or requests that wait.")
         } else {
             (open.all >= OF_ALL).then_some("Too many streams of events are open at this gateway.")
         };
@@ -101,6 +110,47 @@ impl Streams {
         *open.organisations.entry(org).or_default() += 1;
         Ok(Place { open: self.open.clone(), who, org })
     }
+}
+
+/// News of an organisation, for whoever may hear of what they ask about.
+pub struct News {
+    news: broadcast::Receiver<Arc<Told>>,
+    closing: watch::Receiver<bool>,
+    org: OrgId,
+    _place: Place,
+}
+
+impl News {
+    /// Waits until something is told of the thing with this id: then whoever waits looks again, as where news were missed. `false`:
+    /// the time is over, or the gateway ends.
+    pub async fn about(&mut self, id: &str, until: Instant) -> bool {
+        let (org, news) = (self.org, &mut self.news);
+        let told = async {
+            loop {
+                match news.recv().await {
+                    Ok(told) if told.org != org || !told.data.contains(id) => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => return true,
+                    Err(RecvError::Closed) => return false,
+                }
+            }
+        };
+        tokio::select! {
+            told = told => told,
+            _ = self.closing.wait_for(|closing| *closing) => false,
+            () = sleep_until(until) => false,
+        }
+    }
+}
+
+/// The caller as they are now, if a request of theirs would be let in.
+///
+/// # Errors
+/// As the request would be refused.
+pub async fn still_let_in(gateway: &Gateway, caller: &Caller, address: Option<IpAddr>) -> Result<Caller> {
+    let caller = authenticate::still(gateway, caller).await?;
+    let principal = caller.principal();
+    gate::pass(gateway, principal.id, principal.org, address).await?;
+    Ok(caller)
 }
 
 fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
@@ -232,11 +282,8 @@ impl Stream {
 
     /// As each request is looked at.
     async fn still_let_in(&mut self) -> Result<(), Ended> {
-        let caller = authenticate::still(&self.gateway, &self.caller).await.map_err(|error| ended(&error))?;
-        let principal = caller.principal();
-        let pass = gate::pass(&self.gateway, principal.id, principal.org, self.address).await;
-        pass.map_err(|error| ended(&error))?;
-        self.caller = caller;
+        let caller = still_let_in(&self.gateway, &self.caller, self.address).await;
+        self.caller = caller.map_err(|error| ended(&error))?;
         Ok(())
     }
 

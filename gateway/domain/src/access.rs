@@ -21,7 +21,7 @@ pub use decision::{Decision, Question};
 pub use enrolment::enrolment;
 pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
-pub use share::{ShareAction, ShareFacts, ShareRule, share};
+pub use share::{ShareAction, ShareFacts, ShareRule, share, still_shares};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
 ///

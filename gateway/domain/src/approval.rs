@@ -163,6 +163,13 @@ impl Pending {
         &self.0
     }
 
+    /// The same with the yes of these people alone: nobody else who has given theirs may decide any more.
+    pub fn by_those(self, still: &[UserId]) -> Self {
+        let Self(mut approval) = self;
+        approval.given_by.retain(|by| still.contains(by));
+        Self(approval)
+    }
+
     /// One person's yes; the last that is required approves.
     ///
     /// # Errors
@@ -304,6 +311,13 @@ mod tests {
         let Step(half) = first.pending(time(1)).unwrap().approve(&bob, None, time(1)).unwrap();
         assert_eq!((half.status, half.given_by.len()), (Status::Pending, 1));
         assert!(half.clone().pending(time(2)).unwrap().approve(&bob, None, time(2)).is_err());
+        // Whoever gave the first yes may decide no more.
+        let alone = half.clone().pending(time(2)).unwrap().by_those(&[]);
+        let Step(alone) = alone.approve(&cleo, None, time(2)).unwrap();
+        assert_eq!((alone.status, alone.given_by.len()), (Status::Pending, 1));
+        let PrincipalId::User(bobs) = bob.by() else { unreachable!("people decide") };
+        let both = half.clone().pending(time(2)).unwrap().by_those(&[bobs, UserId::new()]);
+        assert_eq!(both.approve(&cleo, None, time(2)).unwrap().approval().status, Status::Approved);
         let Step(whole) = half.pending(time(2)).unwrap().approve(&cleo, None, time(2)).unwrap();
         assert!(whole.is_good(time(3)) && !whole.is_good(time(2 + 3600)));
         assert_eq!(whole.status_at(time(2 + 3600)), Status::Expired);

@@ -71,6 +71,14 @@ impl Policy {
         self.conditions.awaits(at, address).filter(|_| !self.has_expired(at))
     }
 
+    /// The same wherever its principal is: of somebody who is not there, the address can't be asked.
+    #[must_use]
+    pub fn wherever(&self) -> Self {
+        let mut policy = self.clone();
+        policy.conditions.terms.retain(|term| !matches!(term, Condition::IpAllowlist(_)));
+        policy
+    }
+
     pub fn allows(&self, wanted: Permission) -> bool {
         self.permissions.iter().any(|p| p.includes(wanted))
     }

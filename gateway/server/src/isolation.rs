@@ -98,6 +98,14 @@ mod tests {
         assert!(apart(Path::new("/usr/talon/signer"), None).is_err());
     }
 
+    #[test]
+    fn a_gateways_memory_is_dumped_by_nobody() {
+        close_memory().unwrap();
+        assert_eq!(rustix::process::dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+        let core = rustix::process::getrlimit(Resource::Core);
+        assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
+    }
+
     /// In a thread of its own: Landlock binds a thread for good.
     #[test]
     fn outside_of_its_folder_nothing_opens() {

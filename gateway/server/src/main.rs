@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gateway::StartError;
 use gateway::settings::Flags;
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is zeroed, whoever has copied a secret there: buffers of libraries included.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 /// A self-hosted vault and signing gateway for AI agents.
 #[derive(Parser)]
@@ -35,7 +40,7 @@ enum Command {
     Restore(gateway::Restore),
     /// Operate a gateway that runs: its chains and settings.
     Admin(gateway::Admin),
-    /// Check an exported audit trail.
+    /// Export an audit trail, and check an export.
     Audit(gateway::Audit),
     /// Tell the whole story on a real chain, in a temporary folder.
     Demo(gateway::demo::Options),
@@ -57,6 +62,8 @@ enum SignerCommand {
     Certificates(signer::CertificateOptions),
     /// Take the second factor from a person who has lost it, while everything is stopped.
     ForgetSecondFactor(signer::ForgetOptions),
+    /// Let an audit trail go on whose database was put back, while everything is stopped.
+    ForgetHead(signer::ForgetHeadOptions),
     /// Put the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
 }
@@ -88,6 +95,9 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Some(Command::Signer { command: SignerCommand::ForgetSecondFactor(options) }) => {
             Ok(signer::main_forget(&options))
+        }
+        Some(Command::Signer { command: SignerCommand::ForgetHead(options) }) => {
+            Ok(signer::main_forget_head(&options))
         }
         Some(Command::Signer { command: SignerCommand::RestoreLedger(options) }) => {
             Ok(signer::main_restore(*options))

@@ -20,6 +20,7 @@ const EVERYTHING: &[&str] = &[
     "DELETE FROM idempotency_keys WHERE agent_id IN (SELECT id FROM agents WHERE org_id = $1)",
     "DELETE FROM transactions WHERE org_id = $1",
     "DELETE FROM shares WHERE org_id = $1",
+    "DELETE FROM cmek_jobs WHERE org_id = $1",
     "DELETE FROM policies WHERE vault_id IN (SELECT id FROM vaults WHERE org_id = $1)",
     "DELETE FROM secret_versions WHERE secret_id IN \
      (SELECT secrets.id FROM secrets JOIN vaults ON vaults.id = secrets.vault_id WHERE vaults.org_id = $1)",

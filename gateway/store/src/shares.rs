@@ -62,8 +62,21 @@ pub struct State {
 /// A version that was shared.
 pub struct Shared {
     pub kind: SecretType,
+    /// The value is encrypted with a key of the customer's.
+    pub cmek: bool,
     pub sealed: Option<Blob>,
     pub state: State,
+}
+
+/// What became of an access.
+pub enum Access {
+    Counted(Counted),
+    /// Revoked, declined or over since it was looked at.
+    Ended,
+    /// The version can't be read any more.
+    Gone,
+    /// The share's accesses are.
+    UsedUp,
 }
 
 /// What a count comes to.
@@ -73,14 +86,25 @@ pub struct Counted {
     pub told: u64,
 }
 
-/// In a list, at most.
-const MOST: i64 = 500;
+/// A part of a list.
+pub struct Page {
+    /// The one before the first.
+    pub after: Option<Place>,
+    pub limit: u32,
+}
+
+/// Where a share stands in a list: newest first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub created_at: Time,
+    pub id: ShareId,
+}
 
 const SHAREABLE: &str = "SELECT s.id, s.vault_id, s.path, v.version, v.type, v.expires_at, v.max_access_count, \
                          v.access_count, COALESCE(v.deleted_at, v.disabled_at) AS gone_at, CASE WHEN v.sealed IS NULL THEN 0 ELSE 1 END AS readable \
                          FROM secrets s JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.live \
                          WHERE s.id = $1";
-const SHARED: &str = "SELECT v.type, v.sealed, v.expires_at, v.max_access_count, v.access_count, \
+const SHARED: &str = "SELECT v.type, v.sealed, v.cmek_fingerprint, v.expires_at, v.max_access_count, v.access_count, \
                       COALESCE(v.deleted_at, v.disabled_at) AS gone_at \
                       FROM secrets s JOIN secret_versions v ON v.secret_id = s.id \
                       WHERE s.id = $1 AND v.version = $2 AND s.vault_id = $3";
@@ -90,11 +114,12 @@ const INSERT: &str = "INSERT INTO shares (id, org_id, vault_id, secret_id, versi
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, 0, $15, $16)";
 const FIND: &str = "SELECT * FROM shares WHERE id = $1";
 const OUTBOUND: &str = "SELECT * FROM shares WHERE org_id = $1 AND by_type = $2 AND by_id = $3 \
-                        AND revoked_at IS NULL ORDER BY created_at DESC, id LIMIT $4";
+                        AND revoked_at IS NULL AND created_at <= $4 AND (created_at < $4 OR id > $5) \
+                        ORDER BY created_at DESC, id LIMIT $6";
 /// An address that is not known to be the caller's is given as an empty text, which no share has.
 const INBOUND: &str = "SELECT * FROM shares WHERE (recipient_id = $1 OR (recipient_id IS NULL AND recipient_email = $2)) \
                        AND revoked_at IS NULL AND declined_at IS NULL AND expires_at > $3 \
-                       ORDER BY created_at DESC, id LIMIT $4";
+                       AND created_at <= $4 AND (created_at < $4 OR id > $5) ORDER BY created_at DESC, id LIMIT $6";
 const CLAIM: &str = "UPDATE shares SET recipient_id = $1, accepted_at = $3 \
                      WHERE recipient_email = $2 AND recipient_id IS NULL AND recipient_type = 'external_email' \
                      AND revoked_at IS NULL AND declined_at IS NULL AND expires_at > $3 RETURNING id, org_id";
@@ -106,10 +131,27 @@ const DECLINE: &str = "UPDATE shares SET recipient_id = $2, declined_at = $3 \
                        WHERE id = $1 AND (recipient_id IS NULL OR recipient_id = $2) \
                        AND revoked_at IS NULL AND declined_at IS NULL";
 const REVOKE: &str = "UPDATE shares SET revoked_at = $3 WHERE id = $1 AND org_id = $2 AND revoked_at IS NULL";
-const COUNT: &str = "UPDATE shares SET access_count = access_count + 1 \
-                     WHERE id = $1 AND revoked_at IS NULL AND declined_at IS NULL AND expires_at > $2 \
-                     AND (max_access_count IS NULL OR access_count < max_access_count) \
-                     RETURNING access_count, told_count";
+/// Whether the version can still be read is asked by the statement that counts.
+macro_rules! if_there {
+    ($before:literal, $after:literal) => {
+        concat!(
+            $before,
+            "EXISTS (SELECT 1 FROM secret_versions v WHERE v.secret_id = shares.secret_id AND v.version = shares.version \
+             AND v.deleted_at IS NULL AND v.disabled_at IS NULL AND (v.expires_at IS NULL OR v.expires_at > $2))",
+            $after
+        )
+    };
+}
+const COUNT: &str = if_there!(
+    "UPDATE shares SET access_count = access_count + 1 WHERE id = $1 AND revoked_at IS NULL AND declined_at IS NULL \
+     AND expires_at > $2 AND (max_access_count IS NULL OR access_count < max_access_count) AND ",
+    " RETURNING access_count, told_count"
+);
+/// Why there was nothing to count.
+const WHY: &str = if_there!(
+    "SELECT CASE WHEN revoked_at IS NULL AND declined_at IS NULL AND expires_at > $2 THEN 0 ELSE 1 END AS ended, CASE WHEN ",
+    " THEN 0 ELSE 1 END AS gone FROM shares WHERE id = $1"
+);
 /// A read of the version, where those are limited.
 const COUNT_VERSION: &str = "UPDATE secret_versions SET access_count = access_count + 1 \
                              WHERE secret_id = $1 AND version = $2 AND deleted_at IS NULL AND disabled_at IS NULL \
@@ -150,6 +192,7 @@ pub async fn facts_of_version(store: &Store, share: &Share) -> Result<Option<Sha
     row.map(|row| {
         Ok(Shared {
             kind: row.parsed("type")?,
+            cmek: row.maybe_text("cmek_fingerprint")?.is_some(),
             sealed: row.maybe_bytes("sealed")?.map(Blob),
             state: state(&row)?,
         })
@@ -181,29 +224,36 @@ pub async fn insert(tx: &mut Tx, may: &Permit<ShareSecret, SecretAt>, share: &Sh
         .map(drop)
 }
 
-/// What the caller has shared and not taken back, newest first; at most 500.
-pub async fn outbound(store: &Store, may: &Permit<ListShares, OrgId>) -> Result<Vec<Share>> {
+/// What the caller has shared and not taken back, newest first.
+pub async fn outbound(store: &Store, may: &Permit<ListShares, OrgId>, page: &Page) -> Result<Vec<Share>> {
+    let (from, after) = page.begins();
     let list = sqlx::query(OUTBOUND)
         .bind(may.org().to_string())
         .bind(may.by().kind())
         .bind(may.by().uuid())
-        .bind(MOST);
+        .bind(from)
+        .bind(after)
+        .bind(i64::from(page.limit));
     list.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 
-/// What is shared with the caller and can be opened or accepted, newest first; at most 500. `email` is an address that
-/// they have shown to be theirs.
+/// What is shared with the caller and can be opened or accepted, newest first. `email` is an address that they have shown to
+/// be theirs.
 pub async fn inbound(
     store: &Store,
     may: &Permit<ListShares, OrgId>,
     email: Option<&str>,
     now: Time,
+    page: &Page,
 ) -> Result<Vec<Share>> {
+    let (from, after) = page.begins();
     let list = sqlx::query(INBOUND)
         .bind(may.by().uuid())
         .bind(email.unwrap_or_default())
         .bind(now.millis())
-        .bind(MOST);
+        .bind(from)
+        .bind(after)
+        .bind(i64::from(page.limit));
     list.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 
@@ -247,17 +297,31 @@ pub async fn revoke(tx: &mut Tx, may: &Permit<RevokeShare, ShareId>, at: Time) -
     Ok(revoke.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 
-/// Counts an access. `None`: there is none left, or the share has ended. Whether it may be opened, the signer has said.
-pub async fn count(tx: &mut Tx, share: &Share, version: &Shared, at: Time) -> Result<Option<Counted>> {
+/// Counts an access, if the share and its version are still there. Whether it may be opened, the signer has said.
+pub async fn count(tx: &mut Tx, share: &Share, version: &Shared, at: Time) -> Result<Access> {
     let count = sqlx::query(COUNT).bind(share.id.to_string()).bind(at.millis());
-    let Some(row) = count.fetch_optional(tx.connection()).await.map_err(failed)? else { return Ok(None) };
+    let Some(row) = count.fetch_optional(tx.connection()).await.map_err(failed)? else {
+        return why(tx, share, at).await;
+    };
     if version.state.max_access_count.is_some() {
         let count = sqlx::query(COUNT_VERSION).bind(share.secret.to_string()).bind(number(share.version)?);
         if count.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 0 {
-            return Ok(None);
+            return Ok(Access::Gone);
         }
     }
-    Ok(Some(Counted { accesses: row.count("access_count")?, told: row.count("told_count")? }))
+    Ok(Access::Counted(Counted { accesses: row.count("access_count")?, told: row.count("told_count")? }))
+}
+
+async fn why(tx: &mut Tx, share: &Share, at: Time) -> Result<Access> {
+    let look = sqlx::query(WHY).bind(share.id.to_string()).bind(at.millis());
+    let Some(row) = look.fetch_optional(tx.connection()).await.map_err(failed)? else {
+        return Ok(Access::Ended);
+    };
+    Ok(match (row.flag("ended")?, row.flag("gone")?) {
+        (true, _) => Access::Ended,
+        (false, true) => Access::Gone,
+        (false, false) => Access::UsedUp,
+    })
 }
 
 /// The sharer is told of so many accesses.
@@ -269,6 +333,16 @@ pub async fn tell(tx: &mut Tx, share: ShareId, accesses: u64) -> Result<()> {
 /// Forgets what expired before then.
 pub async fn forget_expired(tx: &mut Tx, before: Time) -> Result<()> {
     sqlx::query(FORGET).bind(before.millis()).execute(tx.connection()).await.map_err(failed).map(drop)
+}
+
+impl Page {
+    /// What the statements take: at this time after this id, or before this time.
+    fn begins(&self) -> (i64, String) {
+        match self.after {
+            Some(Place { created_at, id }) => (created_at.millis(), id.to_string()),
+            None => (i64::MAX, String::new()),
+        }
+    }
 }
 
 fn number(count: u64) -> Result<i64> {

@@ -30,6 +30,8 @@ const INSERT: &str = "INSERT INTO users (id, org_id, email, display_name, auth_m
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 const FIND: &str = "SELECT * FROM users WHERE id = $1";
 const FIND_BY_EMAIL: &str = "SELECT * FROM users WHERE email = $1";
+/// `$2`: ids with anything between them.
+const AMONG: &str = "SELECT * FROM users WHERE org_id = $1 AND $2 LIKE '%' || id || '%'";
 const IN_ORG: &str = "SELECT COUNT(*) AS found FROM users WHERE id = $1 AND org_id = $2";
 /// Locks the row: what is written back is made from what is read.
 const TAKE: &str = "UPDATE users SET id = id WHERE id = $1 AND org_id = $2 RETURNING *";
@@ -92,13 +94,20 @@ pub async fn facts(store: &Store, id: UserId) -> Result<Option<User>> {
     row.map(read).transpose()
 }
 
-/// The facts about whoever wants to log in.
 /// The facts about who is in an organisation, oldest first.
 pub async fn facts_in(store: &Store, org: OrgId) -> Result<Vec<User>> {
     let find = sqlx::query(PEOPLE).bind(org.to_string());
     find.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 
+/// The facts about those of these people who are in an organisation, as they are in this transaction.
+pub async fn facts_among(tx: &mut Tx, org: OrgId, people: &[UserId]) -> Result<Vec<User>> {
+    let ids: Vec<String> = people.iter().map(ToString::to_string).collect();
+    let find = sqlx::query(AMONG).bind(org.to_string()).bind(ids.join(","));
+    find.fetch_all(tx.connection()).await.map_err(failed)?.into_iter().map(read).collect()
+}
+
+/// The facts about whoever wants to log in.
 pub async fn facts_by_email(store: &Store, email: &str) -> Result<Option<User>> {
     let row = sqlx::query(FIND_BY_EMAIL)
         .bind(email)

@@ -2,7 +2,7 @@
 //! whoever keeps a checkpoint can tell a chain that was cut off, put back or written anew.
 
 use domain::{OrgId, Time};
-use signer_protocol::audit::{SignHead, SignedHead};
+use signer_protocol::audit::{Heads, SignHead, SignedHead};
 use signer_protocol::wire::Blob;
 
 use crate::authority::Authority;
@@ -24,12 +24,13 @@ impl Authority {
         self.signed(org, Head { signed_at, ..head }).await
     }
 
-    /// The last head that was signed, with the same signature as then.
-    pub async fn last_head(&self, org: OrgId) -> Result<Option<SignedHead>> {
-        match self.ledger.last_head(org)? {
-            Some(last) => self.signed(org, last).await.map(Some),
-            None => Ok(None),
-        }
+    /// The last head that was signed, with the same signature as then, and those that were forgotten.
+    pub async fn last_head(&self, org: OrgId) -> Result<Heads> {
+        let last = match self.ledger.last_head(org)? {
+            Some(last) => Some(self.signed(org, last).await?),
+            None => None,
+        };
+        Ok(Heads { last, forgotten: self.ledger.forgotten_heads(org)? })
     }
 
     async fn signed(&self, org: OrgId, head: Head) -> Result<SignedHead> {

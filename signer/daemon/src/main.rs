@@ -3,6 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is zeroed, whoever has copied a secret there: buffers of libraries included.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<std::alloc::System> = ZeroAlloc(std::alloc::System);
 
 /// The only process that opens a secret or uses a key.
 #[derive(Parser)]
@@ -16,6 +21,8 @@ enum Command {
     Certificates(signer::CertificateOptions),
     /// Takes the second factor from a person who has lost it, while the signer is stopped.
     ForgetSecondFactor(signer::ForgetOptions),
+    /// Lets an audit trail go on whose database was put back, while the signer is stopped.
+    ForgetHead(signer::ForgetHeadOptions),
     /// Puts the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
 }
@@ -26,6 +33,7 @@ fn main() -> ExitCode {
         Command::Init(options) => signer::main_init(*options),
         Command::Certificates(options) => signer::main_certificates(options),
         Command::ForgetSecondFactor(options) => signer::main_forget(&options),
+        Command::ForgetHead(options) => signer::main_forget_head(&options),
         Command::RestoreLedger(options) => signer::main_restore(*options),
     }
 }

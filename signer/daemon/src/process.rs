@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::certificates;
 use crate::config::Config;
 use crate::options::Options;
-use crate::recovery::{ForgetOptions, forget_second_factor};
+use crate::recovery::{ForgetHeadOptions, ForgetOptions, forget_head, forget_second_factor};
 use crate::restore::{RestoreOptions, restore_ledger};
 use crate::start::{StartError, init, run};
 
@@ -32,6 +32,14 @@ pub fn main_certificates(options: certificates::Options) -> ExitCode {
 /// `talon-signer forget-second-factor`: takes a lost one from a person.
 pub fn main_forget(options: &ForgetOptions) -> ExitCode {
     ended(forget_second_factor(options))
+}
+
+/// `talon-signer forget-head`: lets an audit trail go on whose database was put back.
+pub fn main_forget_head(options: &ForgetHeadOptions) -> ExitCode {
+    use std::io::Write as _;
+    ended(
+        forget_head(options).and_then(|said| writeln!(std::io::stdout(), "{said}").map_err(StartError::from)),
+    )
 }
 
 /// `talon-signer restore-ledger`: puts a backup's ledger in place.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::wire::Blob;
 
 /// Asks for a checkpoint. Asked again for the same head, the answer is the same; the signer never signs another one at the
-/// same sequence or a lower one, unless an operator has put back an older ledger.
+/// same sequence or a lower one, unless an operator has put back an older ledger, or had the head forgotten ([`ForgottenHead`]).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SignHead {
     /// The organisation whose chain it is, or the system's.
@@ -28,6 +28,24 @@ pub struct SignedHead {
     pub key_id: String,
     /// 64 bytes.
     pub signature: Blob,
+}
+
+/// What was signed of a chain.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Heads {
+    /// The newest; `None`: nothing was signed, or it was forgotten.
+    pub last: Option<SignedHead>,
+    /// Heads of other histories, the one that was forgotten first before the others.
+    pub forgotten: Vec<ForgottenHead>,
+}
+
+/// A head that an operator had forgotten, so that another history could be signed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ForgottenHead {
+    pub sequence: u64,
+    pub hash: [u8; 32],
+    pub signed_at: Time,
+    pub forgotten_at: Time,
 }
 
 impl SignedHead {

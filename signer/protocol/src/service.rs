@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use crate::attested::Attested;
-use crate::audit::{SignHead, SignedHead};
+use crate::audit::{Heads, SignHead, SignedHead};
 use crate::backup::{CopyLedger, LedgerPart};
 use crate::cmek::{AllowRotation, Rotate, Rotated, RotationGrant};
 use crate::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
@@ -100,8 +100,8 @@ pub trait Signer {
     async fn rotate(request: Rotate) -> Result<Rotated, Refusal>;
 
     async fn sign_head(request: SignHead) -> Result<SignedHead, Refusal>;
-    /// The last head of the organisation's chain that was signed: whoever writes to the database can't make it another.
-    async fn last_head(org: OrgId) -> Result<Option<SignedHead>, Refusal>;
+    /// What was signed of the organisation's chain: whoever writes to the database can't make it another.
+    async fn last_head(org: OrgId) -> Result<Heads, Refusal>;
     async fn make_webhook_key(request: MakeWebhookKey) -> Result<NewWebhookKey, Refusal>;
     async fn sign_delivery(request: SignDelivery) -> Result<Blob, Refusal>;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{Error, OrgId, Result};
-use signer_protocol::audit::{SignHead, SignedHead};
+use signer_protocol::audit::{Heads, SignHead, SignedHead};
 use signer_protocol::{Reason, Refusal};
 use store::audit::trail;
 use store::checkpoints;
@@ -45,7 +45,7 @@ async fn round(gateway: &Gateway) -> Result<()> {
 
 /// What the signer has signed last of the chain. The database has a list of checkpoints, too; but whoever wrote the chain
 /// anew would write that list anew as well.
-pub async fn last(gateway: &Gateway, org: OrgId) -> Result<Option<SignedHead>> {
+pub async fn last(gateway: &Gateway, org: OrgId) -> Result<Heads> {
     gateway.signer.call(async |signer, c| signer.last_head(c, org).await).await.map_err(refusal::error)
 }
 
@@ -54,7 +54,7 @@ pub async fn last(gateway: &Gateway, org: OrgId) -> Result<Option<SignedHead>> {
 /// # Errors
 /// `Conflict`: it does not.
 async fn goes_on(gateway: &Gateway, org: OrgId) -> Result<()> {
-    let Some(last) = last(gateway, org).await? else { return Ok(()) };
+    let Some(last) = last(gateway, org).await?.last else { return Ok(()) };
     let sequence = i64::try_from(last.sequence).map_err(Error::internal)?;
     let there = trail::onwards(&gateway.store, org, sequence - 1, sequence, 1).await?.pop();
     if there.is_some_and(|line| line.integrity_hash == hex::encode(last.hash)) {
@@ -63,7 +63,7 @@ async fn goes_on(gateway: &Gateway, org: OrgId) -> Result<()> {
     tracing::error!(%org, sequence, "an audit chain is not the one that was signed: its database was put back or changed");
     Err(Error::conflict(
         "The audit trail is not the one that the signer has signed: its database was put back or changed. An operator must \
-         look into it.",
+         look into it; if a backup was put back, talon-signer forget-head lets the trail go on.",
     ))
 }
 
@@ -73,6 +73,14 @@ async fn goes_on(gateway: &Gateway, org: OrgId) -> Result<()> {
 /// `Conflict`: the signer knows this chain to be another one, or longer.
 pub async fn take(gateway: &Gateway, org: OrgId) -> Result<Option<SignedHead>> {
     goes_on(gateway, org).await?;
+    sign(gateway, org).await
+}
+
+/// As [`take`], of a chain that was just seen to go through what was signed of it.
+///
+/// # Errors
+/// As [`take`].
+pub async fn sign(gateway: &Gateway, org: OrgId) -> Result<Option<SignedHead>> {
     let mut head = trail::head(&gateway.store, org).await?;
     for _ in 0..TRIES {
         if head.sequence == 0 {

@@ -1,4 +1,4 @@
-//! The way to a gateway, with an operator's token.
+//! The way to a gateway, with a person's token.
 
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Url};
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::{Failure, To, secret_file};
 use crate::config::{client_url, environment};
@@ -15,6 +16,8 @@ use crate::settings::TOKEN;
 
 /// The gateway itself answers within 30 seconds.
 const PATIENCE: Duration = Duration::from_secs(35);
+/// Of an answer that comes piece by piece.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub struct Client {
     http: reqwest::Client,
@@ -22,7 +25,11 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(to: &To) -> Result<Self, Failure> {
+    /// `whose`: the token that it takes, in words.
+    ///
+    /// # Errors
+    /// `Usage`: what was given can't be used.
+    pub fn new(to: &To, whose: &str) -> Result<Self, Failure> {
         let environment = environment();
         let base = match &to.url {
             Some(url) => url.clone(),
@@ -36,24 +43,56 @@ impl Client {
                 SecretText::from(set.map(|(_, token)| token.trim().to_owned()).unwrap_or_default())
             }
         };
-        Ok(Self { http: http(to, &base, &token)?, base })
+        Ok(Self { http: http(to, &base, &token, whose)?, base })
     }
 
-    /// What the gateway answers; null where it answers nothing.
+    /// What the gateway answers to an operator; null where it answers nothing.
     pub async fn ask(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<Value, Failure> {
-        let mut url = self.base.clone();
-        let unusable = || Failure::Usage("the gateway's address can't be used".into());
-        url.path_segments_mut().map_err(|()| unusable())?.pop_if_empty().extend(["v1", "admin"]).extend(path);
+        let url = self.at(&[&["admin"], path].concat())?;
         let mut request = self.http.request(method, url);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let away = |error: reqwest::Error| {
-            Failure::Away(format!("{} does not answer: {}", self.base, cause(&error)))
-        };
-        let response = request.send().await.map_err(away)?;
+        self.answer(request.send().await.map_err(|error| self.away(&error))?).await
+    }
+
+    /// An answer of any length, in pieces as they come. It may take as long as there is something coming.
+    pub async fn download(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        mut take: impl FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut url = self.at(path)?;
+        url.query_pairs_mut().extend_pairs(query);
+        let silent = |_| Failure::Away(format!("{} says nothing for {PATIENCE:?}", self.base));
+        let asked = timeout(PATIENCE, self.http.get(url).timeout(LONGEST).send()).await.map_err(silent)?;
+        let mut response = asked.map_err(|error| self.away(&error))?;
+        if !response.status().is_success() {
+            return self.answer(response).await.map(drop);
+        }
+        while let Some(piece) =
+            timeout(PATIENCE, response.chunk()).await.map_err(silent)?.map_err(|error| self.away(&error))?
+        {
+            take(&piece)?;
+        }
+        Ok(())
+    }
+
+    fn at(&self, path: &[&str]) -> Result<Url, Failure> {
+        let mut url = self.base.clone();
+        let unusable = |()| Failure::Usage("the gateway's address can't be used".into());
+        url.path_segments_mut().map_err(unusable)?.pop_if_empty().push("v1").extend(path);
+        Ok(url)
+    }
+
+    fn away(&self, error: &reqwest::Error) -> Failure {
+        Failure::Away(format!("{} does not answer: {}", self.base, cause(error)))
+    }
+
+    async fn answer(&self, response: reqwest::Response) -> Result<Value, Failure> {
         let status = response.status();
-        let text = response.text().await.map_err(away)?;
+        let text = response.text().await.map_err(|error| self.away(&error))?;
         if status.is_success() && text.is_empty() {
             return Ok(Value::Null);
         }
@@ -96,10 +135,10 @@ fn is_here(host: &str) -> bool {
 }
 
 /// No redirects and no proxy from the environment: the token goes to the address that was given.
-fn http(to: &To, base: &Url, token: &SecretText) -> Result<reqwest::Client, Failure> {
+fn http(to: &To, base: &Url, token: &SecretText, whose: &str) -> Result<reqwest::Client, Failure> {
     if token.expose().is_empty() {
         return Err(Failure::Usage(format!(
-            "this needs an operator's token: set {TOKEN}, or name a file with --token-file"
+            "this needs {whose} token: set {TOKEN}, or name a file with --token-file"
         )));
     }
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", token.expose()))

@@ -2,7 +2,7 @@
 //! that the same rules hold and the same trail is kept; nothing is written behind the gateway's back.
 
 mod chains;
-mod client;
+pub(crate) mod client;
 mod settings;
 mod table;
 
@@ -25,11 +25,14 @@ pub struct Admin {
     command: Command,
     #[command(flatten)]
     to: To,
+    /// Print the gateway's answer as JSON; nothing where there is none
+    #[arg(long, global = true)]
+    json: bool,
 }
 
-/// Which gateway, as whom, and how the answer is shown.
+/// Which gateway, and as whom.
 #[derive(Args)]
-struct To {
+pub(crate) struct To {
     /// The gateway's address, such as https://vault.example.org [default: what the configuration says]
     #[arg(long, global = true, value_name = "URL")]
     url: Option<String>,
@@ -42,9 +45,6 @@ struct To {
     /// A file with certificates to trust beside the system's, PEM
     #[arg(long, global = true, value_name = "FILE")]
     ca: Option<PathBuf>,
-    /// Print the gateway's answer as JSON; nothing where there is none
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Subcommand)]
@@ -61,9 +61,9 @@ enum Command {
     },
 }
 
-/// Why it did not come to pass: one sentence for an operator.
+/// Why it did not come to pass: one sentence for whoever asked.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(crate) enum Failure {
     /// What was given can't be used.
     #[error("{0}")]
     Usage(String),
@@ -76,12 +76,19 @@ enum Failure {
 }
 
 impl Failure {
-    fn code(&self) -> u8 {
+    pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Refused(_) => 1,
             Self::Usage(_) => 2,
             Self::Away(_) => 3,
         }
+    }
+
+    /// Says it, and ends with its code.
+    pub(crate) fn told(&self) -> ExitCode {
+        let line = format!("talon: {}.\n", table::printable(&self.to_string()).trim_end_matches('.'));
+        let _closed = std::io::stderr().write_all(line.as_bytes());
+        ExitCode::from(self.code())
     }
 }
 
@@ -95,7 +102,7 @@ struct Shown {
 pub fn admin(admin: &Admin) -> ExitCode {
     match run(admin) {
         Ok(shown) => {
-            let text = match (admin.to.json, shown.json) {
+            let text = match (admin.json, shown.json) {
                 (true, Value::Null) => String::new(),
                 (true, json) => format!("{json:#}\n"),
                 (false, _) => shown.text,
@@ -103,16 +110,12 @@ pub fn admin(admin: &Admin) -> ExitCode {
             let _closed = std::io::stdout().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(failure) => {
-            let line = format!("talon: {}.\n", table::printable(&failure.to_string()).trim_end_matches('.'));
-            let _closed = std::io::stderr().write_all(line.as_bytes());
-            ExitCode::from(failure.code())
-        }
+        Err(failure) => failure.told(),
     }
 }
 
 fn run(admin: &Admin) -> Result<Shown, Failure> {
-    let client = Client::new(&admin.to)?;
+    let client = Client::new(&admin.to, "an operator's")?;
     let broken = |error| Failure::Usage(format!("the runtime could not be started: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(broken)?;
     runtime.block_on(async {

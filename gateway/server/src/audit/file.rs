@@ -28,6 +28,8 @@ struct After {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct End {
+    /// Null where there is none; always there.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub checkpoint: Option<Checkpoint>,
 }
 

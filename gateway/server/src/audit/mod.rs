@@ -1,5 +1,6 @@
-//! `talon audit`: checks an exported trail without a gateway, a database or the signer.
+//! `talon audit`: has a gateway's trail exported, and checks an export without a gateway, a database or the signer.
 
+mod export;
 mod file;
 mod key;
 
@@ -21,6 +22,8 @@ pub struct Audit {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Export an audit trail from a running gateway
+    Export(export::Export),
     /// Verify an exported audit trail
     Verify(Verify),
 }
@@ -33,7 +36,7 @@ enum Command {
     Ends with 0: all that the checkpoint covers is as it was written; 1: it is not; 2: it can't be told."
 )]
 struct Verify {
-    /// The export (GET /v1/audit/export); - is standard input
+    /// The export (talon audit export); - is standard input
     file: PathBuf,
     /// The signer's public key: 32 bytes, base64url (the JWK's x) or hex
     #[arg(long, value_name = "KEY", required_unless_present = "jwks")]
@@ -48,7 +51,10 @@ struct Verify {
 
 /// Does it, and says how it ended.
 pub fn audit(audit: &Audit) -> ExitCode {
-    let Command::Verify(asked) = &audit.command;
+    let asked = match &audit.command {
+        Command::Export(asked) => return export::export(asked),
+        Command::Verify(asked) => asked,
+    };
     match verify(asked) {
         Ok(verdict) => {
             let _closed = writeln!(std::io::stdout(), "{verdict}");

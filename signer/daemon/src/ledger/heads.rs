@@ -1,10 +1,11 @@
 //! Where each organisation's audit chain stood when it was last signed.
 
-use domain::OrgId;
+use domain::{OrgId, Time};
 use redb::ReadableTable as _;
+use signer_protocol::audit::ForgottenHead;
 
 use super::Ledger;
-use super::tables::HEADS;
+use super::tables::{FORGOTTEN_HEADS, HEADS, forgotten_head};
 use crate::refuse::{Result, conflict};
 
 /// The last event of a chain.
@@ -52,6 +53,43 @@ impl Ledger {
                     Ok(head.signed_at)
                 }
             }
+        })
+        .await
+    }
+
+    /// Heads of the chain that were forgotten, the first one first.
+    pub fn forgotten_heads(&self, org: OrgId) -> Result<Vec<ForgottenHead>> {
+        self.read(|tx| {
+            let all = forgotten_head(org, 0)..=forgotten_head(org, i64::MAX);
+            tx.open_table(FORGOTTEN_HEADS)?
+                .range(all)?
+                .map(|entry| {
+                    let (key, value) = entry?;
+                    let (sequence, hash, signed_at) = value.value();
+                    let mut at = [0; 8];
+                    at.copy_from_slice(&key.value()[16..]);
+                    Ok(ForgottenHead {
+                        sequence,
+                        hash,
+                        signed_at: Time::from_millis(signed_at),
+                        forgotten_at: Time::from_millis(i64::from_be_bytes(at)),
+                    })
+                })
+                .collect()
+        })
+    }
+
+    /// Forgets what was signed of the chain last, so that another history can be signed; that it was forgotten is kept for good.
+    /// `None`: there was nothing to forget.
+    pub async fn forget_head(&self, org: OrgId, now: Time) -> Result<Option<Head>> {
+        self.write(move |book| {
+            let Some(last) = book.table(HEADS)?.get(org.as_bytes())?.map(|last| last.value()) else {
+                return Ok(None);
+            };
+            book.change(HEADS)?.remove(org.as_bytes())?;
+            book.change(FORGOTTEN_HEADS)?.insert(forgotten_head(org, now.millis()), last)?;
+            let (sequence, hash, signed_at) = last;
+            Ok(Some(Head { sequence, hash, signed_at }))
         })
         .await
     }

@@ -9,8 +9,8 @@ use crate::tally::Tally;
 
 /// The newest format that this signer knows. 1 had no keys of vaults; 2 no people but owners, no second factors, and no
 /// organisation that was ended or stopped; 3 no ended shares and no signed heads; 4 counted
-/// native value alone.
-pub const FORMAT: u64 = 5;
+/// native value alone; 5 no forgotten heads.
+pub const FORMAT: u64 = 6;
 
 /// Kind of record (a person's, an agent's, an API key's), then its UUID.
 pub type RecordKey = [u8; 17];
@@ -65,6 +65,9 @@ pub const ENDED_SHARES: TableDefinition<'static, [u8; 16], i64> = TableDefinitio
 /// The last head of each organisation's audit chain that was signed: sequence, hash, when (milliseconds).
 pub const HEADS: TableDefinition<'static, [u8; 16], (u64, [u8; 32], i64)> =
     TableDefinition::new("audit_heads");
+/// Heads that an operator had forgotten: organisation, when (milliseconds); then sequence, hash, and when it was signed.
+pub const FORGOTTEN_HEADS: TableDefinition<'static, [u8; 24], (u64, [u8; 32], i64)> =
+    TableDefinition::new("forgotten_audit_heads");
 /// Accepted transfers that wait for their signature (JSON).
 pub const HOLDS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("holds");
 /// Signed intents (JSON).
@@ -105,6 +108,7 @@ pub fn each<T: Each>(does: &mut T) -> Result<(), T::Error> {
     does.table(FORGOTTEN)?;
     does.table(ENDED_SHARES)?;
     does.table(HEADS)?;
+    does.table(FORGOTTEN_HEADS)?;
     does.table(HOLDS)?;
     does.table(SIGNED)?;
     does.table(NONCES)?;
@@ -202,6 +206,13 @@ pub fn vault(org: OrgId, vault: VaultId) -> [u8; 32] {
     let mut key = [0; 32];
     key[..16].copy_from_slice(org.as_bytes());
     key[16..].copy_from_slice(vault.as_bytes());
+    key
+}
+
+pub fn forgotten_head(org: OrgId, at: i64) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..16].copy_from_slice(org.as_bytes());
+    key[16..].copy_from_slice(&at.to_be_bytes());
     key
 }
 

@@ -52,6 +52,38 @@ async fn a_signed_head_outlives_a_power_cut_and_a_restart() {
 }
 
 #[tokio::test]
+async fn a_head_that_was_forgotten_gives_way_and_is_told_for_good() {
+    let w = World::new();
+    let (org, other) = (OrgId::new(), OrgId::new());
+    let first = w.head(org, 7, 1).await.unwrap();
+    w.head(other, 7, 1).await.unwrap();
+    let options = crate::ForgetHeadOptions { org, data: w.folder.path().to_owned() };
+    let forget = async |options: &crate::ForgetHeadOptions| {
+        let options = options.clone();
+        tokio::task::spawn_blocking(move || crate::recovery::forget_head(&options)).await.unwrap()
+    };
+    assert!(forget(&options).await.unwrap_err().to_string().contains("in use"));
+    let World { signer, clock, keys, folder } = w;
+    drop(signer);
+    let said = forget(&options).await.unwrap();
+    assert!(said.contains("event 7") && said.contains(&hex::encode([1; 32])), "{said}");
+    assert!(forget(&options).await.unwrap_err().to_string().contains("nothing was signed"));
+    let w = World::over(folder, keys, clock);
+    let heads = w.signer.last_head(org).await.unwrap();
+    let [forgotten] = heads.forgotten.as_slice() else { panic!("{heads:?}") };
+    assert_eq!((forgotten.sequence, forgotten.hash, forgotten.signed_at), (7, [1; 32], first.signed_at));
+    assert!(heads.last.is_none());
+    // Another history at the same place, and from then on that one alone.
+    let next = w.head(org, 7, 2).await.unwrap();
+    assert_eq!(reason(w.head(org, 7, 1).await), Reason::Conflict);
+    assert_eq!(reason(w.head(other, 7, 2).await), Reason::Conflict, "others' heads are not forgotten");
+    let w = w.restarted();
+    let heads = w.signer.last_head(org).await.unwrap();
+    assert_eq!((heads.last, heads.forgotten.len()), (Some(next), 1));
+    assert!(w.signer.last_head(other).await.unwrap().forgotten.is_empty());
+}
+
+#[tokio::test]
 async fn of_heads_at_once_one_hash_is_signed() {
     let w = World::new();
     let org = OrgId::new();

@@ -1,12 +1,13 @@
 //! People decide; the requester may cancel. Whoever comes second is told what became of it (409).
 
 use domain::access::{self, Permit};
-use domain::approval::{Status, Step};
-use domain::{OrMissing as _, OrgId, Result};
+use domain::approval::{Approval, Pending, Status, Step};
+use domain::{OrMissing as _, OrgId, Result, Role, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use store::approvals;
+use store::users::{self, User};
+use store::{Tx, approvals};
 
 use super::{ApprovalResponse, announce, details, reason};
 use crate::access::InOrg;
@@ -48,7 +49,8 @@ impl Operation for ApproveApproval {
         Method::POST,
         "/v1/approvals/{approval_id}/approve",
         200,
-        "Approves, for owners and admins but the requester; where several are required, each of them once.",
+        "Approves, for owners and admins but the requester; where several are required, each of them once, and all of them may \
+         still decide when the last one does.",
     )
     .audited("approval.approve", "approval");
     type Path = OfApproval;
@@ -132,13 +134,28 @@ async fn decide(
     let found = approvals::take(&mut act, may, path.approval_id).await?.or_missing("approval")?;
     let pending = found.pending(cx.now())?;
     let step = match decision {
-        Decision::Approve => pending.approve(may, why, cx.now())?,
+        Decision::Approve => of_who_may_decide(&mut act, pending).await?.approve(may, why, cx.now())?,
         Decision::Reject => {
             act.instead("approval.deny");
             pending.deny(may, why, cx.now())?
         }
     };
     finish(cx, act, &step).await
+}
+
+/// A yes counts while whoever gave it is an active owner or admin: those of people who have left since, or were lowered or
+/// ended, are void.
+async fn of_who_may_decide(tx: &mut Tx, pending: Pending) -> Result<Pending> {
+    let Approval { org, given_by, .. } = pending.approval();
+    if given_by.is_empty() {
+        return Ok(pending);
+    }
+    let decides = |user: &User| {
+        user.record.peek().is_ok_and(|record| record.active && record.role.is_some_and(Role::manages))
+    };
+    let there = users::facts_among(tx, *org, given_by).await?;
+    let still: Vec<UserId> = there.iter().filter(|user| decides(user)).map(|user| user.id).collect();
+    Ok(pending.by_those(&still))
 }
 
 /// Takes a request back.

@@ -21,7 +21,7 @@ use crate::operation::{Operation, Reply, Route};
 use crate::ops::secrets::may_be_read;
 use crate::throttle;
 
-/// Whoever was denied and simply reads again asks nobody again for so long.
+/// Whoever was denied asks nobody again for so long, neither by reading nor by a request.
 const AFTER_A_NO: Duration = Duration::from_secs(60 * 60);
 /// Requests of one principal: each is shown to people.
 const REQUESTS: Window = Window::new(60, Duration::from_secs(60 * 60));
@@ -170,8 +170,10 @@ fn refused(denied: &Approval) -> Error {
     with_id(
         denied,
         format!(
-            "An owner or admin has denied this read (approval request {}). Don't repeat it; ask them, and tell why you need the value.",
-            denied.id
+            "An owner or admin has denied this read (approval request {}). Don't repeat it; ask them, and tell why you need the \
+             value. It can be asked for again from {}.",
+            denied.id,
+            denied.decided_at.unwrap_or(denied.created_at).plus(AFTER_A_NO)
         ),
     )
 }
@@ -201,7 +203,7 @@ impl Operation for CreateApproval {
         "/v1/approvals",
         201,
         "Asks owners and admins to approve that you read the newest version of a secret, where a policy of yours requires it. \
-         200 where one waits, or is good, already.",
+         200 where one waits, or is good, already; 403 for an hour after one was denied.",
     )
     .audited("approval.request", "approval");
     type Path = ();
@@ -235,6 +237,9 @@ impl Operation for CreateApproval {
                 |a: &&Approval| asked.is_for(a) && a.expires_at > cx.now() && a.status != Status::Denied;
             if let Some(there) = standing.iter().find(counts) {
                 return Ok(Reply::with(StatusCode::OK, ApprovalResponse::of(there, cx.now())));
+            }
+            if let Some(denied) = standing.iter().find(|a| a.status == Status::Denied && asked.is_for(a)) {
+                return Err(refused(denied));
             }
             if let Some(new) = request(cx, &asked, &target, &version, &standing, reason.clone()).await? {
                 return Ok(Reply::of(ApprovalResponse::of(&new, cx.now())));

@@ -1,5 +1,7 @@
 //! What waits, and what became of it.
 
+use std::time::Duration;
+
 use domain::access::{self, Permit, SeeApprovals};
 use domain::approval::{Approval, Kind, Risk, Status};
 use domain::{
@@ -9,12 +11,14 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::approvals::{self, Which};
+use tokio::time::Instant;
 
 use crate::access::InOrg;
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfApproval;
+use crate::streams;
 
 #[derive(Serialize, JsonSchema)]
 pub struct ApprovalResponse {
@@ -139,6 +143,16 @@ impl Operation for ListApprovals {
     }
 }
 
+/// An answer takes at most 30 seconds, and this one is to be an answer.
+const LONGEST: Duration = Duration::from_secs(28);
+
+#[derive(Deserialize, JsonSchema)]
+pub struct WaitQuery {
+    /// Seconds to wait until it is decided, 0 to 30; what nobody has decided by then, or a moment before 30, is answered as it is.
+    #[serde(default)]
+    wait: Option<u64>,
+}
+
 /// One approval.
 pub struct GetApproval;
 
@@ -148,10 +162,10 @@ impl Operation for GetApproval {
         Method::GET,
         "/v1/approvals/{approval_id}",
         200,
-        "One approval: for its requester, and for people of the organisation.",
+        "One approval: for its requester, and for people of the organisation. With wait, the answer comes once it is decided.",
     );
     type Path = OfApproval;
-    type Params = ();
+    type Params = decode::From<WaitQuery>;
     type Output = ApprovalResponse;
     type Access = InOrg<SeeApprovals>;
 
@@ -159,11 +173,42 @@ impl Operation for GetApproval {
         cx: &Cx,
         may: Permit<SeeApprovals, OrgId>,
         path: OfApproval,
-        (): (),
+        decode::From(query): Self::Params,
     ) -> Result<Reply<ApprovalResponse>> {
-        let all = access::sees_all_approvals(&cx.subject()?);
-        let found = approvals::find(cx.store(), &may, path.approval_id).await?;
-        let seen = found.filter(|approval| all || approval.requester == may.by()).or_missing("approval")?;
-        Ok(Reply::of(ApprovalResponse::of(&seen, cx.now())))
+        let waits = wait(query.wait)?;
+        if waits.is_zero() {
+            return Ok(Reply::of(ApprovalResponse::of(&seen(cx, &may, &path).await?, cx.now())));
+        }
+        // First listen, then look at what there is.
+        let mut news = cx.gateway.streams.news_for(may.by(), may.org())?;
+        let approval = seen(cx, &may, &path).await?;
+        let (until, id) = (Instant::now() + waits.min(left(&approval, cx.now())), approval.id.to_string());
+        let mut status = approval.status_at(cx.now());
+        while status == Status::Pending && news.about(&id, until).await {
+            status = seen(cx, &may, &path).await?.status;
+        }
+        // Who was shut out meanwhile is told as little as by a request of now.
+        streams::still_let_in(&cx.gateway, cx.caller()?, cx.address).await?;
+        Ok(Reply::of(ApprovalResponse::of(&seen(cx, &may, &path).await?, cx.gateway.clock.now())))
+    }
+}
+
+/// Until it expires.
+fn left(approval: &Approval, now: Time) -> Duration {
+    let left = approval.expires_at.millis().saturating_sub(now.millis());
+    Duration::from_millis(u64::try_from(left).unwrap_or_default())
+}
+
+/// One that the caller may see.
+async fn seen(cx: &Cx, may: &Permit<SeeApprovals, OrgId>, path: &OfApproval) -> Result<Approval> {
+    let all = access::sees_all_approvals(&cx.subject()?);
+    let found = approvals::find(cx.store(), may, path.approval_id).await?;
+    found.filter(|approval| all || approval.requester == may.by()).or_missing("approval")
+}
+
+fn wait(seconds: Option<u64>) -> Result<Duration> {
+    match seconds.unwrap_or_default() {
+        seconds @ 0..=30 => Ok(Duration::from_secs(seconds).min(LONGEST)),
+        _ => Err(Error::invalid("wait", "must be 0 to 30 seconds")),
     }
 }

@@ -3,10 +3,11 @@
 
 use domain::access::{Permit, ReadAudit};
 use domain::audit::walk::{Bad, Place, Problem};
-use domain::{Error, Kind, OrgId, Result};
+use domain::{Error, Kind, OrgId, Result, Time};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use signer_protocol::audit::{ForgottenHead, Heads};
 use store::audit::trail;
 
 use crate::access::InOrg;
@@ -45,6 +46,26 @@ pub struct VerifyResponse {
     /// The last one: of a chain that is valid, made just now.
     #[serde(skip_serializing_if = "Option::is_none")]
     checkpoint: Option<Checkpoint>,
+    /// Where the history was broken, oldest first: what the signer had signed of another one, until an operator had it forgotten.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    breaks: Vec<Break>,
+}
+
+/// The last event of a history that is not this one, though it may begin as this one does.
+#[derive(Serialize, JsonSchema)]
+pub struct Break {
+    sequence: u64,
+    /// In hex.
+    hash: String,
+    signed_at: Time,
+    forgotten_at: Time,
+}
+
+impl From<ForgottenHead> for Break {
+    fn from(head: ForgottenHead) -> Self {
+        let ForgottenHead { sequence, hash, signed_at, forgotten_at } = head;
+        Self { sequence, hash: hex::encode(hash), signed_at, forgotten_at }
+    }
 }
 
 /// Whether the trail is what was written.
@@ -73,14 +94,15 @@ impl Operation for VerifyAudit {
         let org = *may.on();
         let _once = cx.gateway.walks.begin(org)?;
         // In this order: what is signed and appended meanwhile is past the head.
-        let checkpoint = jobs::checkpoints::last(&cx.gateway, org).await?.map(Checkpoint::from);
+        let Heads { last: signed, forgotten } = jobs::checkpoints::last(&cx.gateway, org).await?;
+        let checkpoint = signed.map(Checkpoint::from);
         let last = trail::last(cx.store(), org).await?;
         let head = trail::head(cx.store(), org).await?;
         let mut walk = Walk { cx, org, head, events: 0 };
         let found = walk.all(last, checkpoint.as_ref(), query.from_checkpoint).await?;
         let (first_bad, checkpoint) = match found {
             Some(bad) => (Some(bad), checkpoint),
-            None => match jobs::checkpoints::take(&cx.gateway, org).await {
+            None => match jobs::checkpoints::sign(&cx.gateway, org).await {
                 Ok(taken) => (None, taken.map(Checkpoint::from)),
                 // The database agrees with itself, and not with what the signer remembers.
                 Err(error) if error.kind() == Kind::Conflict => {
@@ -94,7 +116,8 @@ impl Operation for VerifyAudit {
         }
         let head = Head { sequence: walk.head.sequence, hash: hex::encode(walk.head.hash) };
         let valid = first_bad.is_none();
-        Ok(Reply::of(VerifyResponse { valid, events: walk.events, first_bad, head, checkpoint }))
+        let breaks = forgotten.into_iter().map(Break::from).collect();
+        Ok(Reply::of(VerifyResponse { valid, events: walk.events, first_bad, head, checkpoint, breaks }))
     }
 }
 

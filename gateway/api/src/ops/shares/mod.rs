@@ -6,18 +6,21 @@ mod claim;
 mod create;
 mod list;
 mod open;
+mod sharer;
 
 pub use answer::{AcceptShare, DeclineShare, RevokeShare};
 pub use claim::claim;
 pub use create::CreateShare;
 pub use list::{ListInbound, ListOutbound};
-pub use open::OpenShare;
+pub use open::{OpenShare, PASSPHRASE};
 
 use domain::{Error, PrincipalId, Result, Time};
 use store::shares::{Share, State};
 use store::users;
 
 use crate::cx::Cx;
+
+use sharer::stands;
 
 /// The page at a share's link. It shows nothing and asks for nothing until somebody presses its button: so that whoever
 /// follows the link without a click, as scanners of mail and previews do, spends no access.

@@ -12,10 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use signer_protocol::sharing::OpenShared;
 use signer_protocol::wire::Secret;
-use store::shares::{self, Counted, Share, Shared};
+use store::shares::{self, Access, Counted, Share, Shared};
 use store::{Tx, users};
 
-use super::{gone, named, readable};
+use super::{gone, named, readable, stands};
 use crate::access::Visitors;
 use crate::cx::Cx;
 use crate::decode;
@@ -25,7 +25,8 @@ use crate::ops::OfShare;
 use crate::outside::mail::{self, Letter};
 use crate::throttle::{self, Target};
 
-const PASSPHRASE: &str = "x-share-passphrase";
+/// The header.
+pub const PASSPHRASE: &str = "x-share-passphrase";
 /// Of a passphrase that may be one, in bytes: 128 characters.
 const MAX_PASSPHRASE: usize = 512;
 /// Mails to the sharer of one share. Accesses beyond are told of with the next.
@@ -54,6 +55,8 @@ pub struct SharedSecretResponse {
     #[serde(rename = "type")]
     kind: SecretType,
     value: Revealed,
+    /// The value is encrypted with a key of the customer's, as a read of the secret says it.
+    cmek_encrypted: bool,
     access_count: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_access_count: Option<u64>,
@@ -89,6 +92,7 @@ impl Operation for OpenShare {
         let sharer = sharer.filter(|sharer| sharer.principal.active).or_missing("share")?;
         let version = shares::facts_of_version(cx.store(), &share).await?.ok_or_else(gone)?;
         readable(&version.state, cx.now())?;
+        stands(cx, &share, &sharer).await?;
         let passphrase = given(cx, query)?;
         let value = reveal(cx, &share, &sharer, &version, passphrase).await?;
         let counted = record(cx, &share, &sharer, &version, claimed_by).await?;
@@ -97,6 +101,7 @@ impl Operation for OpenShare {
             path: share.path.to_string(),
             kind: version.kind,
             value: Revealed::from_bytes(&value)?,
+            cmek_encrypted: version.cmek,
             access_count: counted.accesses,
             max_access_count: share.max_access_count,
         }))
@@ -218,7 +223,12 @@ async fn record(
     {
         return Err(Error::missing("share"));
     }
-    let counted = shares::count(&mut act, share, version, cx.now()).await?.ok_or_else(used_up)?;
+    let counted = match shares::count(&mut act, share, version, cx.now()).await? {
+        Access::Counted(counted) => counted,
+        Access::Ended => return Err(Error::missing("share")),
+        Access::Gone => return Err(gone()),
+        Access::UsedUp => return Err(used_up()),
+    };
     if let Some(creator) = creator {
         tell(cx, &mut act, share, &counted, &creator.email).await?;
     }
