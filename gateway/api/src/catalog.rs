@@ -190,6 +190,7 @@ pub fn entries() -> Vec<Entry> {
         mount::<admin::AdminListSettings>(),
         mount::<admin::AdminUpdateSetting>(),
         mount::<admin::AdminDeleteSetting>(),
+        mount::<admin::AdminGetRoot>(),
         mount::<health::Health>(),
         mount::<health::HsmHealth>(),
         mount::<setup::Setup>(),

@@ -18,6 +18,10 @@ enum Command {
     ForgetSecondFactor(signer::ForgetOptions),
     /// Puts the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
+    /// Makes a new root key, which wraps from then on, while the signer is stopped.
+    RotateRoot(Box<signer::Options>),
+    /// Destroys the root key before it, once nothing is left under it, while the signer is stopped.
+    RetireRoot(Box<signer::RetireOptions>),
 }
 
 fn main() -> ExitCode {
@@ -27,5 +31,7 @@ fn main() -> ExitCode {
         Command::Certificates(options) => signer::main_certificates(options),
         Command::ForgetSecondFactor(options) => signer::main_forget(&options),
         Command::RestoreLedger(options) => signer::main_restore(*options),
+        Command::RotateRoot(options) => signer::main_rotate(*options),
+        Command::RetireRoot(options) => signer::main_retire(*options),
     }
 }

@@ -17,6 +17,7 @@ use signer_protocol::people::{
     SuspendAgents,
 };
 use signer_protocol::record::{ChangePrincipal, FoundOrganisation, Principal};
+use signer_protocol::root::{FinishRotation, Rewrapped, RootState, Wrapped};
 use signer_protocol::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::service::{Health, Info};
 use signer_protocol::sharing::{EndShare, OpenShared, Share, ShareGrant};
@@ -53,6 +54,18 @@ impl Signer for Service {
 
     async fn copy_ledger(self, _: Context, request: CopyLedger) -> Result<LedgerPart, Refusal> {
         self.0.copy_ledger(request).await
+    }
+
+    async fn root_state(self, _: Context) -> Result<RootState, Refusal> {
+        self.0.root_state().await
+    }
+
+    async fn rewrap(self, _: Context, statements: Vec<Wrapped>) -> Result<Vec<Rewrapped>, Refusal> {
+        self.0.rewrap(statements).await
+    }
+
+    async fn finish_rotation(self, _: Context, request: FinishRotation) -> Result<bool, Refusal> {
+        self.0.finish_rotation(request).await
     }
 
     async fn found_organisation(
