@@ -43,6 +43,7 @@ mod policies;
 mod process;
 mod promises;
 mod remote_signer;
+mod root_rotation;
 mod secret_deletion;
 mod secret_lists;
 mod secret_versions;
