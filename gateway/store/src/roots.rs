@@ -44,7 +44,7 @@ const SECOND_FACTORS: &str = "SELECT user_id AS id, CAST(0 AS BIGINT) AS version
 const WEBHOOK_KEYS: &str = "SELECT id, CAST(0 AS BIGINT) AS version, key AS statement FROM webhooks \
                             WHERE id > $1 ORDER BY id LIMIT $2";
 const TRANSACTIONS: &str = "SELECT id, CAST(0 AS BIGINT) AS version, signing_key AS statement FROM transactions \
-                            WHERE status NOT IN ('confirmed', 'reverted', 'replaced', 'failed', 'denied', 'expired', 'cancelled') \
+                            WHERE status NOT IN ('confirmed', 'reverted', 'replaced', 'failed', 'simulation_failed') \
                             AND id > $1 ORDER BY id LIMIT $2";
 
 /// Whoever has changed or erased it meanwhile has the last word.
@@ -105,4 +105,19 @@ fn read(place: Place, row: &AnyRow) -> Result<Held> {
         Place::WebhookKeys => Wrapped::WebhookKey(Attested::from_bytes(bytes)),
     };
     Ok(Held { id: row.text("id")?, version: row.number("version")?, statement })
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::transaction::Status;
+
+    use super::*;
+
+    #[test]
+    fn whatever_may_still_be_signed_is_looked_at() {
+        for status in Status::ALL {
+            let left_out = TRANSACTIONS.contains(&format!("'{}'", status.as_str()));
+            assert_eq!(left_out, status.is_final(), "{status:?}");
+        }
+    }
 }

@@ -74,8 +74,9 @@ impl Authority {
         Ok(match statement {
             Wrapped::VaultKey(old) => match self.vault_key_anew(&old).await? {
                 Some(new) => {
-                    let vault = self.statements.verify(&new).await.map(|key| (key.org, key.vault))?;
-                    let again = Again { before: digest(&old), now: digest(&new), vault: Some(vault) };
+                    let key = self.statements.verify(&old).await?;
+                    let vault = Some((key.org, key.vault));
+                    let again = Again { before: digest(&old), now: digest(&new), vault };
                     (Rewrapped::Anew(Wrapped::VaultKey(new)), Some(again))
                 }
                 None => (Rewrapped::AsItIs, None),

@@ -14,9 +14,9 @@ use super::writer::{Book, Stop};
 use super::{Ledger, gone};
 use crate::refuse::{Result, conflict};
 
-/// Longer than an answer from before a root was in use can be on its way into the database. A request to the signer has 10
-/// seconds.
-pub const SETTLED: Duration = Duration::from_secs(30);
+/// Longer than an answer from before a root was in use can be on its way into the database: a request to the signer has 10
+/// seconds, a turn at the database 10, and what is lost by being early is lost for good.
+pub const SETTLED: Duration = Duration::from_secs(60);
 
 /// A statement that says the same as another one, by their digests.
 #[derive(Clone, Copy, Debug)]
