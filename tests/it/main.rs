@@ -45,6 +45,7 @@ mod process;
 mod promises;
 mod refusals;
 mod remote_signer;
+mod root_rotation;
 mod secret_deletion;
 mod secret_lists;
 mod secret_versions;

@@ -187,6 +187,7 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/admin/settings",
         "PUT /v1/admin/settings/{key}",
         "DELETE /v1/admin/settings/{key}",
+        "GET /v1/admin/root",
         "GET /.well-known/jwks.json",
         "GET /.well-known/oauth-protected-resource",
         "GET /v1/vaults/{vault_id}/metadata/{path}",

@@ -192,6 +192,7 @@ pub fn entries() -> Vec<Entry> {
         mount::<admin::AdminListSettings>(),
         mount::<admin::AdminUpdateSetting>(),
         mount::<admin::AdminDeleteSetting>(),
+        mount::<admin::AdminGetRoot>(),
         mount::<health::Health>(),
         mount::<health::HsmHealth>(),
         mount::<setup::Setup>(),

@@ -66,6 +66,10 @@ enum SignerCommand {
     ForgetHead(signer::ForgetHeadOptions),
     /// Put the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
+    /// Make a new root key, which wraps from then on, while everything is stopped.
+    RotateRoot(Box<signer::Options>),
+    /// Destroy the root key before it, once nothing is left under it, while everything is stopped.
+    RetireRoot(Box<signer::RetireOptions>),
 }
 
 fn main() -> ExitCode {
@@ -101,6 +105,12 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Some(Command::Signer { command: SignerCommand::RestoreLedger(options) }) => {
             Ok(signer::main_restore(*options))
+        }
+        Some(Command::Signer { command: SignerCommand::RotateRoot(options) }) => {
+            Ok(signer::main_rotate(*options))
+        }
+        Some(Command::Signer { command: SignerCommand::RetireRoot(options) }) => {
+            Ok(signer::main_retire(*options))
         }
         Some(Command::Backup(asked)) => {
             gateway::backup(&asked)?;

@@ -32,6 +32,7 @@ pub mod organisations;
 pub mod outside_logins;
 pub mod policies;
 pub mod restore;
+pub mod roots;
 pub mod second_factors;
 pub mod secrets;
 pub mod settings;

@@ -10,9 +10,30 @@ use crate::sealing::{disclose, enclose};
 pub fn lock(keys: &dyn Keystore, aad: &[u8], secret: &[u8]) -> Result<Blob, KeyError> {
     let key = keys.new_vault_key()?;
     let sealed = enclose(keys, &key, aad, secret)?;
+    joined(&key, &sealed)
+}
+
+/// The same with its key under the newest root. `None`: it is there already.
+///
+/// # Errors
+/// `Rejected` for what was not locked here.
+pub fn relock(keys: &dyn Keystore, blob: &[u8]) -> Result<Option<Blob>, KeyError> {
+    let (key, sealed) = parts(blob)?;
+    keys.rewrap_vault_key(key)?.map(|key| joined(&key, sealed)).transpose()
+}
+
+fn joined(key: &[u8], sealed: &[u8]) -> Result<Blob, KeyError> {
     let length = u16::try_from(key.len())
         .map_err(|_| KeyError::Unavailable("a wrapped key has an unexpected length".into()))?;
-    Ok(Blob([&length.to_be_bytes()[..], &key, &sealed].concat()))
+    Ok(Blob([&length.to_be_bytes()[..], key, sealed].concat()))
+}
+
+fn parts(blob: &[u8]) -> Result<(&[u8], &[u8]), KeyError> {
+    let split = || {
+        let (length, rest) = blob.split_first_chunk()?;
+        rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+    };
+    split().ok_or_else(|| KeyError::Rejected("a sealed secret is not one of this signer's".into()))
 }
 
 /// What was locked with the same `aad`.
@@ -20,11 +41,6 @@ pub fn lock(keys: &dyn Keystore, aad: &[u8], secret: &[u8]) -> Result<Blob, KeyE
 /// # Errors
 /// `Rejected` for anything else.
 pub fn unlock(keys: &dyn Keystore, aad: &[u8], blob: &[u8]) -> Result<Secret, KeyError> {
-    let parts = || {
-        let (length, rest) = blob.split_first_chunk()?;
-        rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
-    };
-    let (key, sealed) =
-        parts().ok_or_else(|| KeyError::Rejected("a sealed secret is not one of this signer's".into()))?;
+    let (key, sealed) = parts(blob)?;
     disclose(keys, key, aad, sealed)
 }

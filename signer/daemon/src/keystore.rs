@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::{Config, KeystoreConfig};
-use crate::keys::{Keystore, OpenError, pkcs11, software};
+use crate::keys::{Keystore, OpenError, Roots, pkcs11, software};
 use crate::start::StartError;
 
 /// Whether the keys were made. `None`: only the HSM knows.
@@ -34,4 +34,26 @@ pub fn open(config: &Config) -> Result<Arc<dyn Keystore>, StartError> {
         KeystoreConfig::Pkcs11(hsm) => pkcs11::open(hsm.clone()).map(|keystore| Arc::new(keystore) as _),
     };
     opened.map_err(StartError::from)
+}
+
+/// Makes a new root, while no signer has the keys open.
+pub fn rotate(config: &Config) -> Result<Roots, StartError> {
+    match &config.keystore {
+        KeystoreConfig::Software { passphrase } => {
+            software::rotate(&config.data, passphrase.as_ref().map(|secret| secret.expose()))
+        }
+        KeystoreConfig::Pkcs11(hsm) => pkcs11::rotate(hsm),
+    }
+    .map_err(StartError::from)
+}
+
+/// Destroys the older root, while no signer has the keys open.
+pub fn retire(config: &Config) -> Result<Roots, StartError> {
+    match &config.keystore {
+        KeystoreConfig::Software { passphrase } => {
+            software::retire(&config.data, passphrase.as_ref().map(|secret| secret.expose()))
+        }
+        KeystoreConfig::Pkcs11(hsm) => pkcs11::retire(hsm),
+    }
+    .map_err(StartError::from)
 }

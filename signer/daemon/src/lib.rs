@@ -2,7 +2,7 @@
 //!
 //! It trusts nobody's word, the gateway's least. Where a rule is enforced: who asks in [`callers`], who may change
 //! whom in [`principals`] and [`people`], what comes after the first proof in [`mfa`], whose devices are let in by [`devices`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
-//! [`intents`], where audit chains stood in [`audit`], what tells of events to the outside in [`webhooks`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
+//! [`intents`], where audit chains stood in [`audit`], what tells of events to the outside in [`webhooks`], what a new root wraps in [`rewrapping`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
 //! refused: `signer/docs/threat-model.md`.
 
 mod alone;
@@ -38,6 +38,8 @@ mod recovery;
 mod refuse;
 mod remote;
 mod restore;
+mod rewrapping;
+mod rotation;
 mod sealing;
 mod service;
 mod sharing;
@@ -57,7 +59,10 @@ pub use certificates::Options as CertificateOptions;
 pub use config::{Config, KeystoreConfig, TlsConfig};
 pub use isolation::isolate;
 pub use options::Options;
-pub use process::{main, main_certificates, main_forget, main_forget_head, main_init, main_restore};
+pub use process::{
+    main, main_certificates, main_forget, main_forget_head, main_init, main_restore, main_retire, main_rotate,
+};
 pub use recovery::{ForgetHeadOptions, ForgetOptions};
 pub use restore::RestoreOptions;
+pub use rotation::RetireOptions;
 pub use start::{StartError, init, run};

@@ -25,6 +25,10 @@ enum Command {
     ForgetHead(signer::ForgetHeadOptions),
     /// Puts the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
+    /// Makes a new root key, which wraps from then on, while the signer is stopped.
+    RotateRoot(Box<signer::Options>),
+    /// Destroys the root key before it, once nothing is left under it, while the signer is stopped.
+    RetireRoot(Box<signer::RetireOptions>),
 }
 
 fn main() -> ExitCode {
@@ -35,5 +39,7 @@ fn main() -> ExitCode {
         Command::ForgetSecondFactor(options) => signer::main_forget(&options),
         Command::ForgetHead(options) => signer::main_forget_head(&options),
         Command::RestoreLedger(options) => signer::main_restore(*options),
+        Command::RotateRoot(options) => signer::main_rotate(*options),
+        Command::RetireRoot(options) => signer::main_retire(*options),
     }
 }

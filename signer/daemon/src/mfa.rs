@@ -13,7 +13,7 @@ use signer_protocol::token::IssuedToken;
 use signer_protocol::wire::{Blob, Secret};
 use zeroize::Zeroizing;
 
-use crate::alone::{lock, unlock};
+use crate::alone::{lock, relock, unlock};
 use crate::authority::Authority;
 use crate::callers::Usable as _;
 use crate::encoding::length_prefixed;
@@ -66,7 +66,10 @@ impl Authority {
         for code in &recovery_codes {
             recovery.push(hex::encode(self.recovery_code(user, code.expose()).await?));
         }
-        let mfa = self.statements.attest(&Mfa { user, seed: pending.seed.clone(), recovery }).await?;
+        // One that was set up before the root was rotated must not outlive the old root.
+        let locked = pending.seed.clone();
+        let seed = self.pool.on_keys(move |keys| Ok(relock(keys, &locked.0)?.unwrap_or(locked))).await?;
+        let mfa = self.statements.attest(&Mfa { user, seed, recovery }).await?;
         let pinned = Some(Blob(digest(&mfa).to_vec()));
         let record = self.statements.attest(&Principal { mfa: pinned, ..successor(by.record())? }).await?;
         Ok(EnabledMfa { record, mfa, recovery_codes })
@@ -108,8 +111,7 @@ impl Authority {
     /// The digest of the person's second factor; `None` if there is none, or an operator took it away.
     pub(crate) async fn second_factor(&self, record: &Principal) -> Result<Option<[u8; 32]>> {
         let (PrincipalId::User(user), Some(pinned)) = (record.id, &record.mfa) else { return Ok(None) };
-        let pinned = <[u8; 32]>::try_from(pinned.0.as_slice())
-            .map_err(|_| tampered("The record pins no second factor of this signer's."))?;
+        let pinned = <[u8; 32]>::try_from(pinned.0.as_slice()).map_err(|_| no_factor())?;
         Ok(if self.ledger.forgotten(user, pinned).await? { None } else { Some(pinned) })
     }
 
@@ -123,8 +125,9 @@ impl Authority {
     /// The second factor that the record pins, and no older one.
     async fn pinned(&self, record: &Principal, mfa: &Attested<Mfa>) -> Result<Arc<Mfa>> {
         let Some(pinned) = &record.mfa else { return Err(conflict("The second factor is off.")) };
+        let pinned = <[u8; 32]>::try_from(pinned.0.as_slice()).map_err(|_| no_factor())?;
         let genuine = self.statements.verify(mfa).await?;
-        if PrincipalId::User(genuine.user) != record.id || pinned.0 != digest(mfa) {
+        if PrincipalId::User(genuine.user) != record.id || pinned != self.ledger.first(pinned, digest(mfa))? {
             return Err(tampered("The second factor is not the one that the record pins."));
         }
         Ok(genuine)
@@ -171,6 +174,10 @@ impl Authority {
         ]));
         self.pool.on_keys(move |keys| keys.mac(&message)).await
     }
+}
+
+fn no_factor() -> signer_protocol::Refusal {
+    tampered("The record pins no second factor of this signer's.")
 }
 
 /// A code without the spaces and dashes that people put into it.

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::options::Options;
 use crate::recovery::{ForgetHeadOptions, ForgetOptions, forget_head, forget_second_factor};
 use crate::restore::{RestoreOptions, restore_ledger};
+use crate::rotation::{RetireOptions, retire_root, rotate_root};
 use crate::start::{StartError, init, run};
 
 /// `talon-signer run` and `talon signer`: everything but parsing the command line.
@@ -45,6 +46,16 @@ pub fn main_forget_head(options: &ForgetHeadOptions) -> ExitCode {
 /// `talon-signer restore-ledger`: puts a backup's ledger in place.
 pub fn main_restore(options: RestoreOptions) -> ExitCode {
     ended(restore_ledger(options))
+}
+
+/// `talon-signer rotate-root`: makes a new root key.
+pub fn main_rotate(options: Options) -> ExitCode {
+    ended(rotate_root(options))
+}
+
+/// `talon-signer retire-root`: destroys the root key before it.
+pub fn main_retire(options: RetireOptions) -> ExitCode {
+    ended(retire_root(options))
 }
 
 fn in_isolation(config: &Config) -> Result<(), StartError> {

@@ -49,7 +49,8 @@ impl Authority {
         let wrapped = Blob(self.pool.on_keys(|keys| keys.new_vault_key()).await?);
         let key = VaultKey { org: creator.org, vault, creator: creator.id, holds, wrapped };
         let attested = self.statements.attest(&key).await?;
-        self.ledger.make_vault_key(mark(&key, &attested)).await?;
+        let root = self.pool.keystore().roots().newest;
+        self.ledger.make_vault_key(mark(&key, &attested), root).await?;
         Ok(attested)
     }
 

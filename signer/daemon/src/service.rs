@@ -17,6 +17,7 @@ use signer_protocol::people::{
     SuspendAgents,
 };
 use signer_protocol::record::{ChangePrincipal, FoundOrganisation, Principal};
+use signer_protocol::root::{FinishRotation, Rewrapped, RootState, Wrapped};
 use signer_protocol::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::service::{Health, Info};
 use signer_protocol::sharing::{EndShare, OpenShared, Share, ShareGrant};
@@ -63,6 +64,8 @@ macro_rules! answers {
 
 answers! {
     copy_ledger(CopyLedger) -> LedgerPart;
+    rewrap(Vec<Wrapped>) -> Vec<Rewrapped>;
+    finish_rotation(FinishRotation) -> bool;
     found_organisation(FoundOrganisation) -> Attested<Principal>;
     change_principal(ChangePrincipal) -> Attested<Principal>;
     confirm(Attested<Principal>) -> ();

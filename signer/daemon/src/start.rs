@@ -111,6 +111,13 @@ pub(crate) fn open(config: &Config) -> Result<Authority, StartError> {
     let ledger = Ledger::open(&file, config.clock.clone()).map_err(StartError::from)?;
     let keystore = keystore::open(config)?;
     keystore.health().map_err(StartError::from)?;
+    let (newest, known) = (keystore.roots().newest, ledger.newest_root().map_err(StartError::from)?);
+    if known > u64::from(newest) {
+        return Err(StartError::new(format!(
+            "the keystore is older than its ledger: it has root {newest}, and root {known} was in use; put the copy in place that \
+             was made after the last rotate-root"
+        )));
+    }
     Authority::new(keystore, config.key_threads, ledger, config.clock.clone(), config.limits.clone())
 }
 

@@ -17,6 +17,7 @@ use crate::people::{
 };
 use crate::record::{ChangePrincipal, FoundOrganisation, Principal};
 use crate::refusal::Refusal;
+use crate::root::{FinishRotation, Rewrapped, RootState, Wrapped};
 use crate::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use crate::sharing::{EndShare, OpenShared, Share, ShareGrant};
 use crate::token::{IssueAsserted, IssueToken, IssuedToken, RevokeToken, RevokedToken};
@@ -53,6 +54,13 @@ pub trait Signer {
 
     /// A copy of the ledger for a backup, part by part. There is no request that puts one back.
     async fn copy_ledger(request: CopyLedger) -> Result<LedgerPart, Refusal>;
+
+    /// Where a rotation of the root key stands.
+    async fn root_state() -> Result<RootState, Refusal>;
+    /// Wraps what these statements hold by the newest root: an outcome for each, in their order.
+    async fn rewrap(statements: Vec<Wrapped>) -> Result<Vec<Rewrapped>, Refusal>;
+    /// `false`: it was said before.
+    async fn finish_rotation(request: FinishRotation) -> Result<bool, Refusal>;
 
     async fn found_organisation(request: FoundOrganisation) -> Result<Attested<Principal>, Refusal>;
     async fn change_principal(request: ChangePrincipal) -> Result<Attested<Principal>, Refusal>;

@@ -8,6 +8,7 @@ pub mod events;
 pub mod housekeeping;
 pub mod mail;
 pub mod purge;
+pub mod roots;
 pub mod transactions;
 pub mod webhooks;
 
@@ -29,6 +30,7 @@ pub fn start(gateway: &Arc<Gateway>) {
     tokio::spawn(housekeeping::keep(gateway.clone()));
     tokio::spawn(checkpoints::keep(gateway.clone()));
     tokio::spawn(webhooks::deliver(gateway.clone()));
+    tokio::spawn(roots::rewrap(gateway.clone()));
 }
 
 /// Does rounds of a job until the gateway stops: at once where there may be more, else after a while.

@@ -3,6 +3,7 @@
 
 mod chains;
 pub(crate) mod client;
+mod root;
 mod settings;
 mod table;
 
@@ -59,6 +60,8 @@ enum Command {
         #[command(subcommand)]
         command: settings::Command,
     },
+    /// Which root key wraps, and whether the one before it can be retired
+    Root,
 }
 
 /// Why it did not come to pass: one sentence for whoever asked.
@@ -122,6 +125,7 @@ fn run(admin: &Admin) -> Result<Shown, Failure> {
         match &admin.command {
             Command::Chains { command } => chains::run(&client, command).await,
             Command::Settings { command } => settings::run(&client, command).await,
+            Command::Root => root::show(&client).await,
         }
     })
 }

@@ -47,17 +47,26 @@ pub enum OpenError {
     #[error("the token {token:?} holds no {label:?}: run `talon-signer init`")]
     NoKey { token: String, label: &'static str },
     #[error("the token {token:?} holds {count} keys under {label:?}: Talon can't tell which is meant")]
-    ManyKeys { token: String, label: &'static str, count: usize },
+    ManyKeys { token: String, label: String, count: usize },
     #[error("the token {token:?} holds {label:?} already; it is never made twice")]
     KeyExists { token: String, label: &'static str },
     #[error(
         "{label:?} in the token {token:?} could be read out of it (it is not sensitive, or is extractable)"
     )]
-    Extractable { token: String, label: &'static str },
+    Extractable { token: String, label: String },
     #[error("the public and the private half of {label:?} in the token {token:?} do not belong together")]
     Mismatch { token: String, label: &'static str },
     #[error("the token {token:?} failed: {cause}")]
     Token { token: String, cause: String },
+    #[error("the token {token:?} holds {count} root keys, and Talon never has more than two")]
+    ManyRoots { token: String, count: usize },
+
+    #[error("a rotation is under way: root {0} must be retired first (`talon-signer retire-root`)")]
+    Rotating(u32),
+    #[error("there is one root key, and nothing to retire: begin with `talon-signer rotate-root`")]
+    OneRoot,
+    #[error("no more root keys can be numbered")]
+    NoMoreRoots,
 }
 
 impl OpenError {

@@ -6,9 +6,13 @@ mod error;
 mod locked;
 pub mod pkcs11;
 mod ready;
+mod roots;
 pub mod software;
 
 pub use error::OpenError;
+pub use roots::Roots;
+#[cfg(test)]
+pub use roots::{FIRST, mark, split, unknown};
 
 /// A 256-bit key in memory, zeroed when dropped.
 pub type Key = Zeroizing<[u8; 32]>;
@@ -62,7 +66,22 @@ pub trait Keystore: Send + Sync + 'static {
 
     fn token_public_key(&self) -> [u8; 32];
 
-    /// A fresh AES-256 key, wrapped by the root key.
+    /// The root keys that are there. MAC key and token key are none of them, and stay what they are.
+    fn roots(&self) -> Roots;
+
+    /// Wraps a vault's key, from [`Keystore::new_vault_key`], by the newest root. `None`: it is already.
+    ///
+    /// # Errors
+    /// `Rejected` if it is not of this keystore, or of a root that was retired.
+    fn rewrap_vault_key(&self, wrapped: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// The same for a signing key.
+    ///
+    /// # Errors
+    /// As for [`Keystore::rewrap_vault_key`].
+    fn rewrap_signing_key(&self, wrapped: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// A fresh AES-256 key, wrapped by the newest root key.
     ///
     /// # Errors
     /// `Unavailable` alone.
@@ -78,7 +97,7 @@ pub trait Keystore: Send + Sync + 'static {
     /// `Rejected` if the tag or the vault's key is wrong.
     fn unwrap_data_key(&self, vault_key: &[u8], aad: &[u8], wrapped: &[u8]) -> Result<Key>;
 
-    /// Wraps a secp256k1 key (a scalar from 1 to n - 1, big-endian) under the root key.
+    /// Wraps a secp256k1 key (a scalar from 1 to n - 1, big-endian) under the newest root key.
     ///
     /// # Errors
     /// `Rejected` if the scalar is out of range.

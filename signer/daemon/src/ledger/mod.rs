@@ -1,5 +1,5 @@
 //! What the signer must never forget, in a store of its own: the newest version of each record, ended tokens,
-//! ended organisations and stopped agents, vaults' keys and which are destroyed, what was spent, which nonces, codes and
+//! ended organisations and stopped agents, vaults' keys and which are destroyed, what a later root has wrapped anew, what was spent, which nonces, codes and
 //! invitations were used. Whoever writes to the gateway's database, or rolls it
 //! back, can't reach it.
 //!
@@ -27,6 +27,7 @@ mod heads;
 mod organisations;
 mod people;
 mod records;
+mod roots;
 mod shares;
 mod spending;
 mod tables;
@@ -40,6 +41,7 @@ pub use heads::Head;
 pub use organisations::{over, stopped};
 pub use people::Taken;
 pub use records::Seen;
+pub use roots::{Again, SETTLED};
 pub use spending::{Hold, RecordMark, Signing, StoredSignature, expired};
 use tables::{FORMAT, META, REVOKED};
 pub use vaults::{KeyMark, gone};

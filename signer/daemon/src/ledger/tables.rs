@@ -9,7 +9,7 @@ use crate::tally::Tally;
 
 /// The newest format that this signer knows. 1 had no keys of vaults; 2 no people but owners, no second factors, and no
 /// organisation that was ended or stopped; 3 no ended shares and no signed heads; 4 counted
-/// native value alone; 5 no forgotten heads.
+/// native value alone; 5 had one root key for ever, and no forgotten heads.
 pub const FORMAT: u64 = 6;
 
 /// Kind of record (a person's, an agent's, an API key's), then its UUID.
@@ -31,6 +31,16 @@ pub const REVOKED: TableDefinition<'static, [u8; 16], i64> = TableDefinition::ne
 pub const DESTROYED: TableDefinition<'static, [u8; 32], ()> = TableDefinition::new("destroyed");
 /// Organisation and vault, and the SHA-256 of the statement of the vault's one key.
 pub const VAULT_KEYS: TableDefinition<'static, [u8; 32], [u8; 32]> = TableDefinition::new("vault_keys");
+/// Statements that were wrapped anew by a later root: by the SHA-256 of the new one, that of the first that said the same, and
+/// the root. Of a vault's key that was made under a later root, its own.
+pub const REWRAPPED: TableDefinition<'static, [u8; 32], ([u8; 32], u32)> = TableDefinition::new("rewrapped");
+/// In `META`: the newest root key, and since when it is in use (milliseconds).
+pub const ROOT: &str = "root";
+pub const ROOT_SINCE: &str = "root_since";
+/// In `META`: when nothing was left under the root before it (milliseconds), and what was under the newest then.
+pub const ROOT_FINISHED: &str = "root_finished";
+pub const COUNTED: [&str; 4] =
+    ["root_vault_keys", "root_signing_keys", "root_second_factors", "root_webhook_keys"];
 /// In `META`, of a ledger that was of format 1: since when it keeps vaults' keys, in milliseconds.
 pub const KEYS_SINCE: &str = "vault_keys_since";
 /// In `META`: how many changes there were.
@@ -97,6 +107,7 @@ pub fn each<T: Each>(does: &mut T) -> Result<(), T::Error> {
     does.table(REVOKED)?;
     does.table(DESTROYED)?;
     does.table(VAULT_KEYS)?;
+    does.table(REWRAPPED)?;
     does.table(ENDED)?;
     does.table(SUSPENDED)?;
     does.table(SEATS)?;
@@ -148,6 +159,8 @@ pub fn create(db: &Database, now: Time) -> Result<Option<u64>, redb::Error> {
         if !begun {
             meta.insert(LINE, random()?)?;
             meta.remove(RESTORED)?;
+            // The database beside it may hold what was wrapped before.
+            meta.remove(ROOT_FINISHED)?;
         }
     }
     each(&mut &tx)?;

@@ -17,9 +17,9 @@ pub struct KeyMark {
 }
 
 impl Ledger {
-    /// Takes a new key as its vault's own. A vault has one key; ids from before the ledger kept them may have one
-    /// that it has not seen, so they get none.
-    pub async fn make_vault_key(&self, key: KeyMark) -> Result<()> {
+    /// Takes a new key, which that root wraps, as its vault's own. A vault has one key; ids from before the ledger kept them
+    /// may have one that it has not seen, so they get none.
+    pub async fn make_vault_key(&self, key: KeyMark, root: u32) -> Result<()> {
         let vault = tables::vault(key.org, key.vault);
         self.write(move |book| {
             if book.table(DESTROYED)?.get(&vault)?.is_some() {
@@ -35,7 +35,7 @@ impl Ledger {
                 );
             }
             book.change(VAULT_KEYS)?.insert(&vault, key.digest)?;
-            Ok(())
+            book.made_under(root, key.digest)
         })
         .await
     }
@@ -46,22 +46,30 @@ impl Ledger {
         let vault = tables::vault(key.org, key.vault);
         let known = self.read(|tx| Ok(tx.open_table(VAULT_KEYS)?.get(&vault)?.map(|known| known.value())))?;
         if let Some(known) = known {
-            return own(known, &key);
+            return own(known, self.first(known, key.digest)?);
         }
         self.write(move |book| {
             if book.table(DESTROYED)?.get(&vault)?.is_some() {
                 return Err(gone().into());
             }
             let known = book.table(VAULT_KEYS)?.get(&vault)?.map(|known| known.value());
+            let shown = book.first(key.digest)?;
             match known {
-                Some(known) => own(known, &key)?,
+                Some(known) => own(known, shown)?,
                 None => {
-                    book.change(VAULT_KEYS)?.insert(&vault, key.digest)?;
+                    book.change(VAULT_KEYS)?.insert(&vault, shown)?;
                 }
             }
             Ok(())
         })
         .await
+    }
+
+    /// Refuses a key that is not its vault's own, and keeps none of a vault from before.
+    pub fn not_anothers(&self, key: KeyMark) -> Result<()> {
+        let vault = tables::vault(key.org, key.vault);
+        let known = self.read(|tx| Ok(tx.open_table(VAULT_KEYS)?.get(&vault)?.map(|known| known.value())))?;
+        known.map_or(Ok(()), |known| own(known, self.first(known, key.digest)?))
     }
 
     pub fn destroyed(&self, org: OrgId, vault: VaultId) -> Result<bool> {
@@ -75,7 +83,7 @@ impl Ledger {
         self.write(move |book| {
             let known = book.table(VAULT_KEYS)?.get(&vault)?.map(|known| known.value());
             match known {
-                Some(known) => own(known, &key)?,
+                Some(known) => own(known, book.first(key.digest)?)?,
                 None if !manages => {
                     return Err(forbidden(
                         "The vault's key is older than the ledger's list of keys: an owner or admin destroys it.",
@@ -91,8 +99,8 @@ impl Ledger {
     }
 }
 
-fn own(known: [u8; 32], key: &KeyMark) -> Result<()> {
-    if known == key.digest { Ok(()) } else { Err(tampered("The key is not the vault's own.")) }
+fn own(known: [u8; 32], shown: [u8; 32]) -> Result<()> {
+    if known == shown { Ok(()) } else { Err(tampered("The key is not the vault's own.")) }
 }
 
 pub fn gone() -> Refusal {

@@ -1,5 +1,6 @@
 //! A keystore for tests of the rules: plain, and it signs with a high S half of the time, as HSMs do.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
@@ -8,10 +9,11 @@ use ed25519_dalek::Signer as _;
 use hmac::{Hmac, Mac as _};
 use k256::ecdsa::signature::hazmat::PrehashSigner as _;
 
-use crate::keys::{Key, KeyError, Keystore, Result};
+use crate::keys::{FIRST, Key, KeyError, Keystore, Result, Roots, mark, split, unknown};
 
 pub struct MemoryKeystore {
-    root: Aes256Gcm,
+    /// With their numbers, the newest last.
+    roots: Mutex<Vec<(u32, Aes256Gcm)>>,
     mac: [u8; 32],
     token: ed25519_dalek::SigningKey,
     /// Counts what the HSM would be asked.
@@ -26,7 +28,7 @@ impl MemoryKeystore {
             getrandom::fill(key).unwrap();
         }
         Self {
-            root: Aes256Gcm::new(&root.into()),
+            roots: Mutex::new(vec![(FIRST, Aes256Gcm::new(&root.into()))]),
             mac,
             token: ed25519_dalek::SigningKey::from_bytes(&token),
             macs: AtomicU64::new(0),
@@ -34,8 +36,37 @@ impl MemoryKeystore {
         }
     }
 
+    /// As `talon-signer rotate-root` does it.
+    pub fn rotate(&self) {
+        let mut root = [0; 32];
+        getrandom::fill(&mut root).unwrap();
+        let next = self.roots().newest + 1;
+        self.roots.lock().unwrap().push((next, Aes256Gcm::new(&root.into())));
+    }
+
+    /// As `talon-signer retire-root` does it.
+    pub fn retire(&self) {
+        self.roots.lock().unwrap().remove(0);
+    }
+
+    fn wrap(&self, aad: &[u8], key: &[u8]) -> Vec<u8> {
+        let roots = self.roots.lock().unwrap();
+        let (number, newest) = roots.last().unwrap();
+        mark(*number, encrypt(newest, aad, key))
+    }
+
     fn unwrap(&self, aad: &[u8], wrapped: &[u8]) -> Result<Key> {
-        decrypt(&self.root, aad, wrapped)
+        let (number, body) = split(wrapped);
+        let roots = self.roots.lock().unwrap();
+        let root = roots.iter().find(|(known, _)| *known == number).ok_or_else(|| unknown(number))?;
+        decrypt(&root.1, aad, body)
+    }
+
+    fn rewrap(&self, aad: &[u8], wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        if !self.roots().is_older(wrapped)? {
+            return Ok(None);
+        }
+        Ok(Some(self.wrap(aad, &*self.unwrap(aad, wrapped)?)))
     }
 }
 
@@ -77,10 +108,24 @@ impl Keystore for MemoryKeystore {
         self.token.verifying_key().to_bytes()
     }
 
+    fn roots(&self) -> Roots {
+        let roots = self.roots.lock().unwrap();
+        let older = (roots.len() > 1).then(|| roots[0].0);
+        Roots { newest: roots.last().unwrap().0, older }
+    }
+
+    fn rewrap_vault_key(&self, wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.rewrap(b"vault", wrapped)
+    }
+
+    fn rewrap_signing_key(&self, wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.rewrap(b"signing", wrapped)
+    }
+
     fn new_vault_key(&self) -> Result<Vec<u8>> {
         let mut key = [0; 32];
         getrandom::fill(&mut key).unwrap();
-        Ok(encrypt(&self.root, b"vault", &key))
+        Ok(self.wrap(b"vault", &key))
     }
 
     fn wrap_data_key(&self, vault_key: &[u8], aad: &[u8], data_key: &Key) -> Result<Vec<u8>> {
@@ -94,7 +139,7 @@ impl Keystore for MemoryKeystore {
     }
 
     fn import_signing_key(&self, scalar: &Key) -> Result<Vec<u8>> {
-        Ok(encrypt(&self.root, b"signing", &**scalar))
+        Ok(self.wrap(b"signing", &**scalar))
     }
 
     fn sign_digest(&self, signing_key: &[u8], digest: &[u8; 32]) -> Result<[u8; 64]> {

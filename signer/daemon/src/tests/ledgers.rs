@@ -190,7 +190,7 @@ async fn a_ledger_of_format_2_is_brought_up_to_date() {
     drop(w.signer);
     let db = redb::Database::open(w.folder.path().join(ledger::FILE)).unwrap();
     let meta = redb::ReadableDatabase::begin_read(&db).unwrap().open_table(meta).unwrap();
-    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), 5);
+    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), 6);
     assert!(redb::ReadableTable::get(&meta, "vault_keys_since").unwrap().is_none(), "it has all keys");
 }
 

@@ -18,29 +18,29 @@ use crate::totp;
 
 /// Somebody with a second factor, and what makes its codes.
 pub struct Guarded {
-    actor: Actor,
-    mfa: Attested<Mfa>,
-    seed: Secret,
-    recovery: Vec<Secret>,
+    pub actor: Actor,
+    pub mfa: Attested<Mfa>,
+    pub seed: Secret,
+    pub recovery: Vec<Secret>,
 }
 
 impl World {
-    fn code(&self, seed: &Secret, steps: i64) -> Secret {
+    pub fn code(&self, seed: &Secret, steps: i64) -> Secret {
         let step = u64::try_from(self.clock.now().seconds().div_euclid(30) + steps).unwrap();
         totp::at(seed.expose(), step).unwrap().to_vec().into()
     }
 
-    async fn set_up(&self, by: &Actor) -> Result<NewMfa> {
+    pub async fn set_up(&self, by: &Actor) -> Result<NewMfa> {
         self.signer.set_up_mfa(SetUpMfa { by: by.caller() }).await
     }
 
-    async fn enable(&self, by: &Actor, new: &NewMfa, code: Secret) -> Result<EnabledMfa> {
+    pub async fn enable(&self, by: &Actor, new: &NewMfa, code: Secret) -> Result<EnabledMfa> {
         let pending = new.pending.clone();
         self.signer.enable_mfa(EnableMfa { by: by.caller(), pending, code }).await
     }
 
     /// With a second factor, on whose code of this step nothing more is got.
-    async fn guarded(&self, actor: Actor) -> Guarded {
+    pub async fn guarded(&self, actor: Actor) -> Guarded {
         let new = self.set_up(&actor).await.unwrap();
         let enabled = self.enable(&actor, &new, self.code(&new.seed, 0)).await.unwrap();
         self.signer.confirm(enabled.record.clone()).await.unwrap();
@@ -52,7 +52,7 @@ impl World {
         }
     }
 
-    async fn first_half(&self, actor: &Actor) -> Secret {
+    pub async fn first_half(&self, actor: &Actor) -> Secret {
         let (record, proof) = (actor.record.clone(), actor.credential.clone());
         let issued =
             self.signer.issue_token(IssueToken { record, proof, derived_scopes: Vec::new() }).await.unwrap();
@@ -60,7 +60,7 @@ impl World {
         issued.jwt
     }
 
-    async fn verify(&self, g: &Guarded, token: &Secret, code: &Secret) -> Result<IssuedToken> {
+    pub async fn verify(&self, g: &Guarded, token: &Secret, code: &Secret) -> Result<IssuedToken> {
         let (token, code) = (token.clone(), code.clone());
         let (record, mfa) = (g.actor.record.clone(), g.mfa.clone());
         self.signer.verify_mfa(VerifyMfa { token, record, mfa, code }).await

@@ -41,6 +41,8 @@ mod people;
 mod principals;
 mod remote;
 mod replacements;
+mod roots;
+mod rotation;
 mod sealing;
 mod sharing;
 mod socket;

@@ -10,7 +10,7 @@ use super::{Actor, World, agent_key, password, reason, settings};
 use crate::refuse::Result;
 
 impl World {
-    async fn end(&self, by: &Actor) -> Result<()> {
+    pub async fn end(&self, by: &Actor) -> Result<()> {
         self.signer.end_organisation(EndOrganisation { by: by.caller() }).await
     }
 

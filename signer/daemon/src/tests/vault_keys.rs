@@ -30,32 +30,32 @@ impl World {
         self.signer.make_identity(request).await
     }
 
-    async fn identities_vault(&self, by: &Actor) -> Vault {
+    pub async fn identities_vault(&self, by: &Actor) -> Vault {
         let id = VaultId::new();
         let key = self.pairs(by, id, None).await.unwrap().vault_key;
         Vault { id, org: by.org, key }
     }
 
-    async fn destroy(&self, by: &Actor, vault: &Vault) -> Result<()> {
+    pub async fn destroy(&self, by: &Actor, vault: &Vault) -> Result<()> {
         let request = DestroyVaultKey { by: by.caller(), key: vault.key.clone() };
         self.signer.destroy_vault_key(request).await
     }
 
     /// The vault with another key: a genuine statement, such as a signer made that kept no list.
-    async fn second(&self, by: &Actor, vault: &Vault, holds: Holds) -> Vault {
+    pub async fn second(&self, by: &Actor, vault: &Vault, holds: Holds) -> Vault {
         let wrapped = Blob(self.signer.pool.on_keys(|keys| keys.new_vault_key()).await.unwrap());
         let key = VaultKey { org: by.org, vault: vault.id, creator: by.id, holds, wrapped };
         Vault { id: vault.id, org: by.org, key: self.signer.statements.attest(&key).await.unwrap() }
     }
 
-    async fn sealed(&self, by: &Actor, vault: &Vault) -> (Label, Blob) {
+    pub async fn sealed(&self, by: &Actor, vault: &Vault) -> (Label, Blob) {
         let label = vault.label("api/token", SecretType::ApiKey);
         let sealed = self.seal(by, vault, label.clone(), "hunter2").await.unwrap();
         (label, sealed.value.unwrap())
     }
 
     /// Ends the signer, makes its ledger one of format 1, and starts another on it.
-    async fn on_an_old_ledger(self) -> Self {
+    pub async fn on_an_old_ledger(self) -> Self {
         let Self { signer, clock, keys, folder } = self;
         drop(signer);
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -63,7 +63,7 @@ impl World {
         let tx = db.begin_write().unwrap();
         tx.delete_table(TableDefinition::<[u8; 32], [u8; 32]>::new("vault_keys")).unwrap();
         let mut meta = tx.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
-        assert_eq!(meta.insert("format", 1).unwrap().unwrap().value(), 5);
+        assert_eq!(meta.insert("format", 1).unwrap().unwrap().value(), 6);
         assert!(meta.get("vault_keys_since").unwrap().is_none(), "a new ledger has all keys");
         drop(meta);
         tx.commit().unwrap();

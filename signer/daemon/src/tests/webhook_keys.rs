@@ -11,7 +11,7 @@ use super::{Actor, World, edited, reason, settings};
 use crate::refuse::Result;
 
 impl World {
-    async fn webhook_key(&self, by: &Actor) -> Result<NewWebhookKey> {
+    pub async fn webhook_key(&self, by: &Actor) -> Result<NewWebhookKey> {
         self.signer.make_webhook_key(MakeWebhookKey { by: by.caller(), id: WebhookId::new() }).await
     }
 }

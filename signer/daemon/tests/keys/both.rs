@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use ed25519_dalek::{Signature as TokenSignature, VerifyingKey as TokenKey};
 use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
-use signer::keys::{CacheSizes, Key, Keystore};
+use signer::keys::{CacheSizes, Key, Keystore, OpenError, Roots};
 
 use crate::{Made, assert_rejected, random_key};
 
@@ -29,6 +29,8 @@ on_both! {
     all_of_it_survives_a_restart,
     eight_threads_share_it,
     more_keys_than_the_cache_holds,
+    a_rotation_keeps_every_key_and_retiring_ends_what_was_left,
+    what_a_later_root_wraps_is_as_hard_to_forge,
 }
 
 type Make<'a> = &'a dyn Fn() -> Made;
@@ -209,7 +211,7 @@ fn tokens_verify(make: Make) {
 }
 
 fn all_of_it_survives_a_restart(make: Make) {
-    let Made { keystore, reopen } = make();
+    let Made { keystore, reopen, .. } = make();
     let vault = keystore.new_vault_key().unwrap();
     let data_key = random_key();
     let wrapped = keystore.wrap_data_key(&vault, b"here", &data_key).unwrap();
@@ -257,7 +259,7 @@ fn use_all(keystore: &dyn Keystore, vaults: &[Vault], from: usize) {
 }
 
 fn eight_threads_share_it(make: Make) {
-    let Made { keystore, reopen } = make();
+    let Made { keystore, reopen, .. } = make();
     let vaults = vaults(&*keystore, 12);
     drop(keystore);
     // Fewer places than keys: threads use keys that others evict meanwhile.
@@ -282,7 +284,7 @@ fn eight_threads_share_it(make: Make) {
 }
 
 fn more_keys_than_the_cache_holds(make: Make) {
-    let Made { keystore, reopen } = make();
+    let Made { keystore, reopen, .. } = make();
     let vaults = vaults(&*keystore, 30);
     drop(keystore);
     for size in [0, 1, 7] {
@@ -290,4 +292,78 @@ fn more_keys_than_the_cache_holds(make: Make) {
         use_all(&*keystore, &vaults, 0);
         use_all(&*keystore, &vaults, 5);
     }
+}
+
+fn a_rotation_keeps_every_key_and_retiring_ends_what_was_left(make: Make) {
+    let Made { keystore, reopen, rotate, retire } = make();
+    let mut vaults = vaults(&*keystore, 2);
+    let (code, token_key) = (keystore.mac(b"m").unwrap(), keystore.token_public_key());
+    assert_eq!(keystore.roots(), Roots { newest: 1, older: None });
+    assert_eq!(keystore.rewrap_vault_key(&vaults[0].key).unwrap(), None, "it is there already");
+    drop(keystore);
+    assert!(matches!(retire(), Err(OpenError::OneRoot)));
+    for newest in 2..4 {
+        let both = Roots { newest, older: Some(newest - 1) };
+        assert_eq!(rotate().unwrap(), both);
+        assert!(matches!(rotate(), Err(OpenError::Rotating(older)) if older == newest - 1));
+        let keystore = reopen(CacheSizes::default());
+        assert_eq!(keystore.roots(), both);
+        // What is old and what is new go beside each other.
+        use_all(&*keystore, &vaults, 0);
+        let fresh = self::vaults(&*keystore, 1);
+        use_all(&*keystore, &fresh, 0);
+        assert_eq!(keystore.rewrap_vault_key(&fresh[0].key).unwrap(), None);
+        assert_eq!(keystore.rewrap_signing_key(&fresh[0].signing_key).unwrap(), None);
+        let left: Vec<_> =
+            vaults.iter().map(|vault| (vault.key.clone(), vault.signing_key.clone())).collect();
+        for vault in &mut vaults {
+            vault.key = keystore.rewrap_vault_key(&vault.key).unwrap().unwrap();
+            vault.signing_key = keystore.rewrap_signing_key(&vault.signing_key).unwrap().unwrap();
+            assert_eq!(keystore.rewrap_vault_key(&vault.key).unwrap(), None);
+            assert_eq!(keystore.rewrap_signing_key(&vault.signing_key).unwrap(), None);
+        }
+        use_all(&*keystore, &vaults, 0);
+        drop(keystore);
+
+        assert_eq!(retire().unwrap(), Roots { newest, older: None });
+        assert!(matches!(retire(), Err(OpenError::OneRoot)));
+        let keystore = reopen(CacheSizes::default());
+        use_all(&*keystore, &vaults, 0);
+        use_all(&*keystore, &fresh, 0);
+        for ((key, signing_key), vault) in left.iter().zip(&vaults) {
+            assert_rejected(keystore.unwrap_data_key(key, b"here", &vault.wrapped));
+            assert_rejected(keystore.sign_digest(signing_key, &[1; 32]));
+            assert_rejected(keystore.rewrap_vault_key(key));
+            assert_rejected(keystore.rewrap_signing_key(signing_key));
+        }
+        assert_eq!((keystore.mac(b"m").unwrap(), keystore.token_public_key()), (code, token_key));
+    }
+}
+
+fn what_a_later_root_wraps_is_as_hard_to_forge(make: Make) {
+    let Made { keystore, reopen, rotate, .. } = make();
+    let before = vaults(&*keystore, 1);
+    let theirs = make().keystore;
+    drop(keystore);
+    rotate().unwrap();
+    let keystore = reopen(CacheSizes { vault_keys: 0, signing_keys: 0 });
+    let vault = &vaults(&*keystore, 1)[0];
+    for altered in altered(&vault.key) {
+        assert_rejected(keystore.unwrap_data_key(&altered, b"here", &vault.wrapped));
+    }
+    for altered in altered(&vault.signing_key) {
+        assert_rejected(keystore.sign_digest(&altered, &[1; 32]));
+    }
+    for altered in altered(&before[0].key) {
+        assert_rejected(keystore.rewrap_vault_key(&altered));
+    }
+    for altered in altered(&before[0].signing_key) {
+        assert_rejected(keystore.rewrap_signing_key(&altered));
+    }
+    assert_rejected(keystore.rewrap_vault_key(&theirs.new_vault_key().unwrap()));
+    assert_rejected(keystore.rewrap_signing_key(&theirs.import_signing_key(&scalar()).unwrap()));
+    // Neither kind passes as the other.
+    assert_rejected(keystore.rewrap_vault_key(&before[0].signing_key));
+    assert_rejected(keystore.rewrap_signing_key(&before[0].key));
+    use_all(&*keystore, &before, 0);
 }

@@ -3,7 +3,7 @@
 use cryptoki::mechanism::Mechanism;
 use cryptoki::object::{Attribute, AttributeInfo, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use cryptoki::session::Session;
-use signer::keys::pkcs11::{Config, MAC_LABEL, ROOT_LABEL, TOKEN_LABEL, init, open};
+use signer::keys::pkcs11::{Config, MAC_LABEL, ROOT_LABEL, TOKEN_LABEL, init, open, retire, rotate};
 use signer::keys::{CacheSizes, Keystore, OpenError};
 
 use crate::softhsm::{self, PIN};
@@ -239,7 +239,7 @@ fn a_root_that_could_be_read_is_refused() {
         ];
         session.generate_key(&Mechanism::AesKeyGen, &template).unwrap();
         let (error, sentence) = refused(&config);
-        assert!(matches!(error, OpenError::Extractable { label: ROOT_LABEL, .. }), "{sentence}");
+        assert!(matches!(error, OpenError::Extractable { label, .. } if label == ROOT_LABEL), "{sentence}");
     }
 }
 
@@ -264,4 +264,63 @@ fn another_public_key_beside_the_token_key_is_refused() {
     session.create_object(&template).unwrap();
     let (error, sentence) = refused(&config);
     assert!(matches!(error, OpenError::Mismatch { .. }), "{sentence}");
+}
+
+#[test]
+fn a_rotation_makes_a_root_that_never_leaves_and_destroys_the_one_before() {
+    let config = ready();
+    let keystore = open(config.clone()).unwrap();
+    let (vault, key) =
+        (keystore.new_vault_key().unwrap(), keystore.import_signing_key(&random_key()).unwrap());
+    drop(keystore);
+    rotate(&config).unwrap();
+    let session = softhsm::session(&config);
+    let (old, new) = (
+        named(&session, ObjectClass::SECRET_KEY, ROOT_LABEL),
+        named(&session, ObjectClass::SECRET_KEY, "talon-root-2"),
+    );
+    assert_stays_inside(&session, new, old);
+    session.decrypt(&Mechanism::AesEcb, new, &[0; 16]).unwrap_err();
+
+    // What passes from one to the other is destroyed when it has.
+    let keystore = open(config.clone()).unwrap();
+    let rewrapped = keystore.rewrap_vault_key(&vault).unwrap().unwrap();
+    keystore.rewrap_signing_key(&key).unwrap().unwrap();
+    assert_eq!(session_objects(&session).len(), COPIES);
+    keystore.wrap_data_key(&rewrapped, b"", &random_key()).unwrap();
+    for in_use in session_objects(&session) {
+        assert_stays_inside(&session, in_use, new);
+    }
+    drop(keystore);
+
+    retire(&config).unwrap();
+    let left = session.find_objects(&[Attribute::Token(true), Attribute::Class(ObjectClass::SECRET_KEY)]);
+    assert_eq!(left.unwrap().len(), 2, "the new root and the MAC key");
+    let named = [Attribute::Token(true), Attribute::Label(ROOT_LABEL.into())];
+    assert!(session.find_objects(&named).unwrap().is_empty());
+}
+
+#[test]
+fn a_token_with_too_many_roots_or_two_of_one_number_is_refused() {
+    let config = ready();
+    rotate(&config).unwrap();
+    let session = softhsm::session(&config);
+    let copy = |from: &str, to: &str| {
+        let from = named(&session, ObjectClass::SECRET_KEY, from);
+        session.copy_object(from, &[Attribute::Token(true), Attribute::Label(to.into())]).unwrap()
+    };
+    let twin = copy("talon-root-2", "talon-root-2");
+    let (error, sentence) = refused(&config);
+    assert!(
+        matches!(error, OpenError::ManyKeys { label, count: 2, .. } if label == "talon-root-2"),
+        "{sentence}"
+    );
+    session.destroy_object(twin).unwrap();
+    let third = copy("talon-root-2", "talon-root-3");
+    let (error, sentence) = refused(&config);
+    assert!(matches!(error, OpenError::ManyRoots { count: 3, .. }), "{sentence}");
+    session.destroy_object(third).unwrap();
+    // Somebody else's keys are nobody's business.
+    copy("talon-root-2", "talon-root-2-backup");
+    open(config).unwrap();
 }

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use signer::keys::software::{FILE, create, open};
+use signer::keys::software::{FILE, create, open, retire, rotate};
 use signer::keys::{Keystore, OpenError};
 
 fn refused(folder: &Path, passphrase: Option<&[u8]>) -> (OpenError, String) {
@@ -113,9 +113,14 @@ fn links_and_folders_are_no_keystore() {
 
 #[test]
 fn every_damaged_byte_is_noticed() {
-    for passphrase in [None, Some(&b"open sesame"[..])] {
+    for (passphrase, rotated) in
+        [None, Some(&b"open sesame"[..])].into_iter().flat_map(|p| [(p, false), (p, true)])
+    {
         let folder = tempfile::tempdir().unwrap();
         create(folder.path(), passphrase).unwrap();
+        if rotated {
+            rotate(folder.path(), passphrase).unwrap();
+        }
         let path = folder.path().join(FILE);
         let whole = fs::read(&path).unwrap();
         for at in 0..whole.len() {
@@ -142,7 +147,7 @@ fn a_newer_format_says_so() {
     create(folder.path(), None).unwrap();
     forge(folder.path(), 8, &7u16.to_be_bytes());
     let (error, sentence) = refused(folder.path(), None);
-    assert!(matches!(error, OpenError::Newer { found: 7, known: 1, .. }), "{sentence}");
+    assert!(matches!(error, OpenError::Newer { found: 7, known: 2, .. }), "{sentence}");
     assert!(sentence.contains("format 7, made by a newer Talon"), "{sentence}");
 }
 
@@ -165,4 +170,49 @@ fn a_forged_header_is_noticed() {
     forge(folder.path(), 11, &0x4000_0000u32.to_be_bytes());
     let (error, sentence) = refused(folder.path(), Some(b"open sesame"));
     assert!(matches!(error, OpenError::Damaged(_)), "{sentence}");
+}
+
+#[test]
+fn a_rotated_file_is_sealed_private_and_alone_and_the_old_bytes_are_gone() {
+    for passphrase in [None, Some(&b"open sesame"[..])] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        create(folder.path(), passphrase).unwrap();
+        let before = fs::read(&path).unwrap();
+        // Another name for the same bytes on the disk, and what a rotation that was killed has left.
+        let link = folder.path().join("link");
+        fs::hard_link(&path, &link).unwrap();
+        let draft = folder.path().join(format!(".{FILE}.0011"));
+        fs::write(&draft, &before).unwrap();
+        if passphrase.is_some() {
+            let error = rotate(folder.path(), Some(b"open sesamE")).unwrap_err();
+            assert!(matches!(error, OpenError::WrongPassphrase(_)), "{error}");
+            assert!(matches!(rotate(folder.path(), None).unwrap_err(), OpenError::PassphraseNeeded(_)));
+        }
+        assert_eq!(fs::read(&path).unwrap(), before, "what can't be opened stays as it is");
+
+        rotate(folder.path(), passphrase).unwrap();
+        assert!(!draft.exists() && fs::read(&link).unwrap().iter().all(|byte| *byte == 0));
+        fs::remove_file(&link).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
+        if passphrase.is_some() {
+            assert!(matches!(refused(folder.path(), None).0, OpenError::PassphraseNeeded(_)));
+        }
+        // The old root is in the file no more, in whatever form: it had it in the clear.
+        retire(folder.path(), passphrase).unwrap();
+        let after = fs::read(&path).unwrap();
+        let root = &before[11..43];
+        assert!(passphrase.is_some() || !after.windows(32).any(|part| part == root));
+        open(folder.path(), passphrase).unwrap();
+    }
+}
+
+#[test]
+fn a_file_without_rotations_stays_readable_for_older_versions() {
+    let folder = tempfile::tempdir().unwrap();
+    create(folder.path(), None).unwrap();
+    assert_eq!(fs::read(folder.path().join(FILE)).unwrap()[8..10], [0, 1]);
+    rotate(folder.path(), None).unwrap();
+    assert_eq!(fs::read(folder.path().join(FILE)).unwrap()[8..10], [0, 2]);
 }

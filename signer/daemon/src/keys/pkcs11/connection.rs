@@ -13,10 +13,12 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::failure::Failure;
 use super::module::{failed, find_token, load, log_in};
-use super::objects::{MAC_LABEL, ROOT_LABEL, TOKEN_LABEL, labelled};
+use super::objects::{MAC_LABEL, TOKEN_LABEL, labelled};
+use super::rotation::RootHandles;
 use super::{Config, ed25519};
 use crate::keys::OpenError;
 use crate::keys::ready::Ready;
+use crate::keys::roots::{self, Roots};
 
 /// How long a call waits for a session. More than a backlog on a slow HSM, less than a caller's patience.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Connection {
     sessions: Mutex<Vec<Session>>,
     returned: Condvar,
-    root: ObjectHandle,
+    roots: RootHandles,
     mac: ObjectHandle,
     token: ObjectHandle,
     token_public_key: VerifyingKey,
@@ -61,10 +63,10 @@ impl Connection {
         let first = module.open_ro_session(slot).map_err(failed(config))?;
         log_in(&first, config)?;
 
-        let root = find(&first, config, ObjectClass::SECRET_KEY, ROOT_LABEL)?;
+        let roots = RootHandles::find(&first, config)?;
         let mac = find(&first, config, ObjectClass::SECRET_KEY, MAC_LABEL)?;
         let token = find(&first, config, ObjectClass::PRIVATE_KEY, TOKEN_LABEL)?;
-        for (key, label) in [(root, ROOT_LABEL), (mac, MAC_LABEL), (token, TOKEN_LABEL)] {
+        for (key, label) in [(mac, MAC_LABEL), (token, TOKEN_LABEL)] {
             refuse_readable(&first, config, key, label)?;
         }
         let token_public_key = token_public_key(&first, config, token)?;
@@ -86,7 +88,7 @@ impl Connection {
         Ok(Self {
             sessions: Mutex::new(sessions),
             returned: Condvar::new(),
-            root,
+            roots,
             mac,
             token,
             token_public_key,
@@ -100,6 +102,10 @@ impl Connection {
 
     pub fn token_public_key(&self) -> [u8; 32] {
         self.token_public_key.to_bytes()
+    }
+
+    pub fn roots(&self) -> Roots {
+        self.roots.numbers()
     }
 
     /// Upgrades for as long as anything of this connection may still be inside the module.
@@ -156,29 +162,50 @@ impl Connection {
         signature.as_slice().try_into().map_err(|_| Failure::odd("a token's signature", signature.len()))
     }
 
-    /// The unwrapped key, a ready one or by `unwrap` under the root.
+    /// The unwrapped key, a ready one or by `unwrap` under the root that wraps it.
     pub fn unwrapped(
         &self,
         session: &Session,
         ready: &Ready<Unwrapped>,
         wrapped: &[u8],
-        unwrap: impl FnOnce(ObjectHandle) -> cryptoki::error::Result<ObjectHandle>,
+        unwrap: impl FnOnce(ObjectHandle, &[u8]) -> cryptoki::error::Result<ObjectHandle>,
     ) -> Result<Arc<Unwrapped>, Failure> {
         ready.get(wrapped, || {
-            let handle = self.about_input(session, unwrap(self.root))?;
+            let (number, body) = roots::split(wrapped);
+            let root = self.roots.handle(number).ok_or(Failure::Input)?;
+            let handle = self.about_input(session, unwrap(root, body))?;
             Ok(Unwrapped { handle, doomed: self.doomed.clone() })
         })
     }
 
+    /// The same key under the newest root. `None`: it is there already.
+    pub fn rewrapped(
+        &self,
+        session: &Session,
+        mechanism: &Mechanism<'_>,
+        wrapped: &[u8],
+        passing: &[Attribute],
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        if !self.roots().is_older(wrapped).map_err(|_| Failure::Input)? {
+            return Ok(None);
+        }
+        let (number, body) = roots::split(wrapped);
+        let root = self.roots.handle(number).ok_or(Failure::Input)?;
+        let key = self.about_input(session, session.unwrap_key(mechanism, root, body, passing))?;
+        self.wrap_and_destroy(session, mechanism, key).map(Some)
+    }
+
+    /// By the newest root.
     pub fn wrap_and_destroy(
         &self,
         session: &Session,
         mechanism: &Mechanism<'_>,
         key: ObjectHandle,
     ) -> Result<Vec<u8>, Failure> {
-        let wrapped = session.wrap_key(mechanism, self.root, key);
+        let (number, root) = self.roots.newest;
+        let wrapped = session.wrap_key(mechanism, root, key);
         session.destroy_object(key)?;
-        Ok(wrapped?)
+        Ok(roots::mark(number, wrapped?))
     }
 
     /// The result of a call whose input may be forged. Modules answer a wrong tag with errors that also mean a
@@ -210,23 +237,23 @@ fn find(
     match *found {
         [] => Err(OpenError::NoKey { token, label }),
         [key] => Ok(key),
-        _ => Err(OpenError::ManyKeys { token, label, count: found.len() }),
+        _ => Err(OpenError::ManyKeys { token, label: label.to_owned(), count: found.len() }),
     }
 }
 
 /// A key that somebody put into the token may have a copy outside.
-fn refuse_readable(
+pub fn refuse_readable(
     session: &Session,
     config: &Config,
     key: ObjectHandle,
-    label: &'static str,
+    label: &str,
 ) -> Result<(), OpenError> {
     let attributes = session
         .get_attributes(key, &[AttributeType::Sensitive, AttributeType::Extractable])
         .map_err(failed(config))?;
     match *attributes {
         [Attribute::Sensitive(true), Attribute::Extractable(false)] => Ok(()),
-        _ => Err(OpenError::Extractable { token: config.token.clone(), label }),
+        _ => Err(OpenError::Extractable { token: config.token.clone(), label: label.to_owned() }),
     }
 }
 

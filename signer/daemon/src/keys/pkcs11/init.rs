@@ -8,6 +8,7 @@ use super::Config;
 use super::module::{failed, find_token, load, log_in};
 use super::objects::{self, MAC_LABEL, ROOT_LABEL, TOKEN_LABEL};
 use crate::keys::OpenError;
+use crate::keys::roots::FIRST;
 
 /// Makes root, MAC and token key inside the token: sensitive, and never extractable.
 ///
@@ -38,7 +39,7 @@ pub fn init(config: &Config) -> Result<(), OpenError> {
 }
 
 fn make(session: &Session, made: &mut Vec<ObjectHandle>) -> cryptoki::error::Result<()> {
-    made.push(session.generate_key(&Mechanism::AesKeyGen, &objects::new_root())?);
+    made.push(session.generate_key(&Mechanism::AesKeyGen, &objects::new_root(FIRST))?);
     made.push(session.generate_key(&Mechanism::GenericSecretKeyGen, &objects::new_mac())?);
     let (public, private) = session.generate_key_pair(
         &Mechanism::EccEdwardsKeyPairGen,

@@ -6,17 +6,18 @@ mod init;
 mod link;
 mod module;
 mod objects;
+mod rotation;
 
 use std::path::PathBuf;
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
 use cryptoki::mechanism::eddsa::{EddsaParams, EddsaSignatureScheme};
-use cryptoki::object::ObjectHandle;
 use cryptoki::session::Session;
 use domain::SecretBytes;
 use zeroize::Zeroizing;
 
+use super::roots::{self, Roots};
 use super::{CacheSizes, Key, Keystore, NONCE, OpenError, Result, SEALED_KEY, TAG, random, signing_key};
 use connection::Connection;
 use failure::Failure;
@@ -24,6 +25,7 @@ use link::Link;
 
 pub use init::init;
 pub use objects::{MAC_LABEL, ROOT_LABEL, TOKEN_LABEL};
+pub use rotation::{retire, rotate};
 
 /// An AES-256 key under AES key wrap (RFC 3394): 8 bytes of integrity before it.
 const WRAPPED_VAULT_KEY: usize = 40;
@@ -47,6 +49,7 @@ pub struct Config {
 pub struct Pkcs11 {
     link: Link,
     token_public_key: [u8; 32],
+    roots: Roots,
 }
 
 /// Logs in and finds the keys that [`init`] made.
@@ -56,8 +59,8 @@ pub struct Pkcs11 {
 /// read out.
 pub fn open(config: Config) -> std::result::Result<Pkcs11, OpenError> {
     let connection = Connection::open(&config)?;
-    let token_public_key = connection.token_public_key();
-    Ok(Pkcs11 { link: Link::new(config, connection), token_public_key })
+    let (token_public_key, roots) = (connection.token_public_key(), connection.roots());
+    Ok(Pkcs11 { link: Link::new(config, connection), token_public_key, roots })
 }
 
 impl Keystore for Pkcs11 {
@@ -75,6 +78,24 @@ impl Keystore for Pkcs11 {
 
     fn token_public_key(&self) -> [u8; 32] {
         self.token_public_key
+    }
+
+    fn roots(&self) -> Roots {
+        self.roots
+    }
+
+    fn rewrap_vault_key(&self, wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.link.call(|connection, session| {
+            check_vault_key(wrapped)?;
+            connection.rewrapped(session, &Mechanism::AesKeyWrap, wrapped, &objects::passing_vault_key())
+        })
+    }
+
+    fn rewrap_signing_key(&self, wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.link.call(|connection, session| {
+            check_signing_key(wrapped)?;
+            connection.rewrapped(session, &Mechanism::AesKeyWrapPad, wrapped, &objects::passing_signing_key())
+        })
     }
 
     /// Made and wrapped inside the HSM, and then forgotten by it.
@@ -129,12 +150,11 @@ impl Keystore for Pkcs11 {
 
     fn sign_digest(&self, signing_key: &[u8], digest: &[u8; 32]) -> Result<[u8; 64]> {
         self.link.call(|connection, session| {
-            if signing_key.len() > LONGEST_WRAPPED_SIGNING_KEY {
-                return Err(Failure::Input);
-            }
-            let key = connection.unwrapped(session, &connection.signing_keys, signing_key, |root| {
-                session.unwrap_key(&Mechanism::AesKeyWrapPad, root, signing_key, &objects::signing_key())
-            })?;
+            check_signing_key(signing_key)?;
+            let key =
+                connection.unwrapped(session, &connection.signing_keys, signing_key, |root, body| {
+                    session.unwrap_key(&Mechanism::AesKeyWrapPad, root, body, &objects::signing_key())
+                })?;
             let signature = session.sign(&Mechanism::Ecdsa, key.handle(), digest)?;
             signature.as_slice().try_into().map_err(|_| Failure::odd("a signature", signature.len()))
         })
@@ -148,12 +168,18 @@ fn vault_key_of(
     session: &Session,
     wrapped: &[u8],
 ) -> std::result::Result<std::sync::Arc<connection::Unwrapped>, Failure> {
-    if wrapped.len() != WRAPPED_VAULT_KEY {
-        return Err(Failure::Input);
-    }
-    connection.unwrapped(session, &connection.vault_keys, wrapped, |root: ObjectHandle| {
-        session.unwrap_key(&Mechanism::AesKeyWrap, root, wrapped, &objects::vault_key())
+    check_vault_key(wrapped)?;
+    connection.unwrapped(session, &connection.vault_keys, wrapped, |root, body| {
+        session.unwrap_key(&Mechanism::AesKeyWrap, root, body, &objects::vault_key())
     })
+}
+
+fn check_vault_key(wrapped: &[u8]) -> std::result::Result<(), Failure> {
+    if roots::split(wrapped).1.len() == WRAPPED_VAULT_KEY { Ok(()) } else { Err(Failure::Input) }
+}
+
+fn check_signing_key(wrapped: &[u8]) -> std::result::Result<(), Failure> {
+    if wrapped.len() <= LONGEST_WRAPPED_SIGNING_KEY { Ok(()) } else { Err(Failure::Input) }
 }
 
 /// Pure Ed25519 (RFC 8032 §5.1): no context, no prehash.

@@ -4,8 +4,9 @@ use cryptoki::object::{Attribute, KeyType, ObjectClass, ObjectHandle};
 use zeroize::Zeroize as _;
 
 use crate::keys::Key;
+use crate::keys::roots::FIRST;
 
-/// AES-256: wraps vault keys and signing keys.
+/// AES-256: wraps vault keys and signing keys. The root of a later rotation has its number behind: `talon-root-2`.
 pub const ROOT_LABEL: &str = "talon-root";
 /// HMAC-SHA-256.
 pub const MAC_LABEL: &str = "talon-mac";
@@ -16,6 +17,18 @@ pub const TOKEN_LABEL: &str = "talon-token";
 const SECP256K1: [u8; 7] = [0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a];
 /// Ed25519, 1.3.101.112 (RFC 8410 §3), DER.
 const ED25519: [u8; 5] = [0x06, 0x03, 0x2b, 0x65, 0x70];
+
+/// How the root of that number is called.
+pub fn root_label(number: u32) -> String {
+    if number == FIRST { ROOT_LABEL.to_owned() } else { format!("{ROOT_LABEL}-{number}") }
+}
+
+/// The number of the root that is called so. `None`: it is no root of Talon's.
+pub fn root_number(label: &str) -> Option<u32> {
+    let rest = label.strip_prefix(ROOT_LABEL)?;
+    let number = if rest.is_empty() { FIRST } else { rest.strip_prefix('-')?.parse().ok()? };
+    (number >= FIRST && root_label(number) == label).then_some(number)
+}
 
 /// A key of the token itself, which outlives every session and can't leave.
 fn kept(label: &str) -> Vec<Attribute> {
@@ -29,7 +42,7 @@ fn kept(label: &str) -> Vec<Attribute> {
     ]
 }
 
-pub fn new_root() -> Vec<Attribute> {
+pub fn new_root(number: u32) -> Vec<Attribute> {
     let uses = [
         Attribute::ValueLen(32.into()),
         Attribute::Wrap(true),
@@ -37,7 +50,7 @@ pub fn new_root() -> Vec<Attribute> {
         Attribute::Encrypt(false),
         Attribute::Decrypt(false),
     ];
-    kept(ROOT_LABEL).into_iter().chain(uses).collect()
+    kept(&root_label(number)).into_iter().chain(uses).collect()
 }
 
 pub fn new_mac() -> Vec<Attribute> {
@@ -63,6 +76,11 @@ pub fn new_token_public() -> Vec<Attribute> {
         Attribute::Label(TOKEN_LABEL.into()),
         Attribute::Id(TOKEN_LABEL.into()),
     ]
+}
+
+/// Keys of the token among which the roots are.
+pub fn kept_secret_keys() -> [Attribute; 2] {
+    [Attribute::Token(true), Attribute::Class(ObjectClass::SECRET_KEY)]
 }
 
 /// How a key of the token is found.
@@ -95,6 +113,33 @@ pub fn vault_key() -> [Attribute; 10] {
         Attribute::Decrypt(true),
         Attribute::Wrap(false),
         Attribute::Unwrap(false),
+    ]
+}
+
+/// A vault's key on its way from one root to another.
+pub fn passing_vault_key() -> [Attribute; 8] {
+    [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(true),
+        Attribute::Encrypt(false),
+        Attribute::Decrypt(false),
+    ]
+}
+
+/// A signing key on its way from one root to another.
+pub fn passing_signing_key() -> [Attribute; 7] {
+    [
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::KeyType(KeyType::EC),
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(true),
+        Attribute::Sign(false),
     ]
 }
 
@@ -134,4 +179,29 @@ pub fn with_imported_signing_key(
         }
     }
     imported
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_root_is_known_by_its_label() {
+        for number in [1, 2, 10, u32::MAX] {
+            assert_eq!(root_number(&root_label(number)), Some(number));
+        }
+        assert_eq!(root_label(1), ROOT_LABEL, "as before there were others");
+        for other in [
+            "talon-root-1",
+            "talon-root-0",
+            "talon-root-02",
+            "talon-root-+2",
+            "talon-root2",
+            "talon-root-",
+            "talon-mac",
+            "",
+        ] {
+            assert_eq!(root_number(other), None, "{other}");
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! The root keys' file.
 //!
 //! ```text
-//! magic, 8 | format, u16 | sealed by, u8 | what the sealing needs | keys, 96 (+ tag, 16) | SHA-256 of all before
+//! magic, 8 | format, u16 | sealed by, u8 | what the sealing needs | keys (+ tag, 16) | SHA-256 of all before
 //! ```
-//! Big-endian. Sealed by 0: nothing. 1: Argon2id: memory in KiB, passes, lanes (u32 each), salt, 16, nonce, 12; the
+//! Big-endian. What the keys' bytes are, the format says ([`RootKeys`]). Sealed by 0: nothing. 1: Argon2id: memory in KiB, passes, lanes (u32 each), salt, 16, nonce, 12; the
 //! keys are then under AES-256-GCM, with everything before them as additional data. The checksum tells a damaged
 //! file from a wrong passphrase.
 
@@ -19,13 +19,13 @@ use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::root_keys::{NUMBERED, ONE_ROOT, RootKeys};
 use crate::keys::{Key, NONCE, OpenError, TAG};
 
 /// The file's name in the signer's folder.
 pub const FILE: &str = "keystore.bin";
 
 const MAGIC: &[u8; 8] = b"TALONKEY";
-const FORMAT: u16 = 1;
 const UNSEALED: u8 = 0;
 const ARGON2ID: u8 = 1;
 const SALT: usize = 16;
@@ -39,31 +39,6 @@ const COST: Cost = Cost { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
 const DEAREST: Cost = Cost { memory_kib: 1024 * 1024, passes: 16, lanes: 16 };
 
 type Result<T> = std::result::Result<T, OpenError>;
-
-/// The three root keys, one after the other.
-pub struct RootKeys(Zeroizing<[u8; 96]>);
-
-impl RootKeys {
-    /// AES-256: wraps vault keys and signing keys.
-    pub fn wrapping(&self) -> &[u8; 32] {
-        self.part::<0>()
-    }
-
-    /// HMAC-SHA-256.
-    pub fn mac(&self) -> &[u8; 32] {
-        self.part::<1>()
-    }
-
-    /// Ed25519's seed.
-    pub fn token(&self) -> &[u8; 32] {
-        self.part::<2>()
-    }
-
-    fn part<const N: usize>(&self) -> &[u8; 32] {
-        let (parts, _) = self.0.as_chunks::<32>();
-        &parts[N]
-    }
-}
 
 #[derive(Clone, Copy)]
 struct Cost {
@@ -95,10 +70,39 @@ pub fn create(folder: &Path, passphrase: Option<&[u8]>) -> Result<()> {
     if path.try_exists().map_err(at(&path))? {
         return Err(OpenError::FileExists(path));
     }
-    let mut keys = RootKeys(Zeroizing::new([0; 96]));
-    fill(&mut *keys.0)?;
-    let bytes = encode(&keys, passphrase)?;
-    write(folder, &path, &bytes)
+    let bytes = encode(&RootKeys::fresh()?, passphrase)?;
+    write(folder, &path, &bytes, RenameFlags::NOREPLACE)
+}
+
+/// Puts other keys into the place of those that are there, and destroys the bytes of the file that had those: on a file system
+/// that writes in place, they are gone from the disk.
+pub fn replace(folder: &Path, passphrase: Option<&[u8]>, keys: &RootKeys) -> Result<()> {
+    let path = folder.join(FILE);
+    remove_drafts(folder)?;
+    let mut before = OpenOptions::new().write(true).open(&path).map_err(at(&path))?;
+    let length =
+        usize::try_from(before.metadata().map_err(at(&path))?.len().min(LONGEST)).unwrap_or_default();
+    let bytes = encode(keys, passphrase)?;
+    write(folder, &path, &bytes, RenameFlags::empty())?;
+    before.write_all(&vec![0; length]).and_then(|()| before.sync_all()).map_err(at(&path))
+}
+
+/// What a command that was cut short has left holds keys.
+fn remove_drafts(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(at(folder))? {
+        let entry = entry.map_err(at(folder))?;
+        if entry.file_name().to_string_lossy().starts_with(&format!(".{FILE}.")) {
+            let path = entry.path();
+            let length = entry.metadata().map_err(at(&path))?.len().min(LONGEST);
+            let zeros = vec![0; usize::try_from(length).unwrap_or_default()];
+            let overwritten = OpenOptions::new().write(true).open(&path).and_then(|mut file| {
+                file.write_all(&zeros)?;
+                file.sync_all()
+            });
+            overwritten.and_then(|()| std::fs::remove_file(&path)).map_err(at(&path))?;
+        }
+    }
+    Ok(())
 }
 
 pub fn read(folder: &Path, passphrase: Option<&[u8]>) -> Result<RootKeys> {
@@ -122,13 +126,14 @@ pub fn read(folder: &Path, passphrase: Option<&[u8]>) -> Result<RootKeys> {
 }
 
 fn encode(keys: &RootKeys, passphrase: Option<&[u8]>) -> Result<Zeroizing<Vec<u8>>> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(256));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(512));
+    let (format, mut body) = keys.to_bytes();
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&FORMAT.to_be_bytes());
+    bytes.extend_from_slice(&format.to_be_bytes());
     match passphrase {
         None => {
             bytes.push(UNSEALED);
-            bytes.extend_from_slice(&*keys.0);
+            bytes.extend_from_slice(&body);
         }
         Some([]) => return Err(OpenError::EmptyPassphrase),
         Some(passphrase) => {
@@ -142,11 +147,10 @@ fn encode(keys: &RootKeys, passphrase: Option<&[u8]>) -> Result<Zeroizing<Vec<u8
             bytes.extend_from_slice(&salt);
             bytes.extend_from_slice(&nonce);
             let key = COST.derive(passphrase, &salt)?;
-            let mut body = keys.0.clone();
             let tag = Aes256Gcm::new((&*key).into())
                 .encrypt_inout_detached(&Nonce::from(nonce), &bytes, (&mut body[..]).into())
                 .map_err(|error| OpenError::Sealing(error.to_string()))?;
-            bytes.extend_from_slice(&*body);
+            bytes.extend_from_slice(&body);
             bytes.extend_from_slice(&tag);
         }
     }
@@ -159,20 +163,17 @@ fn decode(path: &Path, bytes: &[u8], passphrase: Option<&[u8]>) -> Result<RootKe
     let damaged = || OpenError::Damaged(path.to_owned());
     let mut rest = bytes.strip_prefix(MAGIC).ok_or_else(damaged)?;
     let format = u16::from_be_bytes(take(&mut rest).ok_or_else(damaged)?);
-    if format > FORMAT {
-        return Err(OpenError::Newer { path: path.to_owned(), found: format, known: FORMAT });
+    if format > NUMBERED {
+        return Err(OpenError::Newer { path: path.to_owned(), found: format, known: NUMBERED });
     }
     let (content, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or_else(damaged)?;
-    if format != FORMAT || Sha256::digest(content)[..] != checksum[..] {
+    if format < ONE_ROOT || Sha256::digest(content)[..] != checksum[..] {
         return Err(damaged());
     }
     let mut rest = rest.strip_suffix(checksum).ok_or_else(damaged)?;
     let [sealed_by] = take(&mut rest).ok_or_else(damaged)?;
     match (sealed_by, passphrase) {
-        (UNSEALED, None) => {
-            let keys: &[u8; 96] = rest.try_into().map_err(|_| damaged())?;
-            Ok(RootKeys(Zeroizing::new(*keys)))
-        }
+        (UNSEALED, None) => RootKeys::from_bytes(format, rest).ok_or_else(damaged),
         (UNSEALED, Some(_)) => Err(OpenError::NotSealed(path.to_owned())),
         (ARGON2ID, None) => Err(OpenError::PassphraseNeeded(path.to_owned())),
         (ARGON2ID, Some(passphrase)) => {
@@ -184,14 +185,13 @@ fn decode(path: &Path, bytes: &[u8], passphrase: Option<&[u8]>) -> Result<RootKe
             let salt = take::<SALT>(&mut rest).ok_or_else(damaged)?;
             let nonce = take::<NONCE>(&mut rest).ok_or_else(damaged)?;
             let header = content.strip_suffix(rest).ok_or_else(damaged)?;
-            let (body, tag) = rest.split_first_chunk::<96>().ok_or_else(damaged)?;
-            let tag: &[u8; TAG] = tag.try_into().map_err(|_| damaged())?;
+            let (body, tag) = rest.split_last_chunk::<TAG>().ok_or_else(damaged)?;
             let key = cost.derive(passphrase, &salt)?;
-            let mut keys = Zeroizing::new(*body);
+            let mut keys = Zeroizing::new(body.to_vec());
             Aes256Gcm::new((&*key).into())
                 .decrypt_inout_detached(&Nonce::from(nonce), header, (&mut keys[..]).into(), tag.into())
                 .map_err(|_| OpenError::WrongPassphrase(path.to_owned()))?;
-            Ok(RootKeys(keys))
+            RootKeys::from_bytes(format, &keys).ok_or_else(damaged)
         }
         _ => Err(damaged()),
     }
@@ -203,8 +203,8 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*first)
 }
 
-/// Whole or not at all, durable when it returns, and never over another one.
-fn write(folder: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+/// Whole or not at all, and durable when it returns.
+fn write(folder: &Path, path: &Path, bytes: &[u8], over: RenameFlags) -> Result<()> {
     let mut suffix = [0; 8];
     fill(&mut suffix)?;
     let draft = folder.join(format!(".{FILE}.{}", hex::encode(suffix)));
@@ -212,11 +212,11 @@ fn write(folder: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
-        renameat_with(CWD, &draft, CWD, path, RenameFlags::NOREPLACE)?;
+        renameat_with(CWD, &draft, CWD, path, over)?;
         File::open(folder)?.sync_all()
     })();
     written.map_err(|error| {
-        // The error that is told is the first one; a draft that stays holds keys of no use to anybody.
+        // The error that is told is the first one; a draft that stays is removed by the next rotation.
         let _ = std::fs::remove_file(&draft);
         match error.kind() {
             ErrorKind::AlreadyExists => OpenError::FileExists(path.to_owned()),
@@ -225,7 +225,7 @@ fn write(folder: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-fn fill(bytes: &mut [u8]) -> Result<()> {
+pub fn fill(bytes: &mut [u8]) -> Result<()> {
     getrandom::fill(bytes).map_err(OpenError::NoRandomness)
 }
 

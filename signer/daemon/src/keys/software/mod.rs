@@ -1,6 +1,7 @@
 //! The software keystore: root keys in a file, everything else under them.
 
 mod file;
+mod root_keys;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,25 +16,29 @@ use zeroize::Zeroizing;
 
 use super::locked::Locked;
 use super::ready::Ready;
+use super::roots::{self, Roots};
 use super::{
     CacheSizes, DOES_NOT_OPEN, Key, KeyError, Keystore, NONCE, OpenError, Result, SEALED_KEY, fill_random,
     random, rejected, signing_key,
 };
 
 pub use file::FILE;
+use root_keys::RootKeys;
 
 /// What a wrapped key is, inside its tag: one kind never passes as the other.
 const VAULT_KEY: &[u8] = b"talon/software/vault-key/1";
 const SIGNING_KEY: &[u8] = b"talon/software/signing-key/1";
 
-struct Roots {
-    wrapping: Aes256Gcm,
+struct Held {
+    newest: Aes256Gcm,
+    older: Option<Aes256Gcm>,
     mac: Hmac<Sha256>,
     token: ed25519_dalek::SigningKey,
 }
 
 pub struct Software {
-    roots: Locked<Roots>,
+    held: Locked<Held>,
+    roots: Roots,
     vault_keys: Ready<Locked<Aes256Gcm>>,
     signing_keys: Ready<Locked<k256::ecdsa::SigningKey>>,
 }
@@ -54,37 +59,84 @@ pub fn open(folder: &Path, passphrase: Option<&[u8]>) -> std::result::Result<Sof
     let keys = file::read(folder, passphrase)?;
     // HMAC pads a short key with zeros to its block of 64 bytes.
     let mut mac = Zeroizing::new([0; 64]);
-    mac[..32].copy_from_slice(keys.mac());
-    let roots = Roots {
-        wrapping: Aes256Gcm::new(keys.wrapping().into()),
+    mac[..32].copy_from_slice(&*keys.mac);
+    let held = Held {
+        newest: Aes256Gcm::new((&*keys.newest.key).into()),
+        older: keys.older.as_ref().map(|root| Aes256Gcm::new((&*root.key).into())),
         mac: <Hmac<Sha256> as hmac::KeyInit>::new((&*mac).into()),
-        token: ed25519_dalek::SigningKey::from_bytes(keys.token()),
+        token: ed25519_dalek::SigningKey::from_bytes(&keys.token),
     };
-    Ok(Software::new(Locked::new(roots), CacheSizes::default()))
+    Ok(Software::new(Locked::new(held), keys.roots(), CacheSizes::default()))
+}
+
+/// Makes a new root, which wraps from the next opening on; the one that there was unwraps what it has wrapped.
+///
+/// # Errors
+/// If a rotation is under way, or as for [`open`].
+pub fn rotate(folder: &Path, passphrase: Option<&[u8]>) -> std::result::Result<Roots, OpenError> {
+    replaced(folder, passphrase, RootKeys::rotated)
+}
+
+/// Destroys the older root for good: what is still under it can't be opened any more.
+///
+/// # Errors
+/// If there is none, or as for [`open`].
+pub fn retire(folder: &Path, passphrase: Option<&[u8]>) -> std::result::Result<Roots, OpenError> {
+    replaced(folder, passphrase, RootKeys::retired)
+}
+
+fn replaced(
+    folder: &Path,
+    passphrase: Option<&[u8]>,
+    change: impl FnOnce(RootKeys) -> std::result::Result<RootKeys, OpenError>,
+) -> std::result::Result<Roots, OpenError> {
+    let keys = change(file::read(folder, passphrase)?)?;
+    file::replace(folder, passphrase, &keys)?;
+    Ok(keys.roots())
 }
 
 impl Software {
-    fn new(roots: Locked<Roots>, sizes: CacheSizes) -> Self {
-        Self { roots, vault_keys: Ready::new(sizes.vault_keys), signing_keys: Ready::new(sizes.signing_keys) }
+    fn new(held: Locked<Held>, roots: Roots, sizes: CacheSizes) -> Self {
+        let (vault_keys, signing_keys) = (Ready::new(sizes.vault_keys), Ready::new(sizes.signing_keys));
+        Self { held, roots, vault_keys, signing_keys }
     }
 
     /// The same keystore with caches of other sizes.
     pub fn with_caches(self, sizes: CacheSizes) -> Self {
-        Self::new(self.roots, sizes)
+        Self::new(self.held, self.roots, sizes)
     }
 
     fn vault_key(&self, wrapped: &[u8]) -> Result<Arc<Locked<Aes256Gcm>>> {
         self.vault_keys.get(wrapped, || {
-            let key = open_key(&self.roots.wrapping, VAULT_KEY, wrapped)?;
+            let key = self.unwrap(VAULT_KEY, wrapped)?;
             Ok(Locked::new(Aes256Gcm::new((&*key).into())))
         })
     }
 
     fn signing_key(&self, wrapped: &[u8]) -> Result<Arc<Locked<k256::ecdsa::SigningKey>>> {
         self.signing_keys.get(wrapped, || {
-            let key = open_key(&self.roots.wrapping, SIGNING_KEY, wrapped)?;
+            let key = self.unwrap(SIGNING_KEY, wrapped)?;
             Ok(Locked::new(signing_key(&key)?))
         })
+    }
+
+    fn wrap(&self, kind: &[u8], key: &Key) -> Result<Vec<u8>> {
+        Ok(roots::mark(self.roots.newest, seal_key(&self.held.newest, kind, key)?))
+    }
+
+    fn unwrap(&self, kind: &[u8], wrapped: &[u8]) -> Result<Key> {
+        let cipher = match (self.roots.is_older(wrapped)?, &self.held.older) {
+            (true, Some(older)) => older,
+            _ => &self.held.newest,
+        };
+        open_key(cipher, kind, roots::split(wrapped).1)
+    }
+
+    fn rewrap(&self, kind: &[u8], wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        if !self.roots.is_older(wrapped)? {
+            return Ok(None);
+        }
+        self.wrap(kind, &self.unwrap(kind, wrapped)?).map(Some)
     }
 }
 
@@ -98,21 +150,33 @@ impl Keystore for Software {
     }
 
     fn mac(&self, message: &[u8]) -> Result<[u8; 32]> {
-        Ok(self.roots.mac.clone().chain_update(message).finalize().into_bytes().into())
+        Ok(self.held.mac.clone().chain_update(message).finalize().into_bytes().into())
     }
 
     fn sign_token(&self, message: &[u8]) -> Result<[u8; 64]> {
-        Ok(self.roots.token.sign(message).to_bytes())
+        Ok(self.held.token.sign(message).to_bytes())
     }
 
     fn token_public_key(&self) -> [u8; 32] {
-        self.roots.token.verifying_key().to_bytes()
+        self.held.token.verifying_key().to_bytes()
+    }
+
+    fn roots(&self) -> Roots {
+        self.roots
+    }
+
+    fn rewrap_vault_key(&self, wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.rewrap(VAULT_KEY, wrapped)
+    }
+
+    fn rewrap_signing_key(&self, wrapped: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.rewrap(SIGNING_KEY, wrapped)
     }
 
     fn new_vault_key(&self) -> Result<Vec<u8>> {
         let mut key = Key::default();
         fill_random(&mut *key)?;
-        seal_key(&self.roots.wrapping, VAULT_KEY, &key)
+        self.wrap(VAULT_KEY, &key)
     }
 
     fn wrap_data_key(&self, vault_key: &[u8], aad: &[u8], data_key: &Key) -> Result<Vec<u8>> {
@@ -125,7 +189,7 @@ impl Keystore for Software {
 
     fn import_signing_key(&self, scalar: &Key) -> Result<Vec<u8>> {
         signing_key(scalar)?;
-        seal_key(&self.roots.wrapping, SIGNING_KEY, scalar)
+        self.wrap(SIGNING_KEY, scalar)
     }
 
     /// Deterministic (RFC 6979).
