@@ -102,7 +102,7 @@ impl Cx {
         base: Option<Attested<Principal>>,
         change: Change,
     ) -> Result<Attested<Principal>> {
-        let request = ChangePrincipal { by: self.for_signer()?, base, change };
+        let request = ChangePrincipal { by: self.for_signer()?, base, change, passkey: None };
         self.signer(async |signer, context| signer.change_principal(context, request).await).await
     }
 

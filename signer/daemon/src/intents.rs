@@ -46,6 +46,7 @@ impl Authority {
             from: key.address,
             transfer: request.transfer,
             expires_at: self.clock.now().plus(self.limits.intent_lifetime),
+            approval: None,
         };
         let attested = self.statements.attest(&intent).await?;
         let mark = RecordMark { version: by.record().version, digest: digest(&request.by.record) };

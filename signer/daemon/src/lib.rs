@@ -7,6 +7,7 @@
 
 mod alone;
 mod api_keys;
+mod approvals;
 mod audit;
 mod authority;
 mod backup;
@@ -30,6 +31,7 @@ pub mod ledger;
 mod listen;
 mod mfa;
 mod options;
+mod passkeys;
 mod people;
 mod pool;
 mod principals;

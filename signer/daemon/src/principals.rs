@@ -244,6 +244,7 @@ pub fn newborn(id: PrincipalId, org: OrgId) -> Principal {
         identity: None,
         asserted: None,
         mfa: None,
+        passkeys: None,
         epoch: 1,
         version: 1,
     }

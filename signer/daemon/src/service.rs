@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::{AgentId, OrgId, Wei};
 use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
+use signer_protocol::approval::{ApproveIntent, Approved, DenyIntent};
 use signer_protocol::attested::Attested;
 use signer_protocol::audit::{SignHead, SignedHead};
 use signer_protocol::backup::{CopyLedger, LedgerPart};
@@ -12,6 +13,7 @@ use signer_protocol::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use signer_protocol::identity::{MakeIdentity, NewIdentity};
 use signer_protocol::intent::{Intent, Release, Sign, SignedTransaction, Submit};
 use signer_protocol::mfa::{DisableMfa, EnableMfa, EnabledMfa, NewMfa, SetUpMfa, VerifyMfa};
+use signer_protocol::passkey::{AddPasskey, BeginPasskey, ChangedPasskeys, PendingPasskey, RemovePasskey};
 use signer_protocol::people::{
     ArmAgent, ChangePassword, EndOrganisation, EnrolAgent, Invitation, Invite, Join, ResetPassword,
     SuspendAgents,
@@ -233,6 +235,30 @@ impl Signer for Service {
 
     async fn submit(self, _: Context, request: Submit) -> Result<Attested<Intent>, Refusal> {
         self.0.submit(request).await
+    }
+
+    async fn begin_passkey(
+        self,
+        _: Context,
+        request: BeginPasskey,
+    ) -> Result<Attested<PendingPasskey>, Refusal> {
+        self.0.begin_passkey(request).await
+    }
+
+    async fn add_passkey(self, _: Context, request: AddPasskey) -> Result<ChangedPasskeys, Refusal> {
+        self.0.add_passkey(request).await
+    }
+
+    async fn remove_passkey(self, _: Context, request: RemovePasskey) -> Result<ChangedPasskeys, Refusal> {
+        self.0.remove_passkey(request).await
+    }
+
+    async fn approve_intent(self, _: Context, request: ApproveIntent) -> Result<Approved, Refusal> {
+        self.0.approve_intent(request).await
+    }
+
+    async fn deny_intent(self, _: Context, request: DenyIntent) -> Result<(), Refusal> {
+        self.0.deny_intent(request).await
     }
 
     async fn sign(self, _: Context, request: Sign) -> Result<SignedTransaction, Refusal> {

@@ -152,12 +152,14 @@ impl World {
     ) -> Result<Attested<Principal>> {
         let login = AgentLogin::Key(credential.clone());
         let change = Change::CreateAgent { id, login, identity: None, settings };
-        self.signer.change_principal(ChangePrincipal { by: by.caller(), base: None, change }).await
+        self.signer
+            .change_principal(ChangePrincipal { by: by.caller(), base: None, change, passkey: None })
+            .await
     }
 
     pub async fn change(&self, by: &Actor, base: &Actor, change: Change) -> Result<Attested<Principal>> {
         let base = Some(base.record.clone());
-        self.signer.change_principal(ChangePrincipal { by: by.caller(), base, change }).await
+        self.signer.change_principal(ChangePrincipal { by: by.caller(), base, change, passkey: None }).await
     }
 
     /// Signs in, and so makes the record the newest.
