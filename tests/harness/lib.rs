@@ -11,6 +11,7 @@ mod issuer;
 mod mailbox;
 mod mcp;
 mod parts;
+mod passkey;
 mod process;
 mod receiver;
 mod remote;
@@ -27,9 +28,10 @@ pub use events::{Listener, Told};
 pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};
 pub use mcp::ToolReply;
 pub use parts::{
-    HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres,
-    node_modules_with_mcp, python, softhsm, softhsm_token, talon,
+    HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres, node_modules,
+    python, softhsm, softhsm_token, talon,
 };
+pub use passkey::Browser;
 pub use process::{Process, signal};
 pub use receiver::{Delivery, Receiver};
 pub use remote::RemoteSigner;

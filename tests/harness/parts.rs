@@ -65,13 +65,12 @@ pub fn client_script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
 }
 
-/// The folder in which `@modelcontextprotocol/sdk` is.
-pub fn node_modules_with_mcp() -> PathBuf {
+/// The folder in which this package of npm's is.
+pub fn node_modules(package: &str) -> PathBuf {
     let folder = environment("TALON_TEST_NODE_MODULES").map(PathBuf::from);
-    folder.filter(|folder| folder.join("@modelcontextprotocol/sdk").exists()).expect(
-        "no @modelcontextprotocol/sdk: tests/run installs it (npm install @modelcontextprotocol/sdk) and sets \
-         TALON_TEST_NODE_MODULES",
-    )
+    folder.filter(|folder| folder.join(package).exists()).unwrap_or_else(|| {
+        panic!("no {package}: tests/run installs it (npm install {package}) and sets TALON_TEST_NODE_MODULES")
+    })
 }
 
 /// Of every token that the tests make.

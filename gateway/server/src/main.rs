@@ -57,6 +57,8 @@ enum SignerCommand {
     Certificates(signer::CertificateOptions),
     /// Take the second factor from a person who has lost it, while everything is stopped.
     ForgetSecondFactor(signer::ForgetOptions),
+    /// Take all passkeys from a person who has lost them, while everything is stopped.
+    ForgetPasskeys(signer::ForgetOptions),
     /// Put the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
 }
@@ -88,6 +90,9 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Some(Command::Signer { command: SignerCommand::ForgetSecondFactor(options) }) => {
             Ok(signer::main_forget(&options))
+        }
+        Some(Command::Signer { command: SignerCommand::ForgetPasskeys(options) }) => {
+            Ok(signer::main_forget_passkeys(&options))
         }
         Some(Command::Signer { command: SignerCommand::RestoreLedger(options) }) => {
             Ok(signer::main_restore(*options))

@@ -2,7 +2,7 @@
 //!
 //! It trusts nobody's word, the gateway's least. Where a rule is enforced: who asks in [`callers`], who may change
 //! whom in [`principals`] and [`people`], what comes after the first proof in [`mfa`], whose devices are let in by [`devices`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
-//! [`intents`], where audit chains stood in [`audit`], what tells of events to the outside in [`webhooks`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
+//! [`intents`], what people must agree to in [`approvals`], what they confirm by [`passkeys`], when a change is [`loosening`], where audit chains stood in [`audit`], what tells of events to the outside in [`webhooks`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
 //! refused: `signer/docs/threat-model.md`.
 
 mod alone;
@@ -29,6 +29,7 @@ pub mod keys;
 mod keystore;
 pub mod ledger;
 mod listen;
+mod loosening;
 mod mfa;
 mod options;
 mod passkeys;
@@ -49,6 +50,7 @@ mod statements;
 mod tally;
 mod tokens;
 mod totp;
+mod webauthn;
 mod webhooks;
 
 #[cfg(test)]
@@ -59,7 +61,8 @@ pub use certificates::Options as CertificateOptions;
 pub use config::{Config, KeystoreConfig, TlsConfig};
 pub use isolation::isolate;
 pub use options::Options;
-pub use process::{main, main_certificates, main_forget, main_init, main_restore};
+pub use process::{main, main_certificates, main_forget, main_forget_passkeys, main_init, main_restore};
 pub use recovery::ForgetOptions;
 pub use restore::RestoreOptions;
 pub use start::{StartError, init, run};
+pub use webauthn::Origin;

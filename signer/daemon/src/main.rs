@@ -16,6 +16,8 @@ enum Command {
     Certificates(signer::CertificateOptions),
     /// Takes the second factor from a person who has lost it, while the signer is stopped.
     ForgetSecondFactor(signer::ForgetOptions),
+    /// Takes all passkeys from a person who has lost them, while the signer is stopped.
+    ForgetPasskeys(signer::ForgetOptions),
     /// Puts the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
 }
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         Command::Init(options) => signer::main_init(*options),
         Command::Certificates(options) => signer::main_certificates(options),
         Command::ForgetSecondFactor(options) => signer::main_forget(&options),
+        Command::ForgetPasskeys(options) => signer::main_forget_passkeys(&options),
         Command::RestoreLedger(options) => signer::main_restore(*options),
     }
 }

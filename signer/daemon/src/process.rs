@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::certificates;
 use crate::config::Config;
 use crate::options::Options;
-use crate::recovery::{ForgetOptions, forget_second_factor};
+use crate::recovery::{ForgetOptions, forget_passkeys, forget_second_factor};
 use crate::restore::{RestoreOptions, restore_ledger};
 use crate::start::{StartError, init, run};
 
@@ -32,6 +32,11 @@ pub fn main_certificates(options: certificates::Options) -> ExitCode {
 /// `talon-signer forget-second-factor`: takes a lost one from a person.
 pub fn main_forget(options: &ForgetOptions) -> ExitCode {
     ended(forget_second_factor(options))
+}
+
+/// `talon-signer forget-passkeys`: takes lost ones from a person.
+pub fn main_forget_passkeys(options: &ForgetOptions) -> ExitCode {
+    ended(forget_passkeys(options))
 }
 
 /// `talon-signer restore-ledger`: puts a backup's ledger in place.

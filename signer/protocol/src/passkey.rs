@@ -41,12 +41,14 @@ pub struct BeginPasskey {
     pub by: Caller,
 }
 
-/// What a new passkey must be made over, and what an older one must confirm.
+/// What a new passkey must be made over.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct PendingPasskey {
     pub user: UserId,
     /// 32 bytes.
     pub challenge: Blob,
+    /// The site that it is for: a host's name.
+    pub rp_id: String,
     pub expires_at: Time,
 }
 
@@ -64,7 +66,7 @@ pub struct AddPasskey {
     pub client_data: Blob,
     /// `attestationObject`: the format is not looked at, for it says what made the key, not whose it is.
     pub attestation: Blob,
-    /// By one that the person has already, over the same challenge; `None`: there is none yet.
+    /// Over [`challenge_of_addition`], by one that the person has already; `None`: there is none yet.
     pub passkey: Option<Asserted>,
 }
 
@@ -73,8 +75,8 @@ pub struct AddPasskey {
 pub struct RemovePasskey {
     pub by: Caller,
     pub id: Blob,
-    /// Over [`challenge_of_removal`].
-    pub passkey: Asserted,
+    /// Over [`challenge_of_removal`], by any of them.
+    pub passkey: Option<Asserted>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -108,16 +110,32 @@ pub fn challenge_of_intent(intent: &Attested<Intent>) -> [u8; 32] {
     challenge(b"talon/approve/1", &[body(intent)])
 }
 
-/// What a passkey signs to change an agent to `settings`: 32 bytes. `base` is its record now; `None`: it is made.
-pub fn challenge_of_settings(base: Option<&Attested<Principal>>, settings: &AgentSettings) -> [u8; 32] {
-    // A structure of lists, numbers and texts is always written.
-    let settings = serde_json::to_vec(settings).unwrap_or_default();
-    challenge(b"talon/change-agent/1", &[base.map(body).unwrap_or_default(), &settings])
+/// What a passkey signs to change an agent to `settings`: 32 bytes. `base` is its record now, so that it is good for no
+/// other time.
+pub fn challenge_of_settings(base: &Attested<Principal>, settings: &AgentSettings) -> [u8; 32] {
+    challenge(b"talon/change-agent/1", &[body(base), &written(settings)])
 }
 
-/// What a passkey signs to take one away: 32 bytes.
-pub fn challenge_of_removal(passkeys: &Attested<Passkeys>, id: &Blob) -> [u8; 32] {
-    challenge(b"talon/remove-passkey/1", &[body(passkeys), &id.0])
+/// What a passkey signs to make an agent that submits transactions: 32 bytes. `made` is how many its person has made so,
+/// which the signer counts: what was signed for one makes no second.
+pub fn challenge_of_new_agent(person: UserId, made: u64, settings: &AgentSettings) -> [u8; 32] {
+    challenge(b"talon/make-agent/1", &[person.as_bytes(), &made.to_be_bytes(), &written(settings)])
+}
+
+/// What a passkey signs to add another: 32 bytes. `pinned` is what the person's record has of their passkeys, and
+/// `attestation` holds the new one's key, so that nobody puts a key of their own in its place.
+pub fn challenge_of_addition(pinned: &Blob, attestation: &Blob) -> [u8; 32] {
+    challenge(b"talon/add-passkey/1", &[&pinned.0, &attestation.0])
+}
+
+/// What a passkey signs to take one away: 32 bytes. `pinned` is what the person's record has of their passkeys.
+pub fn challenge_of_removal(pinned: &Blob, id: &Blob) -> [u8; 32] {
+    challenge(b"talon/remove-passkey/1", &[&pinned.0, &id.0])
+}
+
+fn written(settings: &AgentSettings) -> Vec<u8> {
+    // A structure of lists, numbers and texts is always written.
+    serde_json::to_vec(settings).unwrap_or_default()
 }
 
 fn body<T: Statement>(statement: &Attested<T>) -> &[u8] {

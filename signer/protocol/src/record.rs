@@ -187,7 +187,9 @@ pub struct ChangePrincipal {
     /// The record to change; `None` for [`Change::CreateAgent`] alone.
     pub base: Option<Attested<Principal>>,
     pub change: Change,
-    /// Over [`crate::passkey::challenge_of_settings`]: needed of whoever has a passkey, where it loosens an agent's bounds.
+    /// Over [`crate::passkey::challenge_of_settings`], where it loosens an agent's bounds, or
+    /// [`crate::passkey::challenge_of_new_agent`], where it makes one that submits transactions: needed of whoever has a
+    /// passkey.
     pub passkey: Option<Asserted>,
 }
 

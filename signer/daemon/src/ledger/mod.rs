@@ -26,6 +26,7 @@ mod factors;
 mod failing;
 mod heads;
 mod organisations;
+mod passkeys;
 mod people;
 mod records;
 mod shares;

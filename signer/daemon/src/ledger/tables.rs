@@ -9,7 +9,8 @@ use crate::tally::Tally;
 
 /// The newest format that this signer knows. 1 had no keys of vaults; 2 no people but owners, no second factors, and no
 /// organisation that was ended or stopped; 3 no ended shares and no signed heads; 4 counted
-/// native value alone; 5 no approvals, and no recipients.
+/// native value alone; 5 no approvals, no
+/// recipients and no passkeys.
 pub const FORMAT: u64 = 6;
 
 /// Kind of record (a person's, an agent's, an API key's), then its UUID.
@@ -62,6 +63,11 @@ pub const RECOVERY: TableDefinition<'static, [u8; 32], ()> = TableDefinition::ne
 pub const GUESSES: TableDefinition<'static, GuessKey, (u32, i64)> = TableDefinition::new("guesses");
 /// People whose second factor an operator took away: the digest of which, or zeros until that one is seen.
 pub const FORGOTTEN: TableDefinition<'static, [u8; 16], [u8; 32]> = TableDefinition::new("forgotten_factors");
+/// The same of people's passkeys.
+pub const FORGOTTEN_PASSKEYS: TableDefinition<'static, [u8; 16], [u8; 32]> =
+    TableDefinition::new("forgotten_passkeys");
+/// How many agents that submit transactions a person has made by a passkey.
+pub const MADE: TableDefinition<'static, [u8; 16], u64> = TableDefinition::new("made_by_passkey");
 /// Shares that were ended, until they would have expired (milliseconds).
 pub const ENDED_SHARES: TableDefinition<'static, [u8; 16], i64> = TableDefinition::new("ended_shares");
 /// The last head of each organisation's audit chain that was signed: sequence, hash, when (milliseconds).
@@ -116,7 +122,9 @@ pub fn each<T: Each>(does: &mut T) -> Result<(), T::Error> {
     does.table(NONCES)?;
     does.table(SPENT)?;
     does.table(APPROVALS)?;
-    does.table(RECIPIENTS)
+    does.table(RECIPIENTS)?;
+    does.table(FORGOTTEN_PASSKEYS)?;
+    does.table(MADE)
 }
 
 /// Opening a table makes it.

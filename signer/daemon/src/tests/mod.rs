@@ -38,6 +38,7 @@ mod keystore;
 mod ledgers;
 mod mfa;
 mod organisations;
+mod passkeys;
 mod people;
 mod principals;
 mod remote;
@@ -84,8 +85,13 @@ impl World {
     }
 
     fn over(folder: TempDir, keys: Arc<MemoryKeystore>, clock: Clock) -> Self {
+        let origin = Some(crate::webauthn::tests::ORIGIN.parse().unwrap());
+        Self::limited(folder, keys, clock, Limits { origin, ..Limits::default() })
+    }
+
+    fn limited(folder: TempDir, keys: Arc<MemoryKeystore>, clock: Clock, limits: Limits) -> Self {
         let ledger = Ledger::open(&folder.path().join(ledger::FILE), clock.clone()).unwrap();
-        let signer = Authority::new(keys.clone(), 2, ledger, clock.clone(), Limits::default()).unwrap();
+        let signer = Authority::new(keys.clone(), 2, ledger, clock.clone(), limits).unwrap();
         Self { signer: Arc::new(signer), clock, keys, folder }
     }
 
