@@ -1,6 +1,6 @@
 //! Passkeys over REST, with an authenticator that others wrote: added, asked for, good for one thing, lost.
 
-use harness::{Browser, PASSWORD, Person, Value, World, both, json};
+use harness::{Browser, PASSWORD, Person, Value, both, json};
 use reqwest::Method;
 
 /// An agent that submits, with a limit.
