@@ -40,7 +40,7 @@ fn compiled() -> &'static HashMap<String, String> {
 fn compile(folder: &Path) -> String {
     let output = Command::new("node")
         .arg(folder.join("compile.js"))
-        .env("TALON_TEST_NODE_MODULES", parts::node_modules_with("solc"))
+        .env("TALON_TEST_NODE_MODULES", parts::node_modules("solc"))
         .output()
         .expect("no node: tests/run installs it (npm)");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

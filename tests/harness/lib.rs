@@ -13,6 +13,7 @@ mod mailbox;
 mod masked;
 mod mcp;
 mod parts;
+mod passkey;
 mod process;
 mod receiver;
 mod remote;
@@ -32,9 +33,10 @@ pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};
 pub use masked::Masked;
 pub use mcp::ToolReply;
 pub use parts::{
-    HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres,
-    node_modules_with, python, softhsm, softhsm_token, talon,
+    HSM_PIN, anvil, believing, built, client_script, find_softhsm, free_port, has_postgres, node_modules,
+    python, softhsm, softhsm_token, talon,
 };
+pub use passkey::Browser;
 pub use process::{Process, signal};
 pub use receiver::{Delivery, Receiver};
 pub use remote::RemoteSigner;

@@ -66,7 +66,7 @@ pub fn client_script(name: &str) -> PathBuf {
 }
 
 /// The folder in which this package of npm's is.
-pub fn node_modules_with(package: &str) -> PathBuf {
+pub fn node_modules(package: &str) -> PathBuf {
     let folder = environment("TALON_TEST_NODE_MODULES").map(PathBuf::from);
     folder.filter(|folder| folder.join(package).exists()).unwrap_or_else(|| {
         panic!("no {package}: tests/run installs it (npm install {package}) and sets TALON_TEST_NODE_MODULES")

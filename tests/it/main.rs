@@ -40,6 +40,7 @@ mod members;
 mod mfa;
 mod mtls;
 mod oidc_agents;
+mod passkeys;
 mod policies;
 mod process;
 mod promises;

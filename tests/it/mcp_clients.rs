@@ -20,7 +20,7 @@ impl Client {
     fn typescript(way: &str) -> Self {
         let mut command = Command::new("node");
         command.arg(harness::client_script("mcp_client.cjs")).arg(way);
-        command.env("TALON_TEST_NODE_MODULES", harness::node_modules_with("@modelcontextprotocol/sdk"));
+        command.env("TALON_TEST_NODE_MODULES", harness::node_modules("@modelcontextprotocol/sdk"));
         Self { command, about: format!("@modelcontextprotocol/sdk, {way}") }
     }
 

@@ -23,6 +23,7 @@ impl Operation {
             self.path.replace("{vault_id}", vault).replace("{agent_id}", agent).replace("{path}", "keys/a");
         path.replace("{policy_id}", other)
             .replace("{key_id}", other)
+            .replace("{passkey_id}", other)
             .replace("{secret_id}", other)
             .replace("{share_id}", other)
             .replace("{user_id}", other)
@@ -106,6 +107,10 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "POST /v1/auth/mfa/verify-setup",
         "POST /v1/auth/mfa/verify",
         "DELETE /v1/auth/mfa",
+        "GET /v1/auth/passkeys",
+        "POST /v1/auth/passkeys/challenge",
+        "POST /v1/auth/passkeys",
+        "DELETE /v1/auth/passkeys/{passkey_id}",
         "POST /v1/auth/device/code",
         "POST /v1/auth/device/token",
         "GET /v1/auth/device/code/{user_code}",

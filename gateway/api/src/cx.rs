@@ -20,7 +20,6 @@ use crate::authenticate::Caller;
 use crate::certificate::Fingerprint;
 use crate::gateway::Gateway;
 use crate::operation::Route;
-use crate::refusal;
 
 /// One request.
 pub struct Cx {
@@ -102,7 +101,8 @@ impl Cx {
         base: Option<Attested<Principal>>,
         change: Change,
     ) -> Result<Attested<Principal>> {
-        let request = ChangePrincipal { by: self.for_signer()?, base, change };
+        let request =
+            ChangePrincipal { by: self.for_signer()?, base, change, passkey: self.passkey().await? };
         self.signer(async |signer, context| signer.change_principal(context, request).await).await
     }
 
@@ -115,7 +115,10 @@ impl Cx {
         )
             -> Result<Result<T, signer_protocol::Refusal>, signer_protocol::RpcError>,
     ) -> Result<T> {
-        self.gateway.signer.call(request).await.map_err(refusal::error)
+        match self.gateway.signer.call(request).await {
+            Ok(answer) => Ok(answer),
+            Err(refusal) => Err(self.refused(refusal).await),
+        }
     }
 
     /// Begins to write. The audit event that the route names is written with it.

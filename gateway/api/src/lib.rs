@@ -24,6 +24,7 @@ mod openid;
 pub mod operation;
 mod ops;
 mod outside;
+mod passkey;
 mod password;
 pub mod pipeline;
 mod problem;

@@ -98,7 +98,7 @@ impl Visitor {
 /// Whoever prints headers prints none of these.
 fn blank_out(headers: &mut HeaderMap) {
     for (name, value) in headers.iter_mut() {
-        if ["authorization", OLD_KEY, NEW_KEY, PASSPHRASE].contains(&name.as_str()) {
+        if ["authorization", OLD_KEY, NEW_KEY, PASSPHRASE, crate::passkey::HEADER].contains(&name.as_str()) {
             value.set_sensitive(true);
         }
     }

@@ -1,5 +1,7 @@
 //! The signer's refusals, as the API's errors.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{Error, Kind};
 use signer_protocol::{Reason, Refusal};
 
@@ -16,6 +18,11 @@ fn plain(refusal: Refusal) -> Error {
         Reason::Invalid => Error::new(Kind::Invalid, detail),
         Reason::Unauthenticated => Error::unauthenticated(detail),
         Reason::Forbidden => Error::forbidden(detail),
+        // As WebAuthn writes it.
+        Reason::PasskeyRequired(challenge) => Error::forbidden(detail)
+            .with("type", "passkey_required")
+            .with("challenge", URL_SAFE_NO_PAD.encode(challenge)),
+        Reason::ApprovalRequired => Error::conflict(detail),
         Reason::Guardrail(name) => Error::forbidden(detail).with("guardrail", name),
         Reason::Tampered | Reason::RolledBack => {
             tracing::error!(?reason, detail, "the signer refused what the database holds");

@@ -160,11 +160,17 @@ impl Config {
     }
 
     /// What a signer of our own is told: its settings, and nothing of the gateway's.
+    ///
+    /// Where it is not told where passkeys are used, that is where people find the gateway, if they can be used there.
     pub fn for_signer(&self) -> Vec<Variable> {
         let log = (variable("log"), SecretText::from(self.log.clone()));
         let own =
             self.given.variables().filter(|(key, ..)| SETTINGS.iter().any(|s| s.key == *key && s.signers));
-        own.map(|(_, name, text)| (name, text.clone())).chain([log]).collect()
+        let told: Vec<Variable> = own.map(|(_, name, text)| (name, text.clone())).collect();
+        let origin = self.public_url.parse::<signer::Origin>().ok();
+        let origin = origin.filter(|_| self.given.text("signer_origin").is_none());
+        let origin = origin.map(|origin| (variable("signer_origin"), origin.as_str().to_owned().into()));
+        told.into_iter().chain([log]).chain(origin).collect()
     }
 
     /// What the worker is told: everything but the signer's settings. What it couldn't find out any more, once it
@@ -213,6 +219,7 @@ fn public_url(given: &Given, tls: bool) -> Result<String, StartError> {
 fn check_signers(given: &Given) -> Result<(), StartError> {
     given.parsed("keystore", |text| ["software", "pkcs11"].contains(&text).then_some(()))?;
     given.parsed("pkcs11_sessions", |text| text.parse::<u16>().ok().filter(|n| (1..=64).contains(n)))?;
+    given.parsed("signer_origin", |text| text.parse::<signer::Origin>().ok())?;
     given.parsed("signer_max_fee", |text| Wei::parse_ether("signer_max_fee", text).ok())?;
     given.parsed("signer_allow_port", |text| {
         text.split(',').map(|port| port.parse::<u16>().ok()).collect::<Option<Vec<_>>>()

@@ -64,6 +64,8 @@ enum SignerCommand {
     ForgetSecondFactor(signer::ForgetOptions),
     /// Let an audit trail go on whose database was put back, while everything is stopped.
     ForgetHead(signer::ForgetHeadOptions),
+    /// Take all passkeys from a person who has lost them, while everything is stopped.
+    ForgetPasskeys(signer::ForgetOptions),
     /// Put the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
     /// Make a new root key, which wraps from then on, while everything is stopped.
@@ -102,6 +104,9 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
         }
         Some(Command::Signer { command: SignerCommand::ForgetHead(options) }) => {
             Ok(signer::main_forget_head(&options))
+        }
+        Some(Command::Signer { command: SignerCommand::ForgetPasskeys(options) }) => {
+            Ok(signer::main_forget_passkeys(&options))
         }
         Some(Command::Signer { command: SignerCommand::RestoreLedger(options) }) => {
             Ok(signer::main_restore(*options))

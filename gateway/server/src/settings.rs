@@ -166,6 +166,11 @@ pub const SETTINGS: &[Setting] = &[
         "The most that one transaction may cost in fees, for agents without a limit [default: 1]",
     ),
     signer(
+        "signer_origin",
+        "https://HOST[:PORT]",
+        "The site where people use their passkeys, by a name [default: public_url, if that has one]",
+    ),
+    signer(
         "signer_allow",
         "PATH[:PATH]",
         "What the HSM's module needs to read and write beside the system's",

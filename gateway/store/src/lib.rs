@@ -30,6 +30,7 @@ pub mod members;
 pub mod nonces;
 pub mod organisations;
 pub mod outside_logins;
+pub mod passkeys;
 pub mod policies;
 pub mod restore;
 pub mod roots;

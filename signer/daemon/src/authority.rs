@@ -13,6 +13,7 @@ use crate::pool::KeyPool;
 use crate::start::StartError;
 use crate::statements::Statements;
 use crate::tokens::Tokens;
+use crate::webauthn::Origin;
 
 /// The rules' parts: keys, statements, tokens, ledger, time.
 pub struct Authority {
@@ -33,6 +34,8 @@ pub struct Limits {
     pub intent_lifetime: Duration,
     /// The most that a transaction of an agent without a fee guardrail may cost in fees.
     pub max_fee: Wei,
+    /// Where people use their passkeys; `None`: they can't.
+    pub origin: Option<Origin>,
 }
 
 impl Authority {

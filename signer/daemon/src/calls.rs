@@ -43,14 +43,14 @@ pub fn check(limits: &Guardrails, transfer: &Transfer) -> Result<Tally> {
     Ok(tally)
 }
 
-fn bounds_calls(limits: &Guardrails) -> bool {
+pub fn bounds_calls(limits: &Guardrails) -> bool {
     bounds_value(limits)
         || !limits.to_allowlist.is_empty()
         || !limits.tokens.is_empty()
         || !limits.calls.is_empty()
 }
 
-fn bounds_value(limits: &Guardrails) -> bool {
+pub fn bounds_value(limits: &Guardrails) -> bool {
     limits.max_value.is_some() || limits.daily_limit.is_some() || limits.recipient_daily_limit.is_some()
 }
 

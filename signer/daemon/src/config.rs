@@ -75,11 +75,12 @@ impl Config {
 }
 
 impl Default for Limits {
-    /// Five minutes; one ether.
+    /// Five minutes; one ether; no passkeys.
     fn default() -> Self {
         Self {
             intent_lifetime: Duration::from_secs(5 * 60),
             max_fee: Wei(U256::from(1_000_000_000_000_000_000_u64)),
+            origin: None,
         }
     }
 }

@@ -23,6 +23,8 @@ enum Command {
     ForgetSecondFactor(signer::ForgetOptions),
     /// Lets an audit trail go on whose database was put back, while the signer is stopped.
     ForgetHead(signer::ForgetHeadOptions),
+    /// Takes all passkeys from a person who has lost them, while the signer is stopped.
+    ForgetPasskeys(signer::ForgetOptions),
     /// Puts the ledger of a backup in place, beside the keystore that it belongs to.
     RestoreLedger(Box<signer::RestoreOptions>),
     /// Makes a new root key, which wraps from then on, while the signer is stopped.
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Command::Certificates(options) => signer::main_certificates(options),
         Command::ForgetSecondFactor(options) => signer::main_forget(&options),
         Command::ForgetHead(options) => signer::main_forget_head(&options),
+        Command::ForgetPasskeys(options) => signer::main_forget_passkeys(&options),
         Command::RestoreLedger(options) => signer::main_restore(*options),
         Command::RotateRoot(options) => signer::main_rotate(*options),
         Command::RetireRoot(options) => signer::main_retire(*options),

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::config::{Config, KeystoreConfig, TlsConfig};
 use crate::keys::{CacheSizes, pkcs11};
 use crate::start::StartError;
+use crate::webauthn::Origin;
 
 /// Options of `talon-signer` and of `talon signer`. Secrets come from files or the environment alone: a command
 /// line shows in the list of processes.
@@ -75,6 +76,11 @@ pub struct Options {
     /// The most ether that one transaction may cost in fees, for agents without a limit of their own.
     #[arg(long, env = "TALON_SIGNER_MAX_FEE", value_name = "ETHER", default_value = "1", value_parser = ether)]
     pub max_fee: Wei,
+
+    /// The site where people use their passkeys, as browsers have it: https://HOST[:PORT], by a name (http for localhost
+    /// alone). Its host is what passkeys are bound to: those made at another are no good.
+    #[arg(long, env = "TALON_SIGNER_ORIGIN", value_name = "https://HOST[:PORT]")]
+    pub origin: Option<Origin>,
 
     /// A file or folder that the HSM's module needs beside the system's; may be given more than once.
     #[arg(long, env = "TALON_SIGNER_ALLOW", value_name = "PATH", value_delimiter = ':')]
@@ -142,6 +148,7 @@ impl Options {
         config.peer_uid = self.peer_uid;
         config.parent_stdin = self.parent_stdin;
         config.limits.max_fee = self.max_fee;
+        config.limits.origin = self.origin;
         config.allow = self.allow;
         config.allow_ports = self.allow_port;
         Ok(config)

@@ -166,6 +166,7 @@ pub fn changed_person(by: &Checked, base: &Principal, change: Change) -> Result<
                 verifier: None,
                 asserted: None,
                 mfa: None,
+                passkeys: None,
                 epoch,
                 ..successor(base)?
             })

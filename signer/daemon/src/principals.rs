@@ -3,14 +3,17 @@
 use domain::{AgentId, OrgId, PrincipalId, Role, UserId};
 use signer_protocol::attested::Attested;
 use signer_protocol::identity::{Identity, PublicHalves};
+use signer_protocol::passkey::{Asserted, challenge_of_new_agent, challenge_of_settings};
 use signer_protocol::record::{
     AgentLogin, AgentSettings, Assertion, Change, ChangePrincipal, Credential, CredentialKind,
     FoundOrganisation, Guardrails, Principal, TokenLimit, Verifier,
 };
 
+use crate::approvals::check_policy;
 use crate::authority::Authority;
 use crate::callers::{Checked, seen};
 use crate::encoding::length_prefixed;
+use crate::loosening::loosens;
 use crate::people::changed_person;
 use crate::refuse::{Result, conflict, forbidden, invalid, tampered};
 use crate::statements::digest;
@@ -48,17 +51,23 @@ impl Authority {
         let record = match (request.base, request.change) {
             (None, Change::CreateAgent { id, login, identity, settings }) => {
                 let identity = self.identity_of(by.org(), id, identity).await?;
-                self.create_agent(&by, user, id, login, identity, settings).await?
+                let record = self.create_agent(&by, user, id, login, identity, settings.clone()).await?;
+                if settings.intents {
+                    self.makes_agent(&by, user, &settings, request.passkey.as_ref()).await?;
+                }
+                record
             }
-            (Some(base), change) => {
-                let base = self.newest(&base).await?;
+            (Some(attested), change) => {
+                let base = self.newest(&attested).await?;
                 match base.id {
                     PrincipalId::Agent(_) => {
                         may_change(&by, user, &base)?;
                         if revives(&base, &change) {
                             by.in_person()?;
                         }
-                        self.changed(&base, change).await?
+                        let record = self.changed(&base, change).await?;
+                        self.loosens_by(&by, &attested, &base, &record, request.passkey.as_ref()).await?;
+                        record
                     }
                     PrincipalId::User(_) => changed_person(&by, &base, change)?,
                 }
@@ -81,6 +90,41 @@ impl Authority {
             self.statements.verify(record).await?;
         }
         Ok(())
+    }
+
+    /// Whoever has a passkey confirms an agent that submits transactions, each anew.
+    async fn makes_agent(
+        &self,
+        by: &Checked,
+        user: UserId,
+        settings: &AgentSettings,
+        passkey: Option<&Asserted>,
+    ) -> Result<()> {
+        let made = self.ledger.made_by_passkey(user)?;
+        let challenge = challenge_of_new_agent(user, made, settings);
+        if self.confirmed_by_passkey(by, passkey, challenge, false).await? {
+            let next = challenge_of_new_agent(user, made.saturating_add(1), settings);
+            self.ledger.count_made(user, made, next).await?;
+        }
+        Ok(())
+    }
+
+    /// Whoever has a passkey confirms what loosens an agent's bounds; where the agent's policy asks for passkeys, nobody
+    /// loosens them without.
+    async fn loosens_by(
+        &self,
+        by: &Checked,
+        attested: &Attested<Principal>,
+        base: &Principal,
+        changed: &Principal,
+        passkey: Option<&Asserted>,
+    ) -> Result<()> {
+        if !loosens(base, changed, self.limits.max_fee) {
+            return Ok(());
+        }
+        let challenge = challenge_of_settings(attested, &settings_of(changed));
+        let demanded = base.guardrails.approval.as_ref().is_some_and(|policy| policy.passkey);
+        self.confirmed_by_passkey(by, passkey, challenge, demanded).await.map(drop)
     }
 
     async fn create_agent(
@@ -244,6 +288,7 @@ pub fn newborn(id: PrincipalId, org: OrgId) -> Principal {
         identity: None,
         asserted: None,
         mfa: None,
+        passkeys: None,
         epoch: 1,
         version: 1,
     }
@@ -270,7 +315,10 @@ fn check_settings(settings: &AgentSettings) -> Result<()> {
     ];
     match lists.into_iter().find(|(_, length)| *length > MAX_LIST) {
         Some((name, _)) => Err(invalid(format!("{name}: must have at most {MAX_LIST} entries."))),
-        None => check_tokens(&settings.guardrails),
+        None => {
+            settings.guardrails.approval.as_ref().map_or(Ok(()), check_policy)?;
+            check_tokens(&settings.guardrails)
+        }
     }
 }
 
@@ -300,6 +348,18 @@ fn check_tokens(guardrails: &Guardrails) -> Result<()> {
         return Err(invalid("tx_calls_allowlist: must name the selectors of each contract."));
     }
     Ok(())
+}
+
+fn settings_of(record: &Principal) -> AgentSettings {
+    AgentSettings {
+        intents: record.intents,
+        scopes: record.scopes.clone(),
+        vault_ids: record.vault_ids.clone(),
+        token_ttl_seconds: record.token_ttl_seconds,
+        guardrails: record.guardrails.clone(),
+        active: record.active,
+        expires_at: record.expires_at,
+    }
 }
 
 fn with_settings(record: Principal, settings: AgentSettings) -> Principal {

@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 use crate::certificates;
 use crate::config::Config;
 use crate::options::Options;
-use crate::recovery::{ForgetHeadOptions, ForgetOptions, forget_head, forget_second_factor};
+use crate::recovery::{ForgetHeadOptions, ForgetOptions, forget_head, forget_passkeys, forget_second_factor};
 use crate::restore::{RestoreOptions, restore_ledger};
 use crate::rotation::{RetireOptions, retire_root, rotate_root};
 use crate::start::{StartError, init, run};
@@ -41,6 +41,11 @@ pub fn main_forget_head(options: &ForgetHeadOptions) -> ExitCode {
     ended(
         forget_head(options).and_then(|said| writeln!(std::io::stdout(), "{said}").map_err(StartError::from)),
     )
+}
+
+/// `talon-signer forget-passkeys`: takes lost ones from a person.
+pub fn main_forget_passkeys(options: &ForgetOptions) -> ExitCode {
+    ended(forget_passkeys(options))
 }
 
 /// `talon-signer restore-ledger`: puts a backup's ledger in place.

@@ -8,7 +8,7 @@ use signer_protocol::Refusal;
 use crate::ledger::{self, Head, Ledger};
 use crate::start::StartError;
 
-/// Options of `talon-signer forget-second-factor`.
+/// Options of `talon-signer forget-second-factor` and `forget-passkeys`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ForgetOptions {
     /// The person's id, as the audit trail and the list of members have it.
@@ -25,11 +25,26 @@ pub struct ForgetOptions {
 /// # Errors
 /// If the signer runs, the folder holds no ledger, or nobody has the id.
 pub fn forget_second_factor(options: &ForgetOptions) -> Result<(), StartError> {
+    of_person(options, async |ledger, user| ledger.forget_second_factor(user).await)
+}
+
+/// Takes all passkeys from a person who has lost them. What waits for one of theirs then needs none.
+///
+/// # Errors
+/// As for [`forget_second_factor`].
+pub fn forget_passkeys(options: &ForgetOptions) -> Result<(), StartError> {
+    of_person(options, async |ledger, user| ledger.forget_passkeys(user).await)
+}
+
+fn of_person(
+    options: &ForgetOptions,
+    change: impl AsyncFnOnce(&Ledger, UserId) -> Result<(), Refusal>,
+) -> Result<(), StartError> {
     let ledger = opened(&options.data)?;
     if !ledger.knows(PrincipalId::User(options.user)).map_err(StartError::from)? {
         return Err(StartError::new(format!("the ledger knows no person {}", options.user)));
     }
-    waited_for(ledger.forget_second_factor(options.user))
+    waited_for(change(&ledger, options.user))
 }
 
 /// Options of `talon-signer forget-head`.

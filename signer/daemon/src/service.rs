@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::{AgentId, OrgId, Wei};
 use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
+use signer_protocol::approval::{ApproveIntent, Approved, DenyIntent};
 use signer_protocol::attested::Attested;
 use signer_protocol::audit::{Heads, SignHead, SignedHead};
 use signer_protocol::backup::{CopyLedger, LedgerPart};
@@ -12,6 +13,7 @@ use signer_protocol::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use signer_protocol::identity::{MakeIdentity, NewIdentity};
 use signer_protocol::intent::{Intent, Release, Sign, SignedTransaction, Submit};
 use signer_protocol::mfa::{DisableMfa, EnableMfa, EnabledMfa, NewMfa, SetUpMfa, VerifyMfa};
+use signer_protocol::passkey::{AddPasskey, BeginPasskey, ChangedPasskeys, PendingPasskey, RemovePasskey};
 use signer_protocol::people::{
     ArmAgent, ChangePassword, EndOrganisation, EnrolAgent, Invitation, Invite, Join, ResetPassword,
     SuspendAgents,
@@ -83,6 +85,9 @@ answers! {
     enable_mfa(EnableMfa) -> EnabledMfa;
     disable_mfa(DisableMfa) -> Attested<Principal>;
     verify_mfa(VerifyMfa) -> IssuedToken;
+    begin_passkey(BeginPasskey) -> Attested<PendingPasskey>;
+    add_passkey(AddPasskey) -> ChangedPasskeys;
+    remove_passkey(RemovePasskey) -> ChangedPasskeys;
     approve_device(ApproveDevice) -> Attested<DeviceGrant>;
     issue_device_token(IssueDeviceToken) -> IssuedToken;
     create_api_key(CreateApiKey) -> Attested<ApiKey>;
@@ -105,6 +110,8 @@ answers! {
     make_webhook_key(MakeWebhookKey) -> NewWebhookKey;
     sign_delivery(SignDelivery) -> Blob;
     submit(Submit) -> Attested<Intent>;
+    approve_intent(ApproveIntent) -> Approved;
+    deny_intent(DenyIntent) -> ();
     sign(Sign) -> SignedTransaction;
     release(Release) -> ();
     spent(AgentId) -> Wei;

@@ -112,7 +112,7 @@ async fn agent(client: &Client, daily_limit: Wei) -> Agent {
     };
     let change =
         Change::CreateAgent { id, login: AgentLogin::Key(credential.clone()), identity: None, settings };
-    let request = ChangePrincipal { by: owner, base: None, change };
+    let request = ChangePrincipal { by: owner, base: None, change, passkey: None };
     let record = client.call(async |signer, cx| signer.change_principal(cx, request).await).await.unwrap();
     let token = issue(client, &record, credential).await;
     Agent { id, caller: Caller { token, record }, key: sealed.signing_key.unwrap() }
@@ -142,7 +142,14 @@ impl Agent {
         let (by, key) = (self.caller.clone(), self.key.clone());
         let place = key.peek().unwrap();
         let at = KeyAt { vault: place.vault, path: place.path, version: place.version };
-        let request = Submit { by, id: IntentId::new(), key, at, transfer };
+        let request = Submit {
+            by,
+            id: IntentId::new(),
+            key,
+            at,
+            transfer,
+            simulated: signer_protocol::approval::Simulated::None,
+        };
         client.call(async |signer, cx| signer.submit(cx, request).await).await
     }
 

@@ -4,6 +4,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use domain::{AccessList, AgentId, IntentId, OrgId, SecretPath, Time, VaultId, Wei};
 use serde::{Deserialize, Serialize};
 
+use crate::approval::{Needed, Simulated};
 use crate::attested::{Attested, Statement};
 use crate::key::SigningKey;
 use crate::record::Principal;
@@ -76,6 +77,8 @@ pub struct Submit {
     /// Where the agent may use a key: the key must be the one of that place, so that swapped rows are refused.
     pub at: KeyAt,
     pub transfer: Transfer,
+    /// How its simulation ended, on the gateway's word.
+    pub simulated: Simulated,
 }
 
 /// The place of a signing key.
@@ -100,6 +103,9 @@ pub struct Intent {
     pub transfer: Transfer,
     /// The signer does not sign it later than that.
     pub expires_at: Time,
+    /// `None`: it is signed without people.
+    #[serde(default)]
+    pub approval: Option<Needed>,
 }
 
 impl Statement for Intent {

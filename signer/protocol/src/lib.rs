@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod api_key;
+pub mod approval;
 pub mod attested;
 pub mod audit;
 pub mod backup;
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod intent;
 pub mod key;
 pub mod mfa;
+pub mod passkey;
 pub mod people;
 pub mod record;
 pub mod refusal;

@@ -4,8 +4,10 @@ use alloy_primitives::{Address, Selector, U256};
 use domain::{AgentId, OrgId, PathGlob, PrincipalId, Role, Time, UserId, VaultId, Wei};
 use serde::{Deserialize, Serialize};
 
+use crate::approval::ApprovalPolicy;
 use crate::attested::{Attested, Statement};
 use crate::identity::{Identity, PublicHalves};
+use crate::passkey::Asserted;
 use crate::people::Login;
 use crate::token::Caller;
 use crate::wire::{Blob, Secret};
@@ -42,6 +44,9 @@ pub struct Principal {
     /// SHA-256 of the person's [`crate::mfa::Mfa`], as attested; `None`: no second factor.
     #[serde(default)]
     pub mfa: Option<Blob>,
+    /// SHA-256 of the person's [`crate::passkey::Passkeys`], as attested; `None`: no passkey.
+    #[serde(default)]
+    pub passkeys: Option<Blob>,
     /// Tokens of an earlier epoch are refused. Rises when a key is rotated, a password changed, a principal ended.
     pub epoch: u64,
     /// Rises with every change; the signer's ledger keeps the newest that it has seen.
@@ -118,6 +123,9 @@ pub struct Guardrails {
     /// Whether approvals without a limit that means anything may be given.
     #[serde(default)]
     pub unlimited_approvals: bool,
+    /// `None`: nothing needs people.
+    #[serde(default)]
+    pub approval: Option<ApprovalPolicy>,
 }
 
 /// A token that may move. Amounts are in its smallest units, below 2^192; of an ERC-721, in items.
@@ -179,6 +187,10 @@ pub struct ChangePrincipal {
     /// The record to change; `None` for [`Change::CreateAgent`] alone.
     pub base: Option<Attested<Principal>>,
     pub change: Change,
+    /// Over [`crate::passkey::challenge_of_settings`], where it loosens an agent's bounds, or
+    /// [`crate::passkey::challenge_of_new_agent`], where it makes one that submits transactions: needed of whoever has a
+    /// passkey.
+    pub passkey: Option<Asserted>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

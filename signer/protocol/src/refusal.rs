@@ -18,6 +18,10 @@ pub enum Reason {
     Unauthenticated,
     /// The principal may not do this.
     Forbidden,
+    /// A passkey of the caller's must confirm it: the 32 bytes that it signs.
+    PasskeyRequired([u8; 32]),
+    /// People must approve it first, and have not.
+    ApprovalRequired,
     /// A guardrail refuses the transfer; which one (`tx_daily_limit_eth`, …).
     Guardrail(String),
     /// A statement that the signer did not make, or that belongs to something else.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
+use crate::approval::{ApproveIntent, Approved, DenyIntent};
 use crate::attested::Attested;
 use crate::audit::{Heads, SignHead, SignedHead};
 use crate::backup::{CopyLedger, LedgerPart};
@@ -11,6 +12,7 @@ use crate::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use crate::identity::{MakeIdentity, NewIdentity};
 use crate::intent::{Intent, Release, Sign, SignedTransaction, Submit};
 use crate::mfa::{DisableMfa, EnableMfa, EnabledMfa, NewMfa, SetUpMfa, VerifyMfa};
+use crate::passkey::{AddPasskey, BeginPasskey, ChangedPasskeys, PendingPasskey, RemovePasskey};
 use crate::people::{
     ArmAgent, ChangePassword, EndOrganisation, EnrolAgent, Invitation, Invite, Join, ResetPassword,
     SuspendAgents,
@@ -84,6 +86,10 @@ pub trait Signer {
     async fn disable_mfa(request: DisableMfa) -> Result<Attested<Principal>, Refusal>;
     async fn verify_mfa(request: VerifyMfa) -> Result<IssuedToken, Refusal>;
 
+    async fn begin_passkey(request: BeginPasskey) -> Result<Attested<PendingPasskey>, Refusal>;
+    async fn add_passkey(request: AddPasskey) -> Result<ChangedPasskeys, Refusal>;
+    async fn remove_passkey(request: RemovePasskey) -> Result<ChangedPasskeys, Refusal>;
+
     async fn approve_device(request: ApproveDevice) -> Result<Attested<DeviceGrant>, Refusal>;
     async fn issue_device_token(request: IssueDeviceToken) -> Result<IssuedToken, Refusal>;
 
@@ -114,6 +120,8 @@ pub trait Signer {
     async fn sign_delivery(request: SignDelivery) -> Result<Blob, Refusal>;
 
     async fn submit(request: Submit) -> Result<Attested<Intent>, Refusal>;
+    async fn approve_intent(request: ApproveIntent) -> Result<Approved, Refusal>;
+    async fn deny_intent(request: DenyIntent) -> Result<(), Refusal>;
     async fn sign(request: Sign) -> Result<SignedTransaction, Refusal>;
     async fn release(request: Release) -> Result<(), Refusal>;
     /// What the agent has spent and holds in the last 24 hours.

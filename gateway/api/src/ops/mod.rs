@@ -61,6 +61,8 @@ path_of! {
     /// `/v1/webhooks/{webhook_id}`
     OfWebhook { webhook_id: WebhookId }
     /// `/v1/auth/device/code/{user_code}`
+    /// `/v1/auth/passkeys/{passkey_id}`
+    OfPasskey { passkey_id: String }
     OfDevice { user_code: String }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }

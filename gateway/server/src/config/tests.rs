@@ -80,6 +80,7 @@ fn what_is_not_understood_is_named_and_never_shown() {
         (&[("TALON_LOGIN_PLACES_ADDRESS", "257")], "", "login_places_address"),
         (&[("TALON_SIGNER_MAX_FEE", "hunter2")], "", "signer_max_fee"),
         (&[("TALON_SIGNER_ALLOW_PORT", "80,hunter2")], "", "signer_allow_port"),
+        (&[("TALON_SIGNER_ORIGIN", "https://127.0.0.1")], "", "signer_origin"),
         (&[], "\n\noperator_password = hunter2", "talon.toml: line 3"),
         (&[], long, "tls_cert has a value of the wrong kind"),
         (&[], "[rpc]\nlocal = 2222222.0", "rpc.local"),
@@ -147,6 +148,25 @@ fn the_documented_defaults_are_the_defaults() {
         (c.listen, c.data, c.public_url, c.signer, c.log, format!("{:?}", c.limits), rest)
     };
     assert_eq!(shown(documented), shown(default));
+}
+
+/// Browsers make passkeys for names, over https: an address is no site for them.
+#[test]
+fn the_signer_is_told_where_passkeys_are_used() {
+    let told = |environment: &[(&str, &str)]| {
+        let told = load(environment, "").unwrap().for_signer();
+        told.into_iter()
+            .find(|(name, _)| name == "TALON_SIGNER_ORIGIN")
+            .map(|(_, text)| text.expose().to_owned())
+    };
+    assert_eq!(told(&[]), None);
+    assert_eq!(
+        told(&[("TALON_PUBLIC_URL", "https://Talon.example/")]).as_deref(),
+        Some("https://talon.example")
+    );
+    assert_eq!(told(&[("TALON_PUBLIC_URL", "https://10.0.0.1")]), None);
+    let own = [("TALON_PUBLIC_URL", "https://talon.example"), ("TALON_SIGNER_ORIGIN", "https://t.example")];
+    assert_eq!(told(&own).as_deref(), Some("https://t.example"));
 }
 
 #[test]

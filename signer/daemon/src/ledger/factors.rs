@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{Time, TokenId, UserId};
-use redb::ReadableTable as _;
+use redb::{ReadableTable as _, TableDefinition};
 use signer_protocol::{Reason, Refusal};
 
 use super::Ledger;
@@ -15,7 +15,10 @@ const FIRST_LOCK: Duration = Duration::from_secs(15 * 60);
 const LONGEST_LOCK: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Stands for "whichever it is" until a factor is seen.
-const ANY: [u8; 32] = [0; 32];
+pub(super) const ANY: [u8; 32] = [0; 32];
+
+/// What an operator took away: whose, and the digest of which.
+type Forgotten = TableDefinition<'static, [u8; 16], [u8; 32]>;
 
 /// What is guessed at, and where. They are counted apart: whoever has stolen a token and guesses with it, at the password
 /// or a code, keeps nobody from logging in with a code.
@@ -133,25 +136,21 @@ impl Ledger {
     /// Whether this second factor was taken away by an operator. The first one asked about after his command is the one
     /// that he meant; one that is set up later counts.
     pub async fn forgotten(&self, user: UserId, factor: [u8; 32]) -> Result<bool> {
-        let found =
-            self.read(|tx| Ok(tx.open_table(FORGOTTEN)?.get(user.as_bytes())?.map(|kept| kept.value())))?;
-        match found {
-            None => Ok(false),
-            Some(ANY) => self.write(move |book| book.forget(user, factor)).await,
-            Some(forgotten) => Ok(forgotten == factor),
-        }
+        self.was_forgotten(FORGOTTEN, user, factor).await
     }
 
     /// A person sets a second factor up: what an operator took away was an earlier one, or none at all.
     pub async fn nothing_to_forget(&self, user: UserId) -> Result<()> {
-        self.write(move |book| {
-            let found = book.table(FORGOTTEN)?.get(user.as_bytes())?.map(|kept| kept.value());
-            if found == Some(ANY) {
-                book.change(FORGOTTEN)?.remove(user.as_bytes())?;
-            }
-            Ok(())
-        })
-        .await
+        self.write(move |book| book.meant_another(FORGOTTEN, user)).await
+    }
+
+    pub(super) async fn was_forgotten(&self, of: Forgotten, user: UserId, which: [u8; 32]) -> Result<bool> {
+        let found = self.read(|tx| Ok(tx.open_table(of)?.get(user.as_bytes())?.map(|kept| kept.value())))?;
+        match found {
+            None => Ok(false),
+            Some(ANY) => self.write(move |book| book.forget(of, user, which)).await,
+            Some(forgotten) => Ok(forgotten == which),
+        }
     }
 }
 
@@ -166,13 +165,21 @@ impl Book<'_> {
         if unused { Ok(()) } else { Err(wrong_code().into()) }
     }
 
-    fn forget(&mut self, user: UserId, factor: [u8; 32]) -> Result<bool, Stop> {
-        let found = self.table(FORGOTTEN)?.get(user.as_bytes())?.map(|kept| kept.value());
+    fn forget(&mut self, of: Forgotten, user: UserId, which: [u8; 32]) -> Result<bool, Stop> {
+        let found = self.table(of)?.get(user.as_bytes())?.map(|kept| kept.value());
         if found == Some(ANY) {
-            self.change(FORGOTTEN)?.insert(user.as_bytes(), factor)?;
+            self.change(of)?.insert(user.as_bytes(), which)?;
             return Ok(true);
         }
-        Ok(found == Some(factor))
+        Ok(found == Some(which))
+    }
+
+    pub(super) fn meant_another(&mut self, of: Forgotten, user: UserId) -> Result<(), Stop> {
+        let found = self.table(of)?.get(user.as_bytes())?.map(|kept| kept.value());
+        if found == Some(ANY) {
+            self.change(of)?.remove(user.as_bytes())?;
+        }
+        Ok(())
     }
 }
 

@@ -19,12 +19,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::refuse::{Result, unavailable};
 
+mod approvals;
 mod copy;
 mod factors;
 #[cfg(test)]
 mod failing;
 mod heads;
 mod organisations;
+mod passkeys;
 mod people;
 mod records;
 mod roots;
@@ -35,6 +37,7 @@ mod vaults;
 mod window;
 mod writer;
 
+pub use approvals::{Decision, Yes};
 pub use copy::{Given, Moment, NEWEST, OldLedger, write_copy};
 pub use factors::{Factor, Guessed, wrong_code};
 pub use heads::Head;

@@ -38,7 +38,7 @@ impl World {
     async fn asserted_agent(&self, by: &Actor, assertion: Assertion) -> Result<Actor> {
         let (id, login) = (AgentId::new(), AgentLogin::Asserted(assertion));
         let change = Change::CreateAgent { id, login, identity: None, settings: settings() };
-        let request = ChangePrincipal { by: by.caller(), base: None, change };
+        let request = ChangePrincipal { by: by.caller(), base: None, change, passkey: None };
         let record = self.signer.change_principal(request).await?;
         Ok(Actor { id: record.peek().unwrap().id, record, ..by.clone() })
     }

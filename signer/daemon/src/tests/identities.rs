@@ -47,7 +47,9 @@ impl World {
             identity: Some(identity),
             settings,
         };
-        self.signer.change_principal(ChangePrincipal { by: by.caller(), base: None, change }).await
+        self.signer
+            .change_principal(ChangePrincipal { by: by.caller(), base: None, change, passkey: None })
+            .await
     }
 
     async fn known(&self, by: &Actor, vault: Option<&Vault>, settings: AgentSettings) -> Known {

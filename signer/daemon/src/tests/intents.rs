@@ -73,7 +73,17 @@ impl Desk {
 
     pub async fn submit_as(&self, agent: &Actor, transfer: Transfer) -> Result<Attested<Intent>, Refusal> {
         let (by, key, at) = (agent.caller(), self.key.clone(), place(&self.key));
-        self.w.signer.submit(Submit { by, id: IntentId::new(), key, at, transfer }).await
+        self.w
+            .signer
+            .submit(Submit {
+                by,
+                id: IntentId::new(),
+                key,
+                at,
+                transfer,
+                simulated: signer_protocol::approval::Simulated::None,
+            })
+            .await
     }
 
     pub fn signing(&self, intent: &Attested<Intent>, nonce: u64) -> Sign {
@@ -97,7 +107,7 @@ impl Desk {
 }
 
 /// Where a key lies, by its own statement.
-fn place(key: &Attested<SigningKey>) -> KeyAt {
+pub fn place(key: &Attested<SigningKey>) -> KeyAt {
     let key = key.peek().unwrap();
     KeyAt { vault: key.vault, path: key.path, version: key.version }
 }
@@ -284,7 +294,17 @@ async fn a_key_of_another_place_is_refused_at_submission() {
     ];
     for at in elsewhere {
         let (by, id, key) = (d.agent.caller(), IntentId::new(), d.key.clone());
-        let submitted = d.w.signer.submit(Submit { by, id, key, at, transfer: pay("1") }).await;
+        let submitted =
+            d.w.signer
+                .submit(Submit {
+                    by,
+                    id,
+                    key,
+                    at,
+                    transfer: pay("1"),
+                    simulated: signer_protocol::approval::Simulated::None,
+                })
+                .await;
         assert_eq!(reason(submitted), Reason::Tampered);
     }
     assert_eq!(d.spent().await, "0");
@@ -297,7 +317,16 @@ async fn a_hold_belongs_to_one_intent() {
     let id = IntentId::new();
     let submit = async |value: &str| {
         let (by, key, at) = (d.agent.caller(), d.key.clone(), place(&d.key));
-        d.w.signer.submit(Submit { by, id, key, at, transfer: pay(value) }).await
+        d.w.signer
+            .submit(Submit {
+                by,
+                id,
+                key,
+                at,
+                transfer: pay(value),
+                simulated: signer_protocol::approval::Simulated::None,
+            })
+            .await
     };
     let large = submit("10").await.unwrap();
     assert_eq!(reason(submit("1").await), Reason::Conflict);

@@ -23,6 +23,7 @@ use crate::ledger::{self, Ledger};
 use crate::refuse::Result;
 
 mod api_keys;
+mod approvals;
 mod asserted;
 mod backups;
 mod cmek;
@@ -37,6 +38,7 @@ mod keystore;
 mod ledgers;
 mod mfa;
 mod organisations;
+mod passkeys;
 mod people;
 mod principals;
 mod remote;
@@ -85,8 +87,13 @@ impl World {
     }
 
     fn over(folder: TempDir, keys: Arc<MemoryKeystore>, clock: Clock) -> Self {
+        let origin = Some(crate::webauthn::tests::ORIGIN.parse().unwrap());
+        Self::limited(folder, keys, clock, Limits { origin, ..Limits::default() })
+    }
+
+    fn limited(folder: TempDir, keys: Arc<MemoryKeystore>, clock: Clock, limits: Limits) -> Self {
         let ledger = Ledger::open(&folder.path().join(ledger::FILE), clock.clone()).unwrap();
-        let signer = Authority::new(keys.clone(), 2, ledger, clock.clone(), Limits::default()).unwrap();
+        let signer = Authority::new(keys.clone(), 2, ledger, clock.clone(), limits).unwrap();
         Self { signer: Arc::new(signer), clock, keys, folder }
     }
 
@@ -154,12 +161,14 @@ impl World {
     ) -> Result<Attested<Principal>> {
         let login = AgentLogin::Key(credential.clone());
         let change = Change::CreateAgent { id, login, identity: None, settings };
-        self.signer.change_principal(ChangePrincipal { by: by.caller(), base: None, change }).await
+        self.signer
+            .change_principal(ChangePrincipal { by: by.caller(), base: None, change, passkey: None })
+            .await
     }
 
     pub async fn change(&self, by: &Actor, base: &Actor, change: Change) -> Result<Attested<Principal>> {
         let base = Some(base.record.clone());
-        self.signer.change_principal(ChangePrincipal { by: by.caller(), base, change }).await
+        self.signer.change_principal(ChangePrincipal { by: by.caller(), base, change, passkey: None }).await
     }
 
     /// Signs in, and so makes the record the newest.

@@ -91,7 +91,7 @@ async fn suspended_agents_get_no_token_use_none_and_sign_nothing() {
     d.w.change(&owner, &reader, Change::Deactivate).await.unwrap();
     let (id, login) = (AgentId::new(), AgentLogin::Key(agent_key(3)));
     let change = Change::CreateAgent { id, login, identity: None, settings: settings() };
-    let made = ChangePrincipal { by: owner.caller(), base: None, change };
+    let made = ChangePrincipal { by: owner.caller(), base: None, change, passkey: None };
     let made = d.w.signer.change_principal(made).await.unwrap();
     assert_eq!(reason(d.w.sign_in(&made, &agent_key(3)).await), Reason::Forbidden);
 

@@ -56,6 +56,7 @@ impl GuardrailPatches {
                 .unlimited_approvals
                 .over(Some(now.unlimited_approvals))
                 .unwrap_or_default(),
+            approval: now.approval,
         })
     }
 }

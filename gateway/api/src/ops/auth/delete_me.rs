@@ -71,7 +71,7 @@ impl Operation for DeleteMe {
 /// `false`: they are the last owner, and nothing was done.
 async fn leave(cx: &Cx, may: &Permit<access::DeleteAccount, UserId>, user: &User) -> Result<bool> {
     let base = Some(user.record.clone());
-    let request = ChangePrincipal { by: cx.for_signer()?, base, change: Change::Deactivate };
+    let request = ChangePrincipal { by: cx.for_signer()?, base, change: Change::Deactivate, passkey: None };
     // Until it is confirmed, nothing has happened.
     let proposed = cx.gateway.signer.call(async |signer, c| signer.change_principal(c, request).await).await;
     let last = match proposed {

@@ -26,6 +26,8 @@ pub struct UserProfileResponse {
     email_verified: bool,
     marketing_emails: bool,
     totp_enabled: bool,
+    /// Whether approving transactions and loosening what holds agents needs one of your passkeys.
+    passkeys_enabled: bool,
     created_at: Time,
 }
 
@@ -40,6 +42,7 @@ impl UserProfileResponse {
             email_verified: user.email_verified,
             marketing_emails: user.marketing_emails,
             totp_enabled: principal.mfa.is_some(),
+            passkeys_enabled: principal.passkeys.is_some(),
             created_at: user.created_at,
         }
     }

@@ -193,8 +193,14 @@ async fn submit(
         replaces,
         access_list: wanted.access_list.clone(),
     };
-    let request =
-        Submit { by: cx.for_signer()?, id: IntentId::new(), key: signing_key.clone(), at, transfer };
+    let request = Submit {
+        by: cx.for_signer()?,
+        id: IntentId::new(),
+        key: signing_key.clone(),
+        at,
+        transfer,
+        simulated: signer_protocol::approval::Simulated::None,
+    };
     let intent = match cx.signer(async |signer, context| signer.submit(context, request).await).await {
         Ok(intent) => intent,
         // Its twin may have taken what was left of the limit.

@@ -43,6 +43,11 @@ pub enum Letter {
     SecondFactor {
         on: bool,
     },
+    /// A passkey was added or taken away.
+    Passkey {
+        name: String,
+        added: bool,
+    },
     AccountDeleted,
     /// Somebody needs an owner's or admin's approval.
     ApprovalRequested {
@@ -84,6 +89,7 @@ impl Letter {
             Self::PasswordReset => "password reset",
             Self::ApiKeyCreated { .. } => "API key created",
             Self::SecondFactor { .. } => "second factor",
+            Self::Passkey { .. } => "passkey",
             Self::AccountDeleted => "account deleted",
             Self::ApprovalRequested { .. } => "approval requested",
             Self::Shared { .. } => "share",

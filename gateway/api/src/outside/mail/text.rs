@@ -95,6 +95,22 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
              switch the second factor on again."
                 .to_owned(),
         ),
+        Letter::Passkey { name, added: true } => (
+            "A passkey was added",
+            format!(
+                "A passkey named \"{}\" was added to your account. If this was not you, tell an owner of your \
+                 organisation at once.",
+                plain(name)
+            ),
+        ),
+        Letter::Passkey { name, added: false } => (
+            "A passkey was taken away",
+            format!(
+                "The passkey named \"{}\" was taken from your account. If this was not you, tell an owner of your \
+                 organisation at once.",
+                plain(name)
+            ),
+        ),
         Letter::AccountDeleted => (
             "Your account is deleted",
             "Your account was deleted, with what belonged to it. The address can sign up again.".to_owned(),
