@@ -50,6 +50,8 @@ impl Reason {
             Self::RolledBack => Some("rolled_back"),
             Self::Destroyed => Some("destroyed"),
             Self::NonceUsed => Some("nonce_used"),
+            Self::PasskeyRequired(_) => Some("passkey_required"),
+            Self::ApprovalRequired => Some("approval_required"),
             Self::Invalid | Self::Unauthenticated | Self::Conflict | Self::Locked(_) | Self::Unavailable => {
                 None
             }
