@@ -324,7 +324,10 @@ async fn what_is_no_transaction_is_refused_and_who_may_not_submit_may_not_try() 
     bot.post(&many, &json!({"transactions": [good, with("chain", json!("base"))]}))
         .expect(400, "one chain")
         .await;
-    bot.post(&single, &with("chain", json!("base"))).expect(503, "TALON_RPC_BASE").await;
+    let mut elsewhere = with("chain", json!("base"));
+    bot.post(&single, &elsewhere).expect(404, "keys/base-signer").await;
+    elsewhere["signing_key_path"] = json!("keys/local-signer");
+    bot.post(&single, &elsewhere).expect(503, "TALON_RPC_BASE").await;
     bot.post(&single, &with("signing_key_path", json!("treasury/eth"))).expect(403, "treasury/eth").await;
     ada.post(&single, &good).expect(403, "").await;
     let reader = ada.agent("reader").make().await;
