@@ -335,7 +335,7 @@ async fn what_is_no_transaction_is_refused_and_who_may_not_submit_may_not_try() 
         .post(&format!("{}/simulate", reader.transactions()), &good)
         .expect(403, "intents_api_enabled")
         .await;
-    reader.post(&single, &good).expect(403, "").await;
+    reader.post(&single, &good).expect(404, "agent").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
