@@ -324,7 +324,10 @@ async fn what_is_no_transaction_is_refused_and_who_may_not_submit_may_not_try() 
     bot.post(&many, &json!({"transactions": [good, with("chain", json!("base"))]}))
         .expect(400, "one chain")
         .await;
-    bot.post(&single, &with("chain", json!("base"))).expect(503, "TALON_RPC_BASE").await;
+    let mut elsewhere = with("chain", json!("base"));
+    bot.post(&single, &elsewhere).expect(404, "keys/base-signer").await;
+    elsewhere["signing_key_path"] = json!("keys/local-signer");
+    bot.post(&single, &elsewhere).expect(503, "TALON_RPC_BASE").await;
     bot.post(&single, &with("signing_key_path", json!("treasury/eth"))).expect(403, "treasury/eth").await;
     ada.post(&single, &good).expect(403, "").await;
     let reader = ada.agent("reader").make().await;
@@ -332,7 +335,7 @@ async fn what_is_no_transaction_is_refused_and_who_may_not_submit_may_not_try() 
         .post(&format!("{}/simulate", reader.transactions()), &good)
         .expect(403, "intents_api_enabled")
         .await;
-    reader.post(&single, &good).expect(403, "").await;
+    reader.post(&single, &good).expect(404, "agent").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -180,7 +180,10 @@ async fn submit(
     let attempt = Attempt { call, gas_limit: wanted.gas_limit.or(fails.is_none().then_some(gas_limit)) };
     // Before the signer is asked: how it went is known to whoever decides.
     let outcome = match simulated {
-        true => simulated::before_signing(cx, &wanted.chain, &node, attempt, fails).await?,
+        true => match simulated::before_signing(cx, &wanted.chain, &node, attempt, fails).await {
+            Ok(outcome) => outcome,
+            Err(error) => return twin(cx, may, wanted, key).await?.ok_or(error),
+        },
         false => Outcome::None,
     };
     let transfer = Transfer {
@@ -212,6 +215,10 @@ async fn submit(
         // The guardrails had their say first: theirs is the refusal that no correction of the call helps against.
         Outcome::Failed(failed) => {
             release(cx, intent).await;
+            // Its twin may have gone out, and made it fail.
+            if let Some(known) = twin(cx, may, wanted, key).await? {
+                return Ok(known);
+            }
             let body = TransactionResponse::simulation_failed(*may.on(), from, wanted, cx.now(), failed);
             return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
         }
