@@ -131,31 +131,20 @@ const DECLINE: &str = "UPDATE shares SET recipient_id = $2, declined_at = $3 \
                        WHERE id = $1 AND (recipient_id IS NULL OR recipient_id = $2) \
                        AND revoked_at IS NULL AND declined_at IS NULL";
 const REVOKE: &str = "UPDATE shares SET revoked_at = $3 WHERE id = $1 AND org_id = $2 AND revoked_at IS NULL";
-/// Whether the version can still be read is asked by the statement that counts.
-macro_rules! if_there {
-    ($before:literal, $after:literal) => {
-        concat!(
-            $before,
-            "EXISTS (SELECT 1 FROM secret_versions v WHERE v.secret_id = shares.secret_id AND v.version = shares.version \
-             AND v.deleted_at IS NULL AND v.disabled_at IS NULL AND (v.expires_at IS NULL OR v.expires_at > $2))",
-            $after
-        )
-    };
-}
-const COUNT: &str = if_there!(
-    "UPDATE shares SET access_count = access_count + 1 WHERE id = $1 AND revoked_at IS NULL AND declined_at IS NULL \
-     AND expires_at > $2 AND (max_access_count IS NULL OR access_count < max_access_count) AND ",
-    " RETURNING access_count, told_count"
-);
-/// Why there was nothing to count.
-const WHY: &str = if_there!(
-    "SELECT CASE WHEN revoked_at IS NULL AND declined_at IS NULL AND expires_at > $2 THEN 0 ELSE 1 END AS ended, CASE WHEN ",
-    " THEN 0 ELSE 1 END AS gone FROM shares WHERE id = $1"
-);
-/// A read of the version, where those are limited.
-const COUNT_VERSION: &str = "UPDATE secret_versions SET access_count = access_count + 1 \
+const COUNT: &str = "UPDATE shares SET access_count = access_count + 1 \
+                     WHERE id = $1 AND revoked_at IS NULL AND declined_at IS NULL AND expires_at > $2 \
+                     AND (max_access_count IS NULL OR access_count < max_access_count) \
+                     RETURNING access_count, told_count";
+/// There was nothing to count: whether the share has ended.
+const HAS_ENDED: &str = "SELECT CASE WHEN revoked_at IS NULL AND declined_at IS NULL AND expires_at > $2 THEN 0 ELSE 1 END AS ended \
+                         FROM shares WHERE id = $1";
+/// A read of the version, counted where those are limited. The row is held in any case: whoever disables or deletes the version
+/// meanwhile waits, or was first.
+const COUNT_VERSION: &str = "UPDATE secret_versions SET access_count = access_count \
+                             + CASE WHEN max_access_count IS NULL THEN 0 ELSE 1 END \
                              WHERE secret_id = $1 AND version = $2 AND deleted_at IS NULL AND disabled_at IS NULL \
-                             AND access_count < max_access_count";
+                             AND (expires_at IS NULL OR expires_at > $3) \
+                             AND (max_access_count IS NULL OR access_count < max_access_count)";
 const TELL: &str = "UPDATE shares SET told_count = $2 WHERE id = $1";
 const FORGET: &str = "DELETE FROM shares WHERE expires_at <= $1";
 
@@ -298,30 +287,30 @@ pub async fn revoke(tx: &mut Tx, may: &Permit<RevokeShare, ShareId>, at: Time) -
 }
 
 /// Counts an access, if the share and its version are still there. Whether it may be opened, the signer has said.
-pub async fn count(tx: &mut Tx, share: &Share, version: &Shared, at: Time) -> Result<Access> {
+pub async fn count(tx: &mut Tx, share: &Share, at: Time) -> Result<Access> {
     let count = sqlx::query(COUNT).bind(share.id.to_string()).bind(at.millis());
     let Some(row) = count.fetch_optional(tx.connection()).await.map_err(failed)? else {
         return why(tx, share, at).await;
     };
-    if version.state.max_access_count.is_some() {
-        let count = sqlx::query(COUNT_VERSION).bind(share.secret.to_string()).bind(number(share.version)?);
-        if count.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 0 {
-            return Ok(Access::Gone);
+    let version = sqlx::query(COUNT_VERSION)
+        .bind(share.secret.to_string())
+        .bind(number(share.version)?)
+        .bind(at.millis());
+    match version.execute(tx.connection()).await.map_err(failed)?.rows_affected() {
+        0 => Ok(Access::Gone),
+        _ => {
+            let (accesses, told) = (row.count("access_count")?, row.count("told_count")?);
+            Ok(Access::Counted(Counted { accesses, told }))
         }
     }
-    Ok(Access::Counted(Counted { accesses: row.count("access_count")?, told: row.count("told_count")? }))
 }
 
 async fn why(tx: &mut Tx, share: &Share, at: Time) -> Result<Access> {
-    let look = sqlx::query(WHY).bind(share.id.to_string()).bind(at.millis());
-    let Some(row) = look.fetch_optional(tx.connection()).await.map_err(failed)? else {
-        return Ok(Access::Ended);
-    };
-    Ok(match (row.flag("ended")?, row.flag("gone")?) {
-        (true, _) => Access::Ended,
-        (false, true) => Access::Gone,
-        (false, false) => Access::UsedUp,
-    })
+    let look = sqlx::query(HAS_ENDED).bind(share.id.to_string()).bind(at.millis());
+    match look.fetch_optional(tx.connection()).await.map_err(failed)? {
+        Some(row) if !row.flag("ended")? => Ok(Access::UsedUp),
+        _ => Ok(Access::Ended),
+    }
 }
 
 /// The sharer is told of so many accesses.

@@ -95,7 +95,7 @@ impl Operation for OpenShare {
         stands(cx, &share, &sharer).await?;
         let passphrase = given(cx, query)?;
         let value = reveal(cx, &share, &sharer, &version, passphrase).await?;
-        let counted = record(cx, &share, &sharer, &version, claimed_by).await?;
+        let counted = record(cx, &share, &sharer, claimed_by).await?;
         Ok(Reply::of(SharedSecretResponse {
             id: share.id,
             path: share.path.to_string(),
@@ -205,7 +205,6 @@ async fn record(
     cx: &Cx,
     share: &Share,
     sharer: &KnownPrincipal,
-    version: &Shared,
     claimed_by: Option<UserId>,
 ) -> Result<Counted> {
     let creator = match share.by {
@@ -223,7 +222,7 @@ async fn record(
     {
         return Err(Error::missing("share"));
     }
-    let counted = match shares::count(&mut act, share, version, cx.now()).await? {
+    let counted = match shares::count(&mut act, share, cx.now()).await? {
         Access::Counted(counted) => counted,
         Access::Ended => return Err(Error::missing("share")),
         Access::Gone => return Err(gone()),
