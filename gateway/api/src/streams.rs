@@ -24,6 +24,10 @@ use crate::gate;
 use crate::gateway::Gateway;
 use crate::operation::Streamed;
 
+mod ear;
+
+pub use ear::{listen, still_let_in};
+
 /// Events that a stream may lag behind.
 const BEHIND: usize = 1024;
 /// Pieces that wait for a reader, and how long one may take.

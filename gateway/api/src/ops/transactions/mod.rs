@@ -2,10 +2,12 @@
 
 mod key;
 mod list;
+mod nonce;
 mod request;
 mod show;
 mod submit;
 
 pub use list::{GetTransaction, ListTransactions};
+pub use request::AccessListEntry;
 pub use show::TransactionResponse;
 pub use submit::{SubmitTransaction, may_submit};

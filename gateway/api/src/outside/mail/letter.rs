@@ -50,6 +50,13 @@ pub enum Letter {
         by: String,
         path: String,
     },
+    /// An agent wants to have a transaction signed that people must approve.
+    TransactionWaits {
+        approval: ApprovalId,
+        by: String,
+        /// What it does.
+        summary: String,
+    },
     /// Somebody shares a secret with whoever reads this. Its link opens for a recipient who is signed in.
     Shared {
         share: ShareId,
@@ -86,6 +93,7 @@ impl Letter {
             Self::SecondFactor { .. } => "second factor",
             Self::AccountDeleted => "account deleted",
             Self::ApprovalRequested { .. } => "approval requested",
+            Self::TransactionWaits { .. } => "transaction waits",
             Self::Shared { .. } => "share",
             Self::ShareAccessed { .. } => "share accessed",
         }
@@ -95,7 +103,9 @@ impl Letter {
     pub fn patience(&self) -> Duration {
         Duration::from_secs(match self {
             Self::PasswordReset => HOUR,
-            Self::Verification { .. } | Self::ApprovalRequested { .. } => 24 * HOUR,
+            Self::Verification { .. } | Self::ApprovalRequested { .. } | Self::TransactionWaits { .. } => {
+                24 * HOUR
+            }
             _ => 72 * HOUR,
         })
     }
