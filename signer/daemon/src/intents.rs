@@ -8,6 +8,7 @@ use signer_protocol::intent::{Fees, Intent, Release, Sign, SignedTransaction, Su
 use signer_protocol::key::SigningKey;
 use signer_protocol::record::{Guardrails, Principal};
 
+use crate::approvals::reached;
 use crate::authority::Authority;
 use crate::callers::Usable as _;
 use crate::ethereum::{Unsigned, fit};
@@ -36,6 +37,14 @@ impl Authority {
         let counts =
             guardrails::check(limits, &request.transfer, &request.transfer.fees, self.limits.max_fee)?;
 
+        let approval = self.approval_needed(
+            agent,
+            limits.approval.as_ref(),
+            key.address,
+            &request.transfer,
+            request.simulated,
+        )?;
+        let starts = approval.as_ref().map_or_else(|| self.clock.now(), |needed| needed.until);
         let intent = Intent {
             id: request.id,
             agent,
@@ -45,8 +54,8 @@ impl Authority {
             key_path: key.path.clone(),
             from: key.address,
             transfer: request.transfer,
-            expires_at: self.clock.now().plus(self.limits.intent_lifetime),
-            approval: None,
+            expires_at: starts.plus(self.limits.intent_lifetime),
+            approval,
         };
         let attested = self.statements.attest(&intent).await?;
         let mark = RecordMark { version: by.record().version, digest: digest(&request.by.record) };
@@ -74,6 +83,7 @@ impl Authority {
         let record = self.newest(&request.agent).await?;
         self.not_stopped(&record)?;
         let counts = self.may_still(&intent, &record, &request.fees)?;
+        self.approval_still(&intent, record.guardrails.approval.as_ref())?;
         let key = self.statements.verify(&request.key).await?;
         belongs(&intent, &key)?;
         self.not_destroyed(intent.org, intent.vault)?;
@@ -95,7 +105,15 @@ impl Authority {
             .await?;
         let mark = RecordMark { version: record.version, digest: digest(&request.agent) };
         let hold = hold(&intent, id, counts, &record.guardrails, mark);
-        let signing = Signing { hold, nonce: request.nonce, fees: request.fees, hash, signature };
+        let signing = Signing {
+            hold,
+            nonce: request.nonce,
+            fees: request.fees,
+            hash,
+            signature,
+            approval: intent.approval.clone(),
+            reached: reached(&intent.transfer),
+        };
         let stored = self.ledger.sign(signing).await?;
         Ok(assembled(&intent, &stored))
     }

@@ -8,6 +8,7 @@ use signer_protocol::record::{
     FoundOrganisation, Guardrails, Principal, TokenLimit, Verifier,
 };
 
+use crate::approvals::check_policy;
 use crate::authority::Authority;
 use crate::callers::{Checked, seen};
 use crate::encoding::length_prefixed;
@@ -271,7 +272,10 @@ fn check_settings(settings: &AgentSettings) -> Result<()> {
     ];
     match lists.into_iter().find(|(_, length)| *length > MAX_LIST) {
         Some((name, _)) => Err(invalid(format!("{name}: must have at most {MAX_LIST} entries."))),
-        None => check_tokens(&settings.guardrails),
+        None => {
+            settings.guardrails.approval.as_ref().map_or(Ok(()), check_policy)?;
+            check_tokens(&settings.guardrails)
+        }
     }
 }
 

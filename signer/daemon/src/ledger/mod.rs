@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::refuse::{Result, unavailable};
 
+mod approvals;
 mod copy;
 mod factors;
 #[cfg(test)]
@@ -34,6 +35,7 @@ mod vaults;
 mod window;
 mod writer;
 
+pub use approvals::{Decision, Yes};
 pub use copy::{Given, Moment, NEWEST, OldLedger, write_copy};
 pub use factors::{Factor, Guessed, wrong_code};
 pub use heads::Head;

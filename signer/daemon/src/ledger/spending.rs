@@ -1,9 +1,12 @@
 //! Holds, signatures, nonces: what an agent may still sign, and what it has.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::{Address, B256};
 use domain::{AgentId, IntentId, OrgId, PrincipalId, Wei};
 use redb::ReadableTable as _;
 use serde::{Deserialize, Serialize};
+use signer_protocol::approval::Needed;
 use signer_protocol::intent::Fees;
 use signer_protocol::{Reason, Refusal};
 
@@ -53,6 +56,10 @@ pub struct Signing {
     pub fees: Fees,
     pub hash: B256,
     pub signature: TxSignature,
+    /// People's approval, if the intent needs it.
+    pub approval: Option<Needed>,
+    /// Everybody whom it reaches.
+    pub reached: BTreeSet<Address>,
 }
 
 /// What was signed with an intent.
@@ -109,7 +116,8 @@ impl Ledger {
         self.write(move |book| {
             book.still_newest(&hold)?;
             let id = *hold.intent.as_bytes();
-            if book.table(HOLDS)?.get(&id)?.is_some() || book.table(SIGNED)?.get(&id)?.is_some() {
+            let taken = book.table(HOLDS)?.get(&id)?.is_some() || book.table(SIGNED)?.get(&id)?.is_some();
+            if taken || book.was_spoken_of(&id)? {
                 return Err(conflict("id: an intent has it.").into());
             }
             let used = match hold.replaces {
@@ -153,10 +161,7 @@ impl Ledger {
             if book.table(SIGNED)?.get(&id)?.is_some() {
                 return Err(conflict("The intent was signed: its transaction may be out.").into());
             }
-            let Some(held) = book.held(&id)?.filter(|held| held.digest == digest) else { return Ok(()) };
-            book.change(HOLDS)?.remove(&id)?;
-            book.window.forget_hold(held.agent.as_bytes(), &id, held.expires_at);
-            Ok(())
+            book.give_up(&id, digest)
         })
         .await
     }
@@ -182,7 +187,15 @@ impl Book<'_> {
         self.may_act(hold.org)
     }
 
-    fn held(&self, id: &[u8; 16]) -> Result<Option<Held>, Stop> {
+    /// Gives back what this very intent holds, if it does.
+    pub(super) fn give_up(&mut self, id: &[u8; 16], digest: [u8; 32]) -> Result<(), Stop> {
+        let Some(held) = self.held(id)?.filter(|held| held.digest == digest) else { return Ok(()) };
+        self.change(HOLDS)?.remove(id)?;
+        self.window.forget_hold(held.agent.as_bytes(), id, held.expires_at);
+        Ok(())
+    }
+
+    pub(super) fn held(&self, id: &[u8; 16]) -> Result<Option<Held>, Stop> {
         Ok(match self.table(HOLDS)?.get(id)? {
             Some(held) => Some(read(held.value())?),
             None => None,
@@ -204,7 +217,7 @@ impl Book<'_> {
     }
 
     fn sign(&mut self, signing: &Signing) -> Result<StoredSignature, Stop> {
-        let Signing { ref hold, nonce, fees, hash, signature } = *signing;
+        let Signing { ref hold, nonce, fees, hash, signature, ref approval, ref reached } = *signing;
         let id = *hold.intent.as_bytes();
         if let Some(signed) = self.signed(&id)? {
             if signed.digest == hold.digest && signed.stored.nonce == nonce {
@@ -217,6 +230,9 @@ impl Book<'_> {
         let Some(held) = held else {
             return Err(expired().into());
         };
+        if let Some(needed) = approval {
+            self.approved(&id, hold.digest, needed, hold.org)?;
+        }
         let key = tables::nonce(hold.from, hold.chain_id, nonce);
         let used = self.used(&key)?;
         may_use(used.as_ref(), hold, nonce, &fees)?;
@@ -243,6 +259,7 @@ impl Book<'_> {
         self.change(NONCES)?.insert(&key, written(&used)?.as_slice())?;
         let signed = Signed { digest: hold.digest.into(), stored };
         self.change(SIGNED)?.insert(&id, written(&signed)?.as_slice())?;
+        self.reached(hold.agent, reached)?;
         Ok(stored)
     }
 }

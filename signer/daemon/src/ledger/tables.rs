@@ -1,7 +1,7 @@
 //! The ledger's tables and their keys. All integers in keys are big-endian, so that they sort.
 
 use alloy_primitives::{Address, U256};
-use domain::{ApiKeyId, OrgId, PrincipalId, Role, Time, VaultId};
+use domain::{AgentId, ApiKeyId, OrgId, PrincipalId, Role, Time, VaultId};
 use redb::{Database, Key, ReadableTable as _, TableDefinition, Value, WriteTransaction};
 
 use super::spending::written;
@@ -9,8 +9,8 @@ use crate::tally::Tally;
 
 /// The newest format that this signer knows. 1 had no keys of vaults; 2 no people but owners, no second factors, and no
 /// organisation that was ended or stopped; 3 no ended shares and no signed heads; 4 counted
-/// native value alone.
-pub const FORMAT: u64 = 5;
+/// native value alone; 5 no approvals, and no recipients.
+pub const FORMAT: u64 = 6;
 
 /// Kind of record (a person's, an agent's, an API key's), then its UUID.
 pub type RecordKey = [u8; 17];
@@ -20,6 +20,8 @@ pub type GuessKey = [u8; 17];
 pub type NonceKey = [u8; 36];
 /// Agent, time in milliseconds, then the nonce.
 pub type SpendKey = [u8; 60];
+/// Agent, address.
+pub type RecipientKey = [u8; 36];
 
 pub const META: TableDefinition<'static, &str, u64> = TableDefinition::new("meta");
 /// The newest version seen of a record, and its SHA-256.
@@ -75,6 +77,10 @@ pub const NONCES: TableDefinition<'static, NonceKey, &[u8]> = TableDefinition::n
 pub const SPENT: TableDefinition<'static, SpendKey, &[u8]> = TableDefinition::new("spent");
 /// The same up to format 4: wei, big-endian.
 const SPENDS: TableDefinition<'static, SpendKey, [u8; 32]> = TableDefinition::new("spends");
+/// What people said of intents that wait for them (JSON), until the intent has expired.
+pub const APPROVALS: TableDefinition<'static, [u8; 16], &[u8]> = TableDefinition::new("approvals");
+/// To whom each agent has had something signed, on any chain. Those from before format 6 are new.
+pub const RECIPIENTS: TableDefinition<'static, RecipientKey, ()> = TableDefinition::new("recipients");
 
 /// What is done with each table, whatever its types.
 pub trait Each {
@@ -108,7 +114,9 @@ pub fn each<T: Each>(does: &mut T) -> Result<(), T::Error> {
     does.table(HOLDS)?;
     does.table(SIGNED)?;
     does.table(NONCES)?;
-    does.table(SPENT)
+    does.table(SPENT)?;
+    does.table(APPROVALS)?;
+    does.table(RECIPIENTS)
 }
 
 /// Opening a table makes it.
@@ -218,6 +226,13 @@ pub fn spend(agent: &[u8; 16], at: i64, nonce: &NonceKey) -> SpendKey {
     key[..16].copy_from_slice(agent);
     key[16..24].copy_from_slice(&at.to_be_bytes());
     key[24..].copy_from_slice(nonce);
+    key
+}
+
+pub fn recipient(agent: AgentId, address: Address) -> RecipientKey {
+    let mut key = [0; 36];
+    key[..16].copy_from_slice(agent.as_bytes());
+    key[16..].copy_from_slice(address.as_slice());
     key
 }
 

@@ -8,9 +8,10 @@ use redb::{Database, Key, ReadableTable as _, Table, TableDefinition, Value, Wri
 use signer_protocol::Refusal;
 use tokio::sync::mpsc;
 
+use super::approvals::Said;
 use super::spending::Held;
 use super::tables::{
-    ENDED_SHARES, FLOORS, GRANTS, HOLDS, META, REVOKED, RecordKey, SEQUENCE, SPENT, spend_parts,
+    APPROVALS, ENDED_SHARES, FLOORS, GRANTS, HOLDS, META, REVOKED, RecordKey, SEQUENCE, SPENT, spend_parts,
 };
 use super::window::Window;
 use super::{Journal, broken, rolled_back};
@@ -111,6 +112,8 @@ impl<'tx> Book<'tx> {
         self.change(ENDED_SHARES)?.retain(|_, expires_at| Window::counts(expires_at, now))?;
         self.change(SPENT)?.retain(|key, _| Window::counts(spend_parts(&key).1, now))?;
         self.change(HOLDS)?.retain(|_, held| Held::read(held).map_or(true, |held| now < held.expires_at))?;
+        self.change(APPROVALS)?
+            .retain(|_, said| Said::read(said).map_or(true, |said| Window::counts(said.expires_at, now)))?;
         Ok(())
     }
 }

@@ -107,7 +107,7 @@ impl Desk {
 }
 
 /// Where a key lies, by its own statement.
-fn place(key: &Attested<SigningKey>) -> KeyAt {
+pub fn place(key: &Attested<SigningKey>) -> KeyAt {
     let key = key.peek().unwrap();
     KeyAt { vault: key.vault, path: key.path, version: key.version }
 }

@@ -129,7 +129,9 @@ async fn nothing_is_held_or_signed_for_a_record_that_was_replaced() {
     };
     let signature = TxSignature { r: B256::ZERO, s: B256::ZERO, odd: false };
     let fees = spoken.transfer.fees;
-    let signing = Signing { hold: hold.clone(), nonce: 0, fees, hash: B256::ZERO, signature };
+    let (approval, reached) = (None, Default::default());
+    let hash = B256::ZERO;
+    let signing = Signing { hold: hold.clone(), nonce: 0, fees, hash, signature, approval, reached };
     d.change(Change::Deactivate).await;
     let ledger = &d.w.signer.ledger;
     assert_eq!(reason(ledger.sign(signing.clone()).await), Reason::RolledBack);
@@ -190,7 +192,7 @@ async fn a_ledger_of_format_2_is_brought_up_to_date() {
     drop(w.signer);
     let db = redb::Database::open(w.folder.path().join(ledger::FILE)).unwrap();
     let meta = redb::ReadableDatabase::begin_read(&db).unwrap().open_table(meta).unwrap();
-    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), 5);
+    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), 6);
     assert!(redb::ReadableTable::get(&meta, "vault_keys_since").unwrap().is_none(), "it has all keys");
 }
 

@@ -23,6 +23,7 @@ use crate::ledger::{self, Ledger};
 use crate::refuse::Result;
 
 mod api_keys;
+mod approvals;
 mod asserted;
 mod backups;
 mod cmek;
