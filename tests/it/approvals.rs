@@ -8,7 +8,7 @@ use harness::{Agent, PASSWORD, Person, Reply, Value, Vault, World, both, json};
 const ONE: &str = "true";
 
 /// Brings a new person into somebody's organisation.
-async fn member<'w>(by: &Person<'w>, name: &str, role: &str) -> Person<'w> {
+pub async fn member<'w>(by: &Person<'w>, name: &str, role: &str) -> Person<'w> {
     let email = format!("{name}@example.org");
     by.post("/v1/org/invite", &json!({"email": email, "role": role})).expect(200, &email).await;
     let ticket = by.world.ticket(&email, "You are invited").await;
@@ -48,15 +48,15 @@ async fn asked(bot: &Agent<'_>, path: &str) -> String {
     request(&bot.get(path).expect(403, "approval_required").await)
 }
 
-fn step(id: &str, verb: &str) -> String {
+pub fn step(id: &str, verb: &str) -> String {
     format!("/v1/approvals/{id}/{verb}")
 }
 
-async fn approve(by: &Person<'_>, id: &str) -> Value {
+pub async fn approve(by: &Person<'_>, id: &str) -> Value {
     by.post(&step(id, "approve"), &json!({})).expect(200, "given").await
 }
 
-fn count(replies: &[Reply], status: u16) -> usize {
+pub fn count(replies: &[Reply], status: u16) -> usize {
     replies.iter().filter(|reply| reply.status == status).count()
 }
 

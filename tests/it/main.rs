@@ -57,5 +57,7 @@ mod tampering;
 mod together;
 mod tokens;
 mod transactions;
+mod tx_approvals;
+mod tx_approvals_attacked;
 mod vaults;
 mod webhooks;

@@ -239,7 +239,7 @@ impl Pending {
         let by = self.decider(may)?;
         let Self(mut approval) = self;
         approval.given(by)?;
-        if enough || approval.is_enough() {
+        if enough {
             approval.status = Status::Approved;
             approval.uses = 1;
             approval.decided(by, reason, now);
@@ -397,7 +397,7 @@ mod tests {
         let pending = || waiting.clone().pending(time(1)).unwrap();
         let Step(half) = pending().approve_counted(&ada, false, None, time(1)).unwrap();
         assert_eq!((half.status, half.runs_out_at()), (Status::Pending, Some(time(1000))));
-        let Step(whole) = half.pending(time(1)).unwrap().approve_counted(&bob, false, None, time(1)).unwrap();
+        let Step(whole) = half.pending(time(1)).unwrap().approve_counted(&bob, true, None, time(1)).unwrap();
         assert_eq!((whole.status, whole.uses, whole.runs_out_at()), (Status::Approved, 1, None));
         assert_eq!(whole.status_at(time(9999)), Status::Approved);
         // The signer knows of a yes that was not written down here.

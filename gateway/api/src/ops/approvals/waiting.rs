@@ -94,6 +94,17 @@ pub fn hash(intent: &Attested<Intent>) -> Result<[u8; 32]> {
     Ok(Sha256::digest(body).into())
 }
 
+/// Whether a row says what its intent does. The intent is what is signed; but nobody shall have read something else.
+fn agree(row: &Transaction, intent: &Attested<Intent>) -> bool {
+    intent.peek().is_ok_and(|intent| {
+        let transfer = &intent.transfer;
+        (row.org, row.agent, row.from) == (intent.org, intent.agent, intent.from)
+            && (row.chain_id, row.to, row.value) == (transfer.chain_id, transfer.to, transfer.value)
+            && (row.gas_limit, row.fees) == (transfer.gas_limit, transfer.fees)
+            && row.access_list == transfer.access_list
+    })
+}
+
 /// A transaction of an approval, if the approval is for one.
 pub fn of(approval: &Approval) -> Option<Waiting> {
     let tx = approval.target.transaction()?;
@@ -118,10 +129,11 @@ pub async fn decide(
     };
     found.approval.pending(cx.now())?.decider(may)?;
     let accepted = awaiting::accepted(cx.store(), &in_person, tx).await?.or_missing("transaction")?;
-    if hash(&accepted.intent).ok() != Some(intent_hash) {
-        let moved =
-            Refusal::new(Reason::Tampered, "The approval is for another intent than the transaction has.");
-        return Err(refused(cx, id, moved).await);
+    let row = transactions::by_id(cx.store(), tx).await?.or_missing("transaction")?;
+    let belongs = row.approval == Some(id) && hash(&accepted.intent).ok() == Some(intent_hash);
+    if !belongs || !agree(&row, &accepted.intent) {
+        let tampered = "The approval, the transaction and its intent say different things.";
+        return Err(refused(cx, id, Refusal::new(Reason::Tampered, tampered)).await);
     }
     if seen.is_some_and(|seen| !seen.eq_ignore_ascii_case(&hex::encode(intent_hash))) {
         return Err(Error::conflict(
@@ -164,7 +176,7 @@ pub async fn decide(
     Ok(Found { approval: after, intent })
 }
 
-/// Whether it has now all that it needs.
+/// Whether it has now all that it needs. What was said before, and lost here, the signer counts once.
 async fn approve(cx: &Cx, id: ApprovalId, accepted: &Accepted) -> Result<bool> {
     // One place for what a passkey of the person's has signed.
     let passkey = None;
@@ -173,11 +185,6 @@ async fn approve(cx: &Cx, id: ApprovalId, accepted: &Accepted) -> Result<bool> {
         cx.gateway.signer.call(async |signer, context| signer.approve_intent(context, request).await);
     match answer.await {
         Ok(approved) => Ok(approved.is_enough()),
-        // Said before, and not written down here: it is now. Whether that is enough the signer is asked again, when it signs.
-        Err(refusal) if refusal.reason == Reason::Conflict => {
-            tracing::info!(approval = %id, %refusal, "an approval that the signer has taken before");
-            Ok(false)
-        }
         Err(refusal) => Err(refused(cx, id, refusal).await),
     }
 }

@@ -18,7 +18,7 @@ use super::nonce::{NonceWanted, replaced};
 use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
 use super::{TransactionResponse, key};
 use crate::access::OnAgent;
-use crate::cx::{Act, Cx};
+use crate::cx::Cx;
 use crate::decode;
 use crate::jobs::transactions::carry;
 use crate::operation::{Operation, Reply, Route};
