@@ -56,7 +56,7 @@ pub async fn approve(by: &Person<'_>, id: &str) -> Value {
     by.post(&step(id, "approve"), &json!({})).expect(200, "given").await
 }
 
-fn count(replies: &[Reply], status: u16) -> usize {
+pub fn count(replies: &[Reply], status: u16) -> usize {
     replies.iter().filter(|reply| reply.status == status).count()
 }
 

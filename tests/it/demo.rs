@@ -45,6 +45,10 @@ fn tells_the_whole_story_on_an_anvil_of_its_own() {
         "transaction 0x",
         "confirmed in block",
         "tx_max_value_eth",
+        "simulated first",
+        "awaiting_approval: Pay 0.01",
+        "denied",
+        "approved",
         "tx_daily_limit_eth",
         "stops it",
     ] {

@@ -65,5 +65,7 @@ mod tenderly;
 mod together;
 mod tokens;
 mod transactions;
+mod tx_approvals;
+mod tx_approvals_attacked;
 mod vaults;
 mod webhooks;

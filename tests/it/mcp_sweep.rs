@@ -170,6 +170,7 @@ both! {
             Case::new("get_transaction", json!({"tx_id": id}), get.clone(), format!("{path}/{id}")),
             Case::new("get_transaction", json!({"tx_id": none}), get.clone(), format!("{path}/{none}")),
             Case::new("list_transactions", json!({}), get.clone(), &path),
+            Case::new("wait_for_approval", json!({"tx_id": id, "timeout_seconds": 0}), get.clone(), format!("/v1/approvals/wait?tx_id={id}&timeout_seconds=0")),
             Case::new("whoami", json!({}), get, "/v1/agents/me"),
         ];
         for case in cases {

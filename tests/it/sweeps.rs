@@ -175,6 +175,7 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/chains/{identifier}",
         "POST /v1/approvals",
         "GET /v1/approvals",
+        "GET /v1/approvals/wait",
         "GET /v1/approvals/{approval_id}",
         "POST /v1/approvals/{approval_id}/approve",
         "POST /v1/approvals/{approval_id}/deny",

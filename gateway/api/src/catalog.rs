@@ -161,6 +161,7 @@ pub fn entries() -> Vec<Entry> {
         mount::<chains::GetChain>(),
         mount::<approvals::CreateApproval>(),
         mount::<approvals::ListApprovals>(),
+        mount::<approvals::WaitForApproval>(),
         mount::<approvals::GetApproval>(),
         mount::<approvals::ApproveApproval>(),
         mount::<approvals::DenyApproval>(),

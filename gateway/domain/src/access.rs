@@ -219,6 +219,8 @@ actions! {
         SeeApprovals = Anyone,
         CancelApproval = Anyone,
         DecideApproval = Managers,
+        /// Moves money: no API key and no device does it.
+        DecideTransaction = ManagersInPerson,
         ReadAudit = Managers,
         SeeWebhooks = Managers,
         EndWebhook = Managers,

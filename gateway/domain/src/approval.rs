@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{CancelApproval, DecideApproval, Permit};
 use crate::{
-    ApprovalId, Error, OrgId, PolicyId, PrincipalId, Result, SecretId, SecretPath, SecretType, Time, UserId,
-    VaultId,
+    ApprovalId, Error, OrgId, PolicyId, PrincipalId, Result, SecretId, SecretPath, SecretType, Time, TxId,
+    UserId, VaultId,
 };
 
 macro_rules! words {
@@ -44,6 +44,8 @@ words! {
     Kind {
         /// One version of a secret is read.
         SecretRead = "secret_read",
+        /// A transaction is signed: exactly as its intent says.
+        Transaction = "transaction",
     }
     Status {
         Pending = "pending",
@@ -85,27 +87,60 @@ impl Default for Terms {
     }
 }
 
-/// What an approval is about: the version of a secret.
+/// What an approval is about.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Target {
+pub enum Target {
+    Secret(SecretVersion),
+    Transaction {
+        tx: TxId,
+        /// SHA-256 of what exactly is to be signed.
+        intent_hash: [u8; 32],
+    },
+}
+
+/// The version of a secret.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SecretVersion {
     pub secret: SecretId,
     pub version: u64,
     pub vault: VaultId,
     pub path: SecretPath,
 }
 
+impl Target {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Secret(_) => Kind::SecretRead,
+            Self::Transaction { .. } => Kind::Transaction,
+        }
+    }
+
+    pub fn secret(&self) -> Option<&SecretVersion> {
+        match self {
+            Self::Secret(version) => Some(version),
+            Self::Transaction { .. } => None,
+        }
+    }
+
+    pub fn transaction(&self) -> Option<TxId> {
+        match self {
+            Self::Secret(_) => None,
+            Self::Transaction { tx, .. } => Some(*tx),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Approval {
     pub id: ApprovalId,
     pub org: OrgId,
-    pub kind: Kind,
     pub requester: PrincipalId,
     pub target: Target,
     pub summary: String,
     pub risk: Risk,
     pub reason: Option<String>,
-    /// The policy that asks for it, as it was then.
-    pub policy: PolicyId,
+    /// The policy that asks for it, as it was then; `None`: the agent's own (`tx_approval_policy`).
+    pub policy: Option<PolicyId>,
     pub terms: Terms,
     pub given_by: Vec<UserId>,
     pub status: Status,
@@ -120,13 +155,18 @@ pub struct Approval {
 impl Approval {
     /// The status as it is now: what has run out is expired, though nobody has written it down yet.
     pub fn status_at(&self, now: Time) -> Status {
+        if self.runs_out_at().is_some_and(|end| now >= end) { Status::Expired } else { self.status }
+    }
+
+    /// When something about it runs out; `None`: it has ended, or was good once and is used up.
+    pub fn runs_out_at(&self) -> Option<Time> {
         let open = match self.status {
             Status::Pending => true,
             // One that was used is history.
             Status::Approved => !(self.terms.once && self.uses > 0),
             _ => false,
         };
-        if open && now >= self.expires_at { Status::Expired } else { self.status }
+        open.then_some(self.expires_at)
     }
 
     /// Whether it lets something through now.
@@ -182,15 +222,33 @@ impl Pending {
     ) -> Result<Step> {
         let by = self.decider(may)?;
         let Self(mut approval) = self;
-        if approval.given_by.contains(&by) {
-            return Err(Error::conflict(
-                "You have approved this already; somebody else must approve it, too.",
-            ));
-        }
-        approval.given_by.push(by);
-        if approval.given_by.len() >= approval.terms.approvals as usize {
+        approval.given(by)?;
+        if approval.is_enough() {
             approval.status = Status::Approved;
             approval.expires_at = now.plus(approval.terms.valid_for);
+            approval.decided(by, reason, now);
+        }
+        Ok(Step(approval))
+    }
+
+    /// One person's yes to a transaction, which the signer has taken. `enough`: it has all that it needs, by its own count. What
+    /// is approved is used at once, for the one transaction.
+    ///
+    /// # Errors
+    /// As [`Self::approve`].
+    pub fn approve_counted(
+        self,
+        may: &Permit<DecideApproval, OrgId>,
+        enough: bool,
+        reason: Option<String>,
+        now: Time,
+    ) -> Result<Step> {
+        let by = self.decider(may)?;
+        let Self(mut approval) = self;
+        approval.given(by)?;
+        if enough {
+            approval.status = Status::Approved;
+            approval.uses = 1;
             approval.decided(by, reason, now);
         }
         Ok(Step(approval))
@@ -227,7 +285,11 @@ impl Pending {
         Ok(Step(approval))
     }
 
-    fn decider(&self, may: &Permit<DecideApproval, OrgId>) -> Result<UserId> {
+    /// Who decides.
+    ///
+    /// # Errors
+    /// `Forbidden` for its requester, and for agents.
+    pub fn decider(&self, may: &Permit<DecideApproval, OrgId>) -> Result<UserId> {
         match may.by() {
             by if by == self.0.requester => {
                 Err(Error::forbidden("You asked for this yourself; another owner or admin must decide."))
@@ -239,6 +301,20 @@ impl Pending {
 }
 
 impl Approval {
+    fn given(&mut self, by: UserId) -> Result<()> {
+        if self.given_by.contains(&by) {
+            return Err(Error::conflict(
+                "You have approved this already; somebody else must approve it, too.",
+            ));
+        }
+        self.given_by.push(by);
+        Ok(())
+    }
+
+    fn is_enough(&self) -> bool {
+        self.given_by.len() >= self.terms.approvals as usize
+    }
+
     fn decided(&mut self, by: UserId, reason: Option<String>, now: Time) {
         self.decided_by = Some(by);
         self.decision_reason = reason;
@@ -260,18 +336,17 @@ mod tests {
         Approval {
             id: ApprovalId::new(),
             org: place,
-            kind: Kind::SecretRead,
             requester,
-            target: Target {
+            target: Target::Secret(SecretVersion {
                 secret: SecretId::new(),
                 version: 1,
                 vault: VaultId::new(),
                 path: SecretPath::parse("a/b").unwrap(),
-            },
+            }),
             summary: String::new(),
             risk: Risk::Medium,
             reason: None,
-            policy: PolicyId::new(),
+            policy: Some(PolicyId::new()),
             terms: Terms { approvals, ..Terms::default() },
             given_by: Vec::new(),
             status: Status::Pending,
@@ -324,6 +399,24 @@ mod tests {
         assert!(!Approval { uses: 1, ..whole.clone() }.is_good(time(3)));
         assert_eq!(Approval { uses: 1, ..whole.clone() }.status_at(time(9999)), Status::Approved);
         assert!(whole.pending(time(3)).err().unwrap().detail().contains("approved already"));
+    }
+
+    #[test]
+    fn what_the_signer_has_counted_is_used_at_once() {
+        let (place, bot) = (OrgId::new(), PrincipalId::Agent(AgentId::new()));
+        let may = |id| org::<DecideApproval>(&somebody(place, id)).unwrap_or_else(|e| panic!("{e}"));
+        let (ada, bob) = (may(PrincipalId::User(UserId::new())), may(PrincipalId::User(UserId::new())));
+        let target = Target::Transaction { tx: TxId::new(), intent_hash: [7; 32] };
+        let waiting = Approval { target, policy: None, ..asked(place, bot, 2) };
+        let pending = || waiting.clone().pending(time(1)).unwrap();
+        let Step(half) = pending().approve_counted(&ada, false, None, time(1)).unwrap();
+        assert_eq!((half.status, half.runs_out_at()), (Status::Pending, Some(time(1000))));
+        let Step(whole) = half.pending(time(1)).unwrap().approve_counted(&bob, true, None, time(1)).unwrap();
+        assert_eq!((whole.status, whole.uses, whole.runs_out_at()), (Status::Approved, 1, None));
+        assert_eq!(whole.status_at(time(9999)), Status::Approved);
+        // The signer knows of a yes that was not written down here.
+        let Step(told) = pending().approve_counted(&bob, true, None, time(1)).unwrap();
+        assert_eq!((told.status, told.given_by.len()), (Status::Approved, 1));
     }
 
     #[test]

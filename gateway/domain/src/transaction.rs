@@ -8,6 +8,8 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// Accepted by the signer; people must approve it before it is signed. It has no nonce yet.
+    AwaitingApproval,
     /// Accepted by the signer; not signed yet.
     Pending,
     /// Signed bytes are stored; not yet known to a node.
@@ -23,10 +25,15 @@ pub enum Status {
     /// Not signed, and it never will be.
     Failed,
     SimulationFailed,
+    /// People did not approve it: it never will be signed.
+    Denied,
+    /// Nobody approved it in time.
+    Expired,
 }
 
 impl Status {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
+        Self::AwaitingApproval,
         Self::Pending,
         Self::Signed,
         Self::Broadcast,
@@ -35,10 +42,13 @@ impl Status {
         Self::Replaced,
         Self::Failed,
         Self::SimulationFailed,
+        Self::Denied,
+        Self::Expired,
     ];
 
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AwaitingApproval => "awaiting_approval",
             Self::Pending => "pending",
             Self::Signed => "signed",
             Self::Broadcast => "broadcast",
@@ -47,16 +57,25 @@ impl Status {
             Self::Replaced => "replaced",
             Self::Failed => "failed",
             Self::SimulationFailed => "simulation_failed",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
         }
     }
 
     /// The steps that may follow. Whoever has the signed bytes can send them: nothing signed ever fails.
     pub fn next(self) -> &'static [Self] {
         match self {
+            Self::AwaitingApproval => &[Self::Pending, Self::Denied, Self::Expired, Self::Failed],
             Self::Pending => &[Self::Signed, Self::Failed, Self::SimulationFailed],
             Self::Signed => &[Self::Broadcast, Self::Confirmed, Self::Reverted, Self::Replaced],
             Self::Broadcast => &[Self::Confirmed, Self::Reverted, Self::Replaced],
-            Self::Confirmed | Self::Reverted | Self::Replaced | Self::Failed | Self::SimulationFailed => &[],
+            Self::Confirmed
+            | Self::Reverted
+            | Self::Replaced
+            | Self::Failed
+            | Self::SimulationFailed
+            | Self::Denied
+            | Self::Expired => &[],
         }
     }
 

@@ -12,6 +12,7 @@ pub mod agents;
 pub mod api_keys;
 pub mod approvals;
 pub mod audit;
+pub mod awaiting;
 pub mod backup;
 pub mod chains;
 pub mod checkpoints;

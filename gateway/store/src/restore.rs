@@ -20,7 +20,7 @@ const UNSEED: &str = "DELETE FROM event_head WHERE sequence = 0";
 /// get now: it is never sent again.
 const NOT_SENT: &str = "UPDATE transactions SET status = 'failed', nonce = NULL, updated_at = $1, error_message = \
                         'Restored from a backup; it is not known whether this was sent since. If not, submit it again.' \
-                        WHERE status = 'pending'";
+                        WHERE status IN ('pending', 'awaiting_approval')";
 /// Its nonces are free again, but for those at which something was signed.
 const FREE: &str = "INSERT INTO free_nonces (chain_id, address, nonce) \
                     SELECT DISTINCT chain_id, from_address, nonce FROM transactions AS t \

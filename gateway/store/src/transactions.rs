@@ -5,7 +5,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256};
 use domain::access::{ManageChains, Permit, Platform, SeeTransactions, SubmitTransaction};
 use domain::transaction::Status;
-use domain::{AccessList, AgentId, Error, OrgId, Result, Time, TxId, Wei};
+use domain::{AccessList, AgentId, ApprovalId, Error, OrgId, Result, Time, TxId, Wei};
 use signer_protocol::Attested;
 use signer_protocol::intent::{Fees, Intent};
 use signer_protocol::key::SigningKey;
@@ -36,6 +36,8 @@ pub struct Transaction {
     pub simulation: Option<Simulated>,
     pub nonce: Option<u64>,
     pub status: Status,
+    /// What it waits for, or waited.
+    pub approval: Option<ApprovalId>,
     pub error_message: Option<String>,
     pub signed_tx: Option<Blob>,
     pub hash: Option<B256>,
@@ -65,12 +67,12 @@ pub struct Accepted {
 
 /// Of those that are not at their end.
 const OPEN_ON: &str = "SELECT COUNT(*) AS open FROM transactions WHERE chain_id = $1 AND status NOT IN \
-                       ('confirmed', 'reverted', 'replaced', 'failed', 'simulation_failed')";
+                       ('confirmed', 'reverted', 'replaced', 'failed', 'simulation_failed', 'denied', 'expired')";
 
 /// Everything but what the signer accepted and the signed bytes, which may be large.
 macro_rules! columns {
     () => {
-        "id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, gas_price, \
+        "approval_id, id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, gas_price, \
          max_fee_per_gas, max_priority_fee_per_gas, access_list, nonce, status, error_message, tx_hash, \
          block_number, lease_until, created_at, signed_at, passed_at, simulation_id, simulation_status, simulation_url"
     };
@@ -384,6 +386,7 @@ fn read(row: AnyRow) -> Result<Transaction> {
             .unwrap_or_default(),
         nonce: row.maybe_count("nonce")?,
         status: row.parsed("status")?,
+        approval: row.maybe_parsed("approval_id")?,
         error_message: row.maybe_text("error_message")?,
         signed_tx: row.maybe_bytes("signed_tx")?.map(Blob),
         hash: row.maybe_text("tx_hash")?.map(|h| h.parse().map_err(Error::internal)).transpose()?,

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use domain::audit::Event;
 use domain::{EventId, Result};
-use store::approvals;
+use store::{approvals, awaiting};
 
 use super::rounds;
 use crate::gateway::Gateway;
-use crate::ops::approvals::{announce, details};
+use crate::ops::approvals::{announce, details, waiting};
 
 const TICK: Duration = Duration::from_secs(1);
 const AT_ONCE: i64 = 100;
@@ -27,6 +27,9 @@ async fn round(gateway: Arc<Gateway>) -> Result<bool> {
     let mut tx = gateway.store.begin().await?;
     let ended = approvals::expire(&mut tx, now, AT_ONCE).await?;
     for approval in &ended {
+        if let Some(waiting) = waiting::of(approval) {
+            awaiting::expire(&mut tx, waiting, now).await?;
+        }
         announce(&mut tx, approval, now);
         tx.record(Event {
             id: EventId::new(),
@@ -40,5 +43,8 @@ async fn round(gateway: Arc<Gateway>) -> Result<bool> {
         });
     }
     tx.commit().await?;
+    for approval in &ended {
+        waiting::release(&gateway, approval).await;
+    }
     Ok(!ended.is_empty())
 }

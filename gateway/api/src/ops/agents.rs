@@ -1,6 +1,7 @@
 //! Agents: registered, changed, ended. What decides is in the record that the signer attests; every change of it
 //! is the signer's, on the word of a person's token.
 
+mod approval;
 mod create;
 pub mod enrolment;
 mod guardrails;
@@ -26,6 +27,7 @@ use crate::cx::Cx;
 use crate::decode::{self, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Effect, Tool};
+use approval::ApprovalPolicyEntry;
 pub use create::CreateAgent;
 pub use enrolment::{EnrollAgent, EnrollmentCredentials};
 use guardrails::GuardrailPatches;
@@ -92,7 +94,7 @@ impl Operation for GetAgentSelf {
             "whoami",
             Effect::Reads,
             "Tells who you are to Talon and what binds you: scopes, vaults, whether you may send transactions \
-             (intents_api_enabled), to whom, on which chains, how much, how often, which tokens and calls, and what is left \
+             (intents_api_enabled), to whom, on which chains, how much, how often, which tokens and calls, when people must approve first, and what is left \
              of the daily limit (tx_…; ether, and a token's smallest units; an empty list or a limit left out bounds nothing). Use it before you send a transaction, and when something is \
              refused.",
         ),
@@ -171,6 +173,8 @@ pub struct UpdateAgentRequest {
     tx_calls_allowlist: Patch<Vec<AllowedCallsEntry>>,
     #[serde(default)]
     tx_unlimited_approvals: Patch<bool>,
+    #[serde(default)]
+    tx_approval_policy: Patch<ApprovalPolicyEntry>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -234,6 +238,7 @@ impl Operation for UpdateAgent {
             tokens: patch.tx_tokens,
             calls: patch.tx_calls_allowlist,
             unlimited_approvals: patch.tx_unlimited_approvals,
+            approval: patch.tx_approval_policy,
         };
         settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
         let agent = change(cx, &may, agent, Change::Update(settings), texts).await?;

@@ -3,7 +3,7 @@
 //! value is read.
 
 use super::{Decision, Permit, Question, ReadSecret, SecretAt, Subject, VaultFacts, secret};
-use crate::approval::{Approval, Terms};
+use crate::approval::{Approval, SecretVersion, Terms};
 use crate::policy::{Permission, Policy};
 use crate::{PolicyId, Result, SecretPath, Time};
 
@@ -81,11 +81,12 @@ impl Asked {
 
     /// Whether an approval is for exactly this read, under a policy that still asks for the same.
     pub fn is_for(&self, approval: &Approval) -> bool {
+        let on = self.may.on();
+        let here = |version: &SecretVersion| version.vault == on.vault && version.path == on.path;
         approval.org == self.may.org()
             && approval.requester == self.may.by()
-            && approval.target.vault == self.may.on().vault
-            && approval.target.path == self.may.on().path
-            && self.under.contains(&(approval.policy, approval.terms))
+            && approval.target.secret().is_some_and(here)
+            && approval.policy.is_some_and(|policy| self.under.contains(&(policy, approval.terms)))
     }
 
     /// Leave to read, if the approval gives it now. Whoever reads must use the approval up in the transaction that records the

@@ -41,6 +41,14 @@ impl Person {
         self.ask(Method::PUT, path, Some(body)).await
     }
 
+    pub async fn patch(&self, path: &str, body: Value) -> Result<Value> {
+        self.ask(Method::PATCH, path, Some(body)).await
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value> {
+        self.ask(Method::GET, path, None).await
+    }
+
     pub async fn delete(&self, path: &str) -> Result<Value> {
         self.ask(Method::DELETE, path, None).await
     }

@@ -98,7 +98,10 @@ async fn tell(options: &Options) -> Result<()> {
 
     let transfer = |value: &str| json!({"chain": stage.chain, "to": to, "value": value});
     let sent = agent.call("submit_transaction", transfer(&options.value)).await?;
-    step("sends ether", format!("submit_transaction: {} ether to {}", options.value, short(to)));
+    step(
+        "sends ether",
+        format!("submit_transaction: {} ether to {}, simulated first", options.value, short(to)),
+    );
     more(format!("transaction {}", text(&sent, "tx_hash")?));
     let receipt = confirmed(&agent, &text(&sent, "id")?).await?;
     step("shows the receipt", format!("confirmed in block {}", receipt["block_number"]));
@@ -106,9 +109,15 @@ async fn tell(options: &Options) -> Result<()> {
     let refused = agent.refused("submit_transaction", transfer(&limits.daily)).await?;
     step("asks for more", format!("{} ether", limits.daily));
     more(format!("refused: {refused}"));
-    agent.call("submit_transaction", transfer(&options.value)).await?;
+
+    ada.patch(&format!("/v1/agents/{agent_id}"), json!({"tx_approval_policy": {"always": true}})).await?;
+    step("The person wants a say", "tx_approval_policy: always");
+    decide(&ada, &agent, transfer(&options.value), "deny").await?;
+    let approved = decide(&ada, &agent, transfer(&options.value), "approve").await?;
+    let receipt = confirmed(&agent, &approved).await?;
+    more(format!("confirmed in block {}", receipt["block_number"]));
     let refused = agent.refused("submit_transaction", transfer(&options.value)).await?;
-    step("asks again and again", format!("{0} ether is sent, {0} more is not", options.value));
+    step("The agent asks again", format!("{} ether more", options.value));
     more(format!("refused: {refused}"));
 
     ada.delete(&format!("/v1/agents/{agent_id}")).await?;
@@ -118,6 +127,20 @@ async fn tell(options: &Options) -> Result<()> {
     stage.clear().await?;
     say("\nThat was all real, and all of it is gone: the data folder was a temporary one.");
     Ok(())
+}
+
+/// The agent submits, the person decides, the agent hears of it. The transaction's id.
+async fn decide(ada: &Person, agent: &Agent, transfer: Value, verb: &str) -> Result<String> {
+    let waiting = agent.call("submit_transaction", transfer).await?;
+    let (tx, approval) = (text(&waiting, "id")?, text(&waiting, "approval_id")?);
+    let shown = ada.get(&format!("/v1/approvals/{approval}")).await?;
+    step("The agent asks", format!("{}: {}", text(&waiting, "status")?, text(&shown, "summary")?));
+    let binding = json!({"intent_hash": shown["intent_hash"]});
+    ada.post(&format!("/v1/approvals/{approval}/{verb}"), binding).await?;
+    let heard = agent.call("wait_for_approval", json!({"tx_id": tx})).await?;
+    ensure!(heard["decided"] == true, "nobody has decided: {heard}");
+    step("The person decides", text(&heard["approval"], "status")?);
+    Ok(tx)
 }
 
 /// The agent's guardrails: one transfer is the most at a time, two the most in a day.
@@ -144,7 +167,9 @@ async fn confirmed(agent: &Agent, id: &str) -> Result<Value> {
             let tx = agent.call("get_transaction", json!({"tx_id": id})).await?;
             match tx["status"].as_str() {
                 Some("confirmed") => return Ok(tx),
-                Some("signed" | "broadcast") => tokio::time::sleep(Duration::from_millis(250)).await,
+                Some("pending" | "signed" | "broadcast") => {
+                    tokio::time::sleep(Duration::from_millis(250)).await
+                }
                 _ => bail!("the transaction was not confirmed: {tx}"),
             }
         }

@@ -83,7 +83,8 @@ async fn two_different_people_are_two() {
     let admin = d.w.person(&d.owner, Role::Admin).await;
     let intent = d.submit(pay("1")).await.unwrap();
     assert!(!d.approve(&d.owner, &intent).await.unwrap().is_enough());
-    assert_eq!(reason(d.approve(&d.owner, &intent).await), Reason::Conflict, "the same person");
+    let again = d.approve(&d.owner, &intent).await.unwrap();
+    assert_eq!(again, Approved { given: 1, needed: 2 }, "the same person counts once");
     assert_eq!(reason(d.sign(&intent, 0).await), Reason::ApprovalRequired);
     assert_eq!(d.approve(&admin, &intent).await.unwrap(), Approved { given: 2, needed: 2 });
     d.sign(&intent, 0).await.unwrap();

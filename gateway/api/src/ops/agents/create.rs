@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AgentResponse;
+use super::approval::ApprovalPolicyEntry;
 use super::guardrails::GuardrailPatches;
 use super::login::{LoginFields, LoginMethod};
 use super::record::{self, default_settings, register, token_ttl};
@@ -81,6 +82,9 @@ pub struct CreateAgentRequest {
     /// Whether approvals without a limit that means anything may be given; refused when left out.
     #[serde(default)]
     tx_unlimited_approvals: Patch<bool>,
+    /// When people must approve a transaction before it is signed; null: never.
+    #[serde(default)]
+    tx_approval_policy: Patch<ApprovalPolicyEntry>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -135,6 +139,7 @@ impl Operation for CreateAgent {
             tokens: new.tx_tokens,
             calls: new.tx_calls_allowlist,
             unlimited_approvals: new.tx_unlimited_approvals,
+            approval: new.tx_approval_policy,
         };
         let mut settings = default_settings();
         settings.intents = new.intents_api_enabled.unwrap_or(false);

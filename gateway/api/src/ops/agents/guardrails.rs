@@ -4,6 +4,7 @@ use alloy_primitives::Address;
 use domain::{Error, Result, Wei};
 use signer_protocol::record::Guardrails;
 
+use super::approval::ApprovalPolicyEntry;
 use super::tokens::{self, AllowedCallsEntry, TokenLimitEntry};
 use crate::cx::Cx;
 use crate::decode::Patch;
@@ -21,6 +22,7 @@ pub struct GuardrailPatches {
     pub tokens: Patch<Vec<TokenLimitEntry>>,
     pub calls: Patch<Vec<AllowedCallsEntry>>,
     pub unlimited_approvals: Patch<bool>,
+    pub approval: Patch<ApprovalPolicyEntry>,
 }
 
 impl GuardrailPatches {
@@ -56,7 +58,7 @@ impl GuardrailPatches {
                 .unlimited_approvals
                 .over(Some(now.unlimited_approvals))
                 .unwrap_or_default(),
-            approval: now.approval,
+            approval: self.approval.try_map(ApprovalPolicyEntry::check)?.over(now.approval),
         })
     }
 }

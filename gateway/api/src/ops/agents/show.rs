@@ -9,6 +9,7 @@ use signer_protocol::record::{Assertion, Guardrails};
 use signer_protocol::{Reason, Refusal};
 use store::agents::Agent;
 
+use super::approval::ApprovalPolicyEntry;
 use super::principal;
 use super::tokens::{AllowedCallsEntry, TokenLimitEntry};
 use crate::cx::Cx;
@@ -97,6 +98,9 @@ struct GuardrailsShown {
     tx_tokens: Vec<TokenLimitEntry>,
     tx_calls_allowlist: Vec<AllowedCallsEntry>,
     tx_unlimited_approvals: bool,
+    /// Left out: people are asked for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx_approval_policy: Option<ApprovalPolicyEntry>,
 }
 
 impl GuardrailsShown {
@@ -118,6 +122,7 @@ impl GuardrailsShown {
             tx_tokens: limits.tokens.iter().map(|one| TokenLimitEntry::of(one, name)).collect(),
             tx_calls_allowlist: limits.calls.iter().map(|one| AllowedCallsEntry::of(one, name)).collect(),
             tx_unlimited_approvals: limits.unlimited_approvals,
+            tx_approval_policy: limits.approval.as_ref().map(ApprovalPolicyEntry::of),
         })
     }
 }

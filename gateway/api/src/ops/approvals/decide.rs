@@ -1,6 +1,6 @@
 //! People decide; the requester may cancel. Whoever comes second is told what became of it (409).
 
-use domain::access::{self, Permit};
+use domain::access::{self, Permit, SeeApprovals};
 use domain::approval::{Approval, Pending, Status, Step};
 use domain::{OrMissing as _, OrgId, Result, Role, UserId};
 use http::Method;
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use store::users::{self, User};
 use store::{Tx, approvals};
 
-use super::{ApprovalResponse, announce, details, reason};
+use super::{ApprovalResponse, announce, details, reason, waiting};
 use crate::access::InOrg;
 use crate::cx::{Act, Cx};
 use crate::decode;
@@ -20,7 +20,7 @@ type May = Permit<access::DecideApproval, OrgId>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-enum Decision {
+pub enum Decision {
     Approve,
     Reject,
 }
@@ -30,14 +30,16 @@ pub struct DecisionReason {
     /// At most 500 characters; the requester reads it.
     #[serde(default)]
     reason: Option<String>,
+    /// Of a transaction, as the approval showed it: then the decision is for that, and refused if there is something else by now.
+    #[serde(default)]
+    intent_hash: Option<String>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 pub struct DecideApprovalRequest {
     decision: Decision,
-    /// At most 500 characters; the requester reads it.
-    #[serde(default)]
-    reason: Option<String>,
+    #[serde(flatten)]
+    with: DecisionReason,
 }
 
 /// Approves.
@@ -64,7 +66,7 @@ impl Operation for ApproveApproval {
         path: OfApproval,
         decode::Maybe(given): Self::Params,
     ) -> Result<Reply<ApprovalResponse>> {
-        decide(cx, &may, &path, Decision::Approve, given.reason).await
+        decide(cx, &may, &path, Decision::Approve, given).await
     }
 }
 
@@ -91,7 +93,7 @@ impl Operation for DenyApproval {
         path: OfApproval,
         decode::Maybe(given): Self::Params,
     ) -> Result<Reply<ApprovalResponse>> {
-        decide(cx, &may, &path, Decision::Reject, given.reason).await
+        decide(cx, &may, &path, Decision::Reject, given).await
     }
 }
 
@@ -118,7 +120,7 @@ impl Operation for DecideApproval {
         path: OfApproval,
         decode::From(given): Self::Params,
     ) -> Result<Reply<ApprovalResponse>> {
-        decide(cx, &may, &path, given.decision, given.reason).await
+        decide(cx, &may, &path, given.decision, given.with).await
     }
 }
 
@@ -127,9 +129,15 @@ async fn decide(
     may: &May,
     path: &OfApproval,
     decision: Decision,
-    why: Option<String>,
+    given: DecisionReason,
 ) -> Result<Reply<ApprovalResponse>> {
-    let why = reason(why)?;
+    let why = reason(given.reason)?;
+    let found = approvals::look(cx.store(), may, path.approval_id).await?.or_missing("approval")?;
+    if waiting::of(&found.approval).is_some() {
+        let seen = given.intent_hash.as_deref();
+        let decided = waiting::decide(cx, may, found, decision, why, seen).await?;
+        return Ok(Reply::of(ApprovalResponse::whole(cx, &decided, cx.now()).await?));
+    }
     let mut act = cx.begin().await?;
     let found = approvals::take(&mut act, may, path.approval_id).await?.or_missing("approval")?;
     let pending = found.pending(cx.now())?;
@@ -140,7 +148,8 @@ async fn decide(
             pending.deny(may, why, cx.now())?
         }
     };
-    finish(cx, act, &step).await
+    finish(cx, act, &step).await?;
+    Ok(Reply::of(ApprovalResponse::of_secret(step.approval(), cx.now())))
 }
 
 /// A yes counts while whoever gave it is an active owner or admin: those of people who have left since, or were lowered or
@@ -187,11 +196,17 @@ impl Operation for CancelApproval {
         // Whoever may not see it learns of nothing.
         let found = found.filter(|approval| all || approval.requester == may.by()).or_missing("approval")?;
         let step = found.pending(cx.now())?.cancel(&may, cx.now())?;
-        finish(cx, act, &step).await
+        waiting::cancel(&mut act, step.approval(), cx.now()).await?;
+        finish(cx, act, &step).await?;
+        waiting::release(&cx.gateway, step.approval()).await;
+        let see = access::org::<SeeApprovals>(&cx.subject()?)?;
+        let found = approvals::find(cx.store(), &see, path.approval_id).await?.or_missing("approval")?;
+        Ok(Reply::of(ApprovalResponse::whole(cx, &found, cx.now()).await?))
     }
 }
 
-async fn finish(cx: &Cx, mut act: Act, step: &Step) -> Result<Reply<ApprovalResponse>> {
+/// Stores the step, and tells.
+pub async fn finish(cx: &Cx, mut act: Act, step: &Step) -> Result<()> {
     let after = step.approval();
     approvals::step(&mut act, step).await?;
     for (key, value) in details(after) {
@@ -200,6 +215,5 @@ async fn finish(cx: &Cx, mut act: Act, step: &Step) -> Result<Reply<ApprovalResp
     if after.status != Status::Pending {
         announce(&mut act, after, cx.now());
     }
-    act.commit(after.id).await?;
-    Ok(Reply::of(ApprovalResponse::of(after, cx.now())))
+    act.commit(after.id).await
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::approval::Approval;
+use domain::approval::{Approval, Target};
 use domain::limit::Window;
 use domain::{Kind, PrincipalId, Result, Role, Time};
 use store::{Tx, agents, users};
@@ -44,8 +44,15 @@ impl Letters {
             Err(error) if matches!(error.kind(), Kind::TooManyRequests { .. }) => return Ok(()),
             Err(error) => return Err(error),
         }
-        let path = new.target.path.to_string();
-        let letter = Letter::ApprovalRequested { approval: new.id, by: self.by, path };
+        let (approval, by) = (new.id, self.by);
+        let letter = match &new.target {
+            Target::Secret(secret) => {
+                Letter::ApprovalRequested { approval, by, path: secret.path.to_string() }
+            }
+            Target::Transaction { .. } => {
+                Letter::TransactionWaits { approval, by, summary: new.summary.clone() }
+            }
+        };
         for to in &self.to {
             mail::queue(tx, to, &letter, now).await?;
         }

@@ -4,12 +4,17 @@ mod decide;
 mod letters;
 mod request;
 mod show;
+mod shown;
+mod wait;
+pub mod waiting;
+mod words;
 
 pub use decide::{ApproveApproval, CancelApproval, DecideApproval, DenyApproval};
 pub use request::{CreateApproval, again, settle};
 pub use show::{ApprovalResponse, GetApproval, ListApprovals};
+pub use wait::WaitForApproval;
 
-use domain::approval::{Approval, Status};
+use domain::approval::{Approval, Status, Target};
 use domain::{Error, Result};
 use serde_json::{Map, Value};
 use store::Tx;
@@ -41,30 +46,41 @@ pub fn announce(tx: &mut Tx, approval: &Approval, now: domain::Time) {
         Status::Expired => "approval.expired",
         Status::Cancelled => "approval.cancelled",
     };
-    let data = [
-        ("id", approval.id.to_string()),
-        ("kind", approval.kind.as_str().to_owned()),
-        ("status", approval.status.as_str().to_owned()),
-    ];
-    let data = data.into_iter().map(|(key, text)| (key.to_owned(), Value::from(text)));
+    let mut data = Map::new();
+    data.insert("id".into(), approval.id.to_string().into());
+    data.insert("kind".into(), approval.target.kind().as_str().into());
+    data.insert("status".into(), approval.status.as_str().into());
+    if let Some(tx) = approval.target.transaction() {
+        data.insert("transaction_id".into(), tx.to_string().into());
+    }
     let concerns = approval.requester;
-    tx.announce(News { org: approval.org, concerns, event, data: data.collect(), at: now });
+    tx.announce(News { org: approval.org, concerns, event, data, at: now });
 }
 
 /// What the trail says of an approval, whatever became of it.
 pub fn details(approval: &Approval) -> Map<String, Value> {
-    let details = [
-        ("kind", approval.kind.as_str().into()),
-        ("vault_id", approval.target.vault.to_string().into()),
-        ("path", approval.target.path.as_str().into()),
-        ("version", approval.target.version.into()),
-        ("requester", approval.requester.to_string().into()),
-        ("policy_id", approval.policy.to_string().into()),
-        ("required", approval.terms.approvals.into()),
-        ("given", approval.given_by.len().into()),
-        ("status", approval.status.as_str().into()),
-    ];
-    details.into_iter().map(|(key, value): (&str, Value)| (key.to_owned(), value)).collect()
+    let mut details = Map::new();
+    let mut note = |key: &str, value: Value| details.insert(key.to_owned(), value);
+    note("kind", approval.target.kind().as_str().into());
+    match &approval.target {
+        Target::Secret(secret) => {
+            note("vault_id", secret.vault.to_string().into());
+            note("path", secret.path.as_str().into());
+            note("version", secret.version.into());
+        }
+        Target::Transaction { tx, intent_hash } => {
+            note("transaction_id", tx.to_string().into());
+            note("intent_hash", hex::encode(intent_hash).into());
+        }
+    }
+    note("requester", approval.requester.to_string().into());
+    if let Some(policy) = approval.policy {
+        note("policy_id", policy.to_string().into());
+    }
+    note("required", approval.terms.approvals.into());
+    note("given", approval.given_by.len().into());
+    note("status", approval.status.as_str().into());
+    details
 }
 
 /// Until when a request waits.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::access::{self, AskToRead, Asked, Permit, Reading, SecretAt};
-use domain::approval::{Approval, Kind, Risk, Status, Target};
+use domain::approval::{Approval, Risk, SecretVersion, Status, Target};
 use domain::limit::Window;
 use domain::{AgentId, ApprovalId, Error, OrMissing as _, Result, SecretPath, VaultId};
 use http::{Method, StatusCode};
@@ -24,7 +24,7 @@ use crate::throttle;
 /// Whoever was denied asks nobody again for so long, neither by reading nor by a request.
 const AFTER_A_NO: Duration = Duration::from_secs(60 * 60);
 /// Requests of one principal: each is shown to people.
-const REQUESTS: Window = Window::new(60, Duration::from_secs(60 * 60));
+pub const REQUESTS: Window = Window::new(60, Duration::from_secs(60 * 60));
 /// Somebody else may ask, decide or cancel at the same moment; more often than that is no accident.
 const TRIES: u32 = 4;
 
@@ -41,7 +41,7 @@ pub async fn settle(cx: &Cx, asked: Asked, version: &Version) -> Result<MayRead>
         let standing = standing(cx, &asked, &target).await?;
         let of = |status: Status| standing.iter().find(|a| a.status == status && asked.is_for(a));
         if let Some(good) = standing.iter().find(|a| asked.is_for(a) && a.is_good(cx.now())) {
-            let (id, number) = (good.id, good.target.version);
+            let (id, number) = (good.id, target.version);
             let may = asked.granted(good, cx.now());
             return may
                 .map(|may| MayRead::approved(may, id, number))
@@ -79,12 +79,12 @@ pub async fn again(cx: &Cx, vault: &Vault, version: &Version) -> Error {
     })
 }
 
-fn target(asked: &Asked, version: &Version) -> Target {
+fn target(asked: &Asked, version: &Version) -> SecretVersion {
     let SecretAt { vault, path } = asked.may().on().clone();
-    Target { secret: version.id, version: version.version, vault, path }
+    SecretVersion { secret: version.id, version: version.version, vault, path }
 }
 
-async fn standing(cx: &Cx, asked: &Asked, target: &Target) -> Result<Vec<Approval>> {
+async fn standing(cx: &Cx, asked: &Asked, target: &SecretVersion) -> Result<Vec<Approval>> {
     let recently = cx.now().minus(AFTER_A_NO);
     approvals::standing(cx.store(), asked.may(), target, cx.now(), recently).await
 }
@@ -93,7 +93,7 @@ async fn standing(cx: &Cx, asked: &Asked, target: &Target) -> Result<Vec<Approva
 async fn request(
     cx: &Cx,
     asked: &Asked,
-    target: &Target,
+    target: &SecretVersion,
     version: &Version,
     standing: &[Approval],
     reason: Option<String>,
@@ -103,13 +103,12 @@ async fn request(
     let new = Approval {
         id: ApprovalId::new(),
         org: may.org(),
-        kind: Kind::SecretRead,
         requester: may.by(),
-        target: target.clone(),
+        target: Target::Secret(target.clone()),
         summary: format!("Read {}, version {}.", target.path, target.version),
         risk: Risk::of_reading(version.kind),
         reason,
-        policy,
+        policy: Some(policy),
         terms,
         given_by: Vec::new(),
         status: Status::Pending,
@@ -236,13 +235,13 @@ impl Operation for CreateApproval {
             let counts =
                 |a: &&Approval| asked.is_for(a) && a.expires_at > cx.now() && a.status != Status::Denied;
             if let Some(there) = standing.iter().find(counts) {
-                return Ok(Reply::with(StatusCode::OK, ApprovalResponse::of(there, cx.now())));
+                return Ok(Reply::with(StatusCode::OK, ApprovalResponse::of_secret(there, cx.now())));
             }
             if let Some(denied) = standing.iter().find(|a| a.status == Status::Denied && asked.is_for(a)) {
                 return Err(refused(denied));
             }
             if let Some(new) = request(cx, &asked, &target, &version, &standing, reason.clone()).await? {
-                return Ok(Reply::of(ApprovalResponse::of(&new, cx.now())));
+                return Ok(Reply::of(ApprovalResponse::of_secret(&new, cx.now())));
             }
         }
         Err(Error::conflict("This approval is being decided just now; try again."))

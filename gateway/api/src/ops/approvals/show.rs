@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use domain::access::{self, Permit, SeeApprovals};
-use domain::approval::{Approval, Kind, Risk, Status};
-use domain::{
-    ApprovalId, Error, OrMissing as _, OrgId, PrincipalId, Result, SecretId, Time, UserId, VaultId,
-};
+use domain::approval::{Approval, Kind, Risk, Status, Target};
+use domain::{ApprovalId, Error, OrMissing as _, OrgId, PrincipalId, Result, Time, UserId, VaultId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::approvals::{self, Which};
+use store::approvals::{self, Found, Which};
+use store::chains::Chain;
 use tokio::time::Instant;
 
+use super::shown::{self, TransactionShown};
+use super::words;
 use crate::access::InOrg;
 use crate::cx::Cx;
 use crate::decode;
@@ -24,14 +25,27 @@ use crate::streams;
 pub struct ApprovalResponse {
     id: ApprovalId,
     kind: Kind,
-    /// `secret`
+    /// `secret` or `transaction`
     target_type: &'static str,
-    target_id: SecretId,
-    target_version: u64,
+    target_id: String,
+    /// Of a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_version: Option<u64>,
     summary: String,
     risk_tier: Risk,
-    vault_id: VaultId,
-    secret_path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vault_id: Option<VaultId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_path: Option<String>,
+    /// Of a transaction: SHA-256 of what exactly is signed, in hex. Sent with a decision, it is for this and nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intent_hash: Option<String>,
+    /// What exactly is signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction: Option<TransactionShown>,
+    /// Which of the agent's tx_approval_policy ask for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<&'static str>,
     requester_id: String,
     requester_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,17 +70,49 @@ pub struct ApprovalResponse {
 }
 
 impl ApprovalResponse {
-    pub fn of(approval: &Approval, now: Time) -> Self {
+    /// With all that there is to know of it.
+    pub async fn whole(cx: &Cx, found: &Found, now: Time) -> Result<Self> {
+        let chains = chains(cx, std::slice::from_ref(found)).await?;
+        Ok(Self::new(found, &chains, true, now))
+    }
+
+    /// Of a read.
+    pub fn of_secret(approval: &Approval, now: Time) -> Self {
+        let found = Found { approval: approval.clone(), intent: None };
+        Self::new(&found, &[], true, now)
+    }
+
+    fn new(found: &Found, chains: &[Chain], whole: bool, now: Time) -> Self {
+        let Found { approval, intent } = found;
+        // What a person is shown is what the signer signs, whatever else stands in the row.
+        let intent = intent.as_ref().and_then(|intent| intent.peek().ok());
+        let (target_type, target_id, intent_hash) = match &approval.target {
+            Target::Secret(secret) => ("secret", secret.secret.to_string(), None),
+            Target::Transaction { tx, intent_hash } => {
+                ("transaction", tx.to_string(), Some(hex::encode(intent_hash)))
+            }
+        };
+        let secret = approval.target.secret();
+        let needed = intent.as_ref().and_then(|intent| intent.approval.as_ref());
         Self {
             id: approval.id,
-            kind: approval.kind,
-            target_type: "secret",
-            target_id: approval.target.secret,
-            target_version: approval.target.version,
-            summary: approval.summary.clone(),
-            risk_tier: approval.risk,
-            vault_id: approval.target.vault,
-            secret_path: approval.target.path.to_string(),
+            kind: approval.target.kind(),
+            target_type,
+            target_id,
+            target_version: secret.map(|secret| secret.version),
+            summary: intent
+                .as_ref()
+                .map_or_else(|| approval.summary.clone(), |intent| shown::summary(intent, chains)),
+            risk_tier: needed.map_or(approval.risk, words::risk),
+            vault_id: secret.map(|secret| secret.vault),
+            secret_path: secret.map(|secret| secret.path.to_string()),
+            intent_hash,
+            transaction: intent.as_ref().map(|intent| TransactionShown::of(intent, chains, whole)),
+            causes: needed
+                .into_iter()
+                .flat_map(|needed| &needed.causes)
+                .map(|cause| words::cause(*cause))
+                .collect(),
             requester_id: approval.requester.uuid(),
             requester_type: approval.requester.kind(),
             agent_id: matches!(approval.requester, PrincipalId::Agent(_)).then(|| approval.requester.uuid()),
@@ -83,6 +129,14 @@ impl ApprovalResponse {
             decided_at: approval.decided_at,
             created_at: approval.created_at,
         }
+    }
+}
+
+/// The chains that are named, if any transaction is among these.
+async fn chains(cx: &Cx, found: &[Found]) -> Result<std::sync::Arc<Vec<Chain>>> {
+    match found.iter().any(|found| found.intent.is_some()) {
+        true => cx.gateway.chains.all(cx.store()).await,
+        false => Ok(std::sync::Arc::default()),
     }
 }
 
@@ -137,8 +191,9 @@ impl Operation for ListApprovals {
         let which = Which { status: query.status, of, before: query.cursor, limit: limit + 1 };
         let found = approvals::list(cx.store(), &may, &which, cx.now()).await?;
         let page = &found[..found.len().min(limit as usize)];
-        let next_cursor = page.last().filter(|_| found.len() > page.len()).map(|last| last.id);
-        let shown = page.iter().map(|approval| ApprovalResponse::of(approval, cx.now()));
+        let next_cursor = page.last().filter(|_| found.len() > page.len()).map(|last| last.approval.id);
+        let chains = chains(cx, page).await?;
+        let shown = page.iter().map(|found| ApprovalResponse::new(found, &chains, false, cx.now()));
         Ok(Reply::of(ApprovalListResponse { approvals: shown.collect(), next_cursor }))
     }
 }
@@ -177,33 +232,35 @@ impl Operation for GetApproval {
     ) -> Result<Reply<ApprovalResponse>> {
         let waits = wait(query.wait)?;
         if waits.is_zero() {
-            return Ok(Reply::of(ApprovalResponse::of(&seen(cx, &may, &path).await?, cx.now())));
+            let found = seen(cx, &may, &path).await?;
+            return Ok(Reply::of(ApprovalResponse::whole(cx, &found, cx.now()).await?));
         }
         // First listen, then look at what there is.
         let mut news = cx.gateway.streams.news_for(may.by(), may.org())?;
-        let approval = seen(cx, &may, &path).await?;
+        let Found { approval, .. } = seen(cx, &may, &path).await?;
         let (until, id) = (Instant::now() + waits.min(left(&approval, cx.now())), approval.id.to_string());
         let mut status = approval.status_at(cx.now());
         while status == Status::Pending && news.about(&id, until).await {
-            status = seen(cx, &may, &path).await?.status;
+            status = seen(cx, &may, &path).await?.approval.status;
         }
         // Who was shut out meanwhile is told as little as by a request of now.
         streams::still_let_in(&cx.gateway, cx.caller()?, cx.address).await?;
-        Ok(Reply::of(ApprovalResponse::of(&seen(cx, &may, &path).await?, cx.gateway.clock.now())))
+        let found = seen(cx, &may, &path).await?;
+        Ok(Reply::of(ApprovalResponse::whole(cx, &found, cx.gateway.clock.now()).await?))
     }
 }
 
 /// Until it expires.
-fn left(approval: &Approval, now: Time) -> Duration {
+pub(super) fn left(approval: &Approval, now: Time) -> Duration {
     let left = approval.expires_at.millis().saturating_sub(now.millis());
     Duration::from_millis(u64::try_from(left).unwrap_or_default())
 }
 
 /// One that the caller may see.
-async fn seen(cx: &Cx, may: &Permit<SeeApprovals, OrgId>, path: &OfApproval) -> Result<Approval> {
+async fn seen(cx: &Cx, may: &Permit<SeeApprovals, OrgId>, path: &OfApproval) -> Result<Found> {
     let all = access::sees_all_approvals(&cx.subject()?);
     let found = approvals::find(cx.store(), may, path.approval_id).await?;
-    found.filter(|approval| all || approval.requester == may.by()).or_missing("approval")
+    found.filter(|found| all || found.approval.requester == may.by()).or_missing("approval")
 }
 
 fn wait(seconds: Option<u64>) -> Result<Duration> {

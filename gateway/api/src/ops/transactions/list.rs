@@ -63,8 +63,8 @@ impl Operation for ListTransactions {
         Tool::new(
             "list_transactions",
             Effect::Reads,
-            "Lists your own transactions, newest first, with their status. Use it to see what was sent already, before you \
-             send anything again.",
+            "Lists your own transactions, newest first, with their status. Use it to see what was sent already, or awaits \
+             people's approval, before you send anything again.",
         )
         .takes(&[arg("limit").or(Or::Number(20)).about("1 to 1,000.")])
         .only_for(may_submit),
@@ -101,7 +101,8 @@ impl Operation for GetTransaction {
         Tool::new(
             "get_transaction",
             Effect::Reads,
-            "Tells what became of a transaction: pending, signed, broadcast (sent, in no block yet), confirmed, reverted, \
+            "Tells what became of a transaction: awaiting_approval (people must approve it: wait_for_approval), denied or \
+             expired (they did not; nothing was signed), pending, signed, broadcast (sent, in no block yet), confirmed, reverted, \
              replaced or failed (error_message says why). While it is pending, signed or broadcast, ask again after some \
              seconds; don't submit it anew.",
         )

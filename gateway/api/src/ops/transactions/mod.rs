@@ -2,6 +2,7 @@
 
 mod key;
 mod list;
+mod nonce;
 mod request;
 mod show;
 mod simulate;
@@ -9,6 +10,7 @@ mod simulated;
 mod submit;
 
 pub use list::{GetTransaction, ListTransactions};
+pub use request::AccessListEntry;
 pub use show::TransactionResponse;
 pub use simulate::{SimulateBundle, SimulateTransaction};
 pub use submit::{SubmitTransaction, may_submit};

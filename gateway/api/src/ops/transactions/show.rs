@@ -2,7 +2,7 @@
 
 use alloy_primitives::Address;
 use domain::transaction::Status;
-use domain::{AgentId, Time, TxId};
+use domain::{AgentId, ApprovalId, Time, TxId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use signer_protocol::intent::Fees;
@@ -23,6 +23,9 @@ pub struct TransactionResponse {
     to: String,
     value_wei: String,
     status: Status,
+    /// What it waits for, or waited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval_id: Option<ApprovalId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nonce: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +81,7 @@ impl TransactionResponse {
             to: tx.to.to_checksum(None),
             value_wei: tx.value.to_string(),
             status: tx.status,
+            approval_id: tx.approval,
             nonce: tx.nonce,
             gas_limit: Some(tx.gas_limit),
             gas_price: gas_price.map(|f| f.to_string()),
@@ -113,6 +117,7 @@ impl TransactionResponse {
             to: wanted.to.to_checksum(None),
             value_wei: wanted.value.to_string(),
             status: Status::SimulationFailed,
+            approval_id: None,
             nonce: None,
             gas_limit: wanted.gas_limit,
             gas_price: None,

@@ -205,6 +205,18 @@ pub enum Outcome {
     Failed(Failed),
 }
 
+impl Outcome {
+    /// As the signer is told.
+    pub fn told(&self) -> signer_protocol::approval::Simulated {
+        use signer_protocol::approval::Simulated;
+        match self {
+            Self::None => Simulated::None,
+            Self::Succeeded(_) => Simulated::Succeeded,
+            Self::Failed(_) => Simulated::Failed,
+        }
+    }
+}
+
 /// Why a transaction is not signed.
 pub struct Failed {
     pub reason: String,

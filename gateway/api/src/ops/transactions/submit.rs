@@ -8,14 +8,16 @@ use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
 use signer_protocol::Attested;
+use signer_protocol::approval::Simulated;
 use signer_protocol::intent::{Fees, Intent, Release, Submit, Transfer};
 use signer_protocol::record::Principal;
-use store::nonces::{self, Account, OnChain};
+use store::nonces::{Account, OnChain};
 use store::transactions::{Accepted, LEASE, Transaction};
 use store::{chains, idempotency, transactions};
 
+use super::nonce::{NonceWanted, replaced};
 use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
-use super::simulated::Outcome;
+use super::simulated::{Failed, Outcome};
 use super::{TransactionResponse, key, simulated};
 use crate::access::OnAgent;
 use crate::cx::Cx;
@@ -23,6 +25,7 @@ use crate::decode;
 use crate::jobs::transactions::carry;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfAgent;
+use crate::ops::approvals::waiting;
 use crate::tool::{Default as Or, Effect, Tool, arg};
 
 type May = Permit<access::SubmitTransaction, AgentId>;
@@ -47,7 +50,8 @@ impl Operation for SubmitTransaction {
             "Signs a transaction with a key that you can't read, within your guardrails (see whoami), and sends it to the \
              chain. It moves real money and can't be undone: be sure of chain, to and value. Give an idempotency_key of your \
              own for each transaction, and send the same key again when you retry after an error or without an answer: it is \
-             never sent twice. Afterwards ask get_transaction until its status is confirmed or reverted. Refused by a \
+             never sent twice. Status awaiting_approval: people must approve it first; call wait_for_approval with its id, and don't \
+             submit it with another key. Else ask get_transaction until its status is confirmed or reverted. Refused by a \
              guardrail: the error says which and by how much; don't work around it, ask a person. Simulation failed: nothing \
              was signed; correct the transaction. Still being worked on, or the node or signer is not reachable: wait a moment \
              and send the same key again.",
@@ -141,7 +145,8 @@ async fn repeated(
     if tx.status == Status::Pending && cx.now() < tx.lease_until {
         return Err(Error::conflict("This request is still being worked on; repeat it in a moment."));
     }
-    Ok(Some(Reply::with(StatusCode::OK, TransactionResponse::new(&tx, true))))
+    let status = if tx.status == Status::AwaitingApproval { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok(Some(Reply::with(status, TransactionResponse::new(&tx, true))))
 }
 
 async fn submit(
@@ -170,7 +175,7 @@ async fn submit(
         },)?;
     let (gas_limit, fails) = match estimate {
         Estimate::Gas(limit) => (limit, None),
-        // Signed it will not be; whether it might be, the guardrails say first.
+        // Signed it will not be, unless people want it; whether it might be, the guardrails say first.
         Estimate::Fails(reason) => {
             let least = domain::gas::least(&wanted.data, &wanted.access_list);
             (wanted.gas_limit.unwrap_or(least), Some(reason))
@@ -202,7 +207,7 @@ async fn submit(
         key: signing_key.clone(),
         at,
         transfer,
-        simulated: signer_protocol::approval::Simulated::None,
+        simulated: outcome.told(),
     };
     let intent = match cx.signer(async |signer, context| signer.submit(context, request).await).await {
         Ok(intent) => intent,
@@ -212,9 +217,16 @@ async fn submit(
     let simulation = match outcome {
         Outcome::None => None,
         Outcome::Succeeded(simulated) => Some(simulated),
+        // Where people decide on what fails, it is theirs to decide.
+        Outcome::Failed(Failed { simulated, .. }) if wanted.gas_limit.is_some() && people_decide(cx)? => {
+            Some(simulated)
+        }
         // The guardrails had their say first: theirs is the refusal that no correction of the call helps against.
-        Outcome::Failed(failed) => {
+        Outcome::Failed(mut failed) => {
             release(cx, intent).await;
+            if people_decide(cx)? {
+                failed.reason.push_str(" (with a gas_limit of yours, people may approve it all the same)");
+            }
             // Its twin may have gone out, and made it fail.
             if let Some(known) = twin(cx, may, wanted, key).await? {
                 return Ok(known);
@@ -239,6 +251,7 @@ async fn submit(
         simulation,
         nonce: None,
         status: Status::Pending,
+        approval: None,
         error_message: None,
         signed_tx: None,
         hash: None,
@@ -249,9 +262,12 @@ async fn submit(
         passed_at: None,
     };
     let nonce = NonceWanted { account, on_chain, replaces, explicit: wanted.nonce };
-    match store(cx, may, wanted, &tx, &accepted, key, nonce).await {
-        Ok(Some(nonce)) => tx.nonce = Some(nonce),
-        Ok(None) => {
+    match store(cx, may, wanted, &mut tx, &accepted, key, nonce).await {
+        Ok(true) if tx.status == Status::AwaitingApproval => {
+            return Ok(Reply::with(StatusCode::ACCEPTED, TransactionResponse::new(&tx, true)));
+        }
+        Ok(true) => {}
+        Ok(false) => {
             release(cx, accepted.intent).await;
             // Whoever took the key first has the transaction.
             let busy = || Error::conflict("This request is being worked on; repeat it in a moment.");
@@ -287,24 +303,23 @@ async fn twin(
     }
 }
 
-/// Which nonce a transaction is to have.
-struct NonceWanted {
-    account: Account,
-    on_chain: OnChain,
-    replaces: Option<u64>,
-    explicit: Option<u64>,
-}
-
-/// The pending row, its idempotency key and its nonce, in one commit. `None`: the key is taken.
+/// The row, its idempotency key, and its nonce or what people are asked, in one commit. `false`: the key is taken.
 async fn store(
     cx: &Cx,
     may: &May,
     wanted: &Wanted,
-    tx: &Transaction,
+    tx: &mut Transaction,
     accepted: &Accepted,
     key: Option<&str>,
     nonce: NonceWanted,
-) -> Result<Option<u64>> {
+) -> Result<bool> {
+    let people = waiting::request(cx, tx.id, &accepted.intent, &wanted.chain).await?;
+    if people.is_some() && nonce.explicit.is_some() && nonce.replaces.is_none() {
+        return Err(Error::invalid(
+            "nonce",
+            "must be left out: people must approve this transaction first, and it gets its nonce then",
+        ));
+    }
     let mut act = cx.begin().await?;
     if !chains::hold_enabled(&mut act, tx.chain_id).await? {
         return Err(unknown_chain());
@@ -313,23 +328,25 @@ async fn store(
     if let Some(key) = key
         && !idempotency::claim(&mut act, may, key, &wanted.digest, tx.id, cx.now()).await?
     {
-        return Ok(None);
+        return Ok(false);
     }
-    let NonceWanted { account, on_chain, replaces, explicit } = nonce;
-    let nonce = match (replaces, explicit) {
-        (Some(nonce), _) => nonces::share(&mut act, nonce, tx.id).await.map(|()| nonce)?,
-        (None, Some(nonce)) => {
-            nonces::reserve_exactly(&mut act, account, on_chain, nonce, tx.id).await.map(|()| nonce)?
-        }
-        (None, None) => nonces::reserve(&mut act, account, on_chain.pending, tx.id).await?,
-    };
+    match people {
+        Some(people) => people.store(cx, &mut act, may, tx).await?,
+        None => tx.nonce = Some(nonce.reserve(&mut act, tx.id).await?),
+    }
     act.note("agent_id", tx.agent.to_string());
     act.note("chain_id", tx.chain_id);
     act.note("from", tx.from.to_checksum(None));
     act.note("to", tx.to.to_checksum(None));
     act.note("value_wei", tx.value.to_string());
     act.commit(tx.id).await?;
-    Ok(Some(nonce))
+    Ok(true)
+}
+
+/// Whether what would fail now is a thing that the agent's people want to decide on.
+fn people_decide(cx: &Cx) -> Result<bool> {
+    let policy = &cx.caller()?.principal().guardrails.approval;
+    Ok(policy.as_ref().is_some_and(|policy| policy.simulation))
 }
 
 /// Lets go of what the signer holds for it; if that fails, it lets go by itself when the intent expires.
@@ -405,23 +422,5 @@ fn mined_now(field: &str, cap: u128, quote: Option<Quote>) -> Result<()> {
             Err(Error::invalid(field, format!("must be at least {base_fee} wei, the chain's base fee now")))
         }
         _ => Ok(()),
-    }
-}
-
-/// The nonce whose transaction this one replaces, if the agent named one that is in use.
-async fn replaced(cx: &Cx, wanted: &Wanted, account: Account, fees: &Fees) -> Result<Option<u64>> {
-    let Some(nonce) = wanted.nonce else { return Ok(None) };
-    let Some(now) = transactions::at_nonce(cx.store(), account.chain_id, account.address, nonce).await?
-    else {
-        return Ok(None);
-    };
-    let same_kind = std::mem::discriminant(&now.fees) == std::mem::discriminant(fees);
-    if same_kind && fees.raises(&now.fees) {
-        Ok(Some(nonce))
-    } else {
-        Err(Error::invalid(
-            "nonce",
-            "is in use; to replace its transaction, give fees of the same kind, each at least 12.5 % higher",
-        ))
     }
 }

@@ -55,6 +55,13 @@ pub enum Letter {
         by: String,
         path: String,
     },
+    /// An agent wants to have a transaction signed that people must approve.
+    TransactionWaits {
+        approval: ApprovalId,
+        by: String,
+        /// What it does.
+        summary: String,
+    },
     /// Somebody shares a secret with whoever reads this. Its link opens for a recipient who is signed in.
     Shared {
         share: ShareId,
@@ -92,6 +99,7 @@ impl Letter {
             Self::Passkey { .. } => "passkey",
             Self::AccountDeleted => "account deleted",
             Self::ApprovalRequested { .. } => "approval requested",
+            Self::TransactionWaits { .. } => "transaction waits",
             Self::Shared { .. } => "share",
             Self::ShareAccessed { .. } => "share accessed",
         }
@@ -101,7 +109,9 @@ impl Letter {
     pub fn patience(&self) -> Duration {
         Duration::from_secs(match self {
             Self::PasswordReset => HOUR,
-            Self::Verification { .. } | Self::ApprovalRequested { .. } => 24 * HOUR,
+            Self::Verification { .. } | Self::ApprovalRequested { .. } | Self::TransactionWaits { .. } => {
+                24 * HOUR
+            }
             _ => 72 * HOUR,
         })
     }

@@ -124,6 +124,16 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
                 path
             ),
         ),
+        Letter::TransactionWaits { approval, by, summary } => (
+            "A transaction waits for your approval",
+            format!(
+                "The agent \"{}\" asks to have this signed and sent:\n\n{}\n\nIf you know why, approve it; else deny it: log in, \
+                 look for the request {approval} among the approvals, and read there what exactly is signed. Until people \
+                 have approved it, it is not.",
+                plain(by),
+                summary
+            ),
+        ),
         Letter::Shared { share, by } => (
             "A secret was shared with you",
             format!(
