@@ -11,7 +11,7 @@ use store::approvals;
 use super::{ApprovalResponse, announce, details, reason};
 use crate::access::InOrg;
 use crate::cx::{Act, Cx};
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfApproval;
 
@@ -29,6 +29,8 @@ pub struct DecisionReason {
     /// At most 500 characters; the requester reads it.
     #[serde(default)]
     reason: Option<String>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -37,6 +39,8 @@ pub struct DecideApprovalRequest {
     /// At most 500 characters; the requester reads it.
     #[serde(default)]
     reason: Option<String>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 /// Approves.

@@ -1,21 +1,28 @@
 //! What one has shared, and what was shared with one.
 
-use domain::access::{self, ListShares, Permit};
-use domain::{OrgId, PrincipalId, RecipientType, Result, ShareId, Time};
+use domain::access::{self, ListAllShares, ListShares, Permit};
+use domain::{OrgId, PrincipalId, RecipientType, Result, ShareRef, Time};
 use http::Method;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use store::shares::{self, Share};
 use store::users;
 
+use super::access::facts;
 use crate::access::InOrg;
 use crate::cx::Cx;
+use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 
 #[derive(Serialize, JsonSchema)]
 pub struct ShareListItem {
-    id: ShareId,
+    /// Of what others have shared, a reference, by which an owner or admin takes the share back, and which opens nothing.
+    id: String,
     secret_path: String,
+    /// Who shares it.
+    shared_by: String,
+    /// `user` or `agent`
+    shared_by_type: &'static str,
     recipient_type: RecipientType,
     #[serde(skip_serializing_if = "Option::is_none")]
     recipient_id: Option<String>,
@@ -31,10 +38,12 @@ pub struct ShareListItem {
 }
 
 impl ShareListItem {
-    fn new(share: Share, now: Time) -> Self {
+    fn new(share: Share, name: String, now: Time) -> Self {
         Self {
-            id: share.id,
+            id: name,
             secret_path: share.path.to_string(),
+            shared_by: share.by.uuid(),
+            shared_by_type: share.by.kind(),
             recipient_type: share.kind,
             recipient_id: share.to.map(PrincipalId::uuid),
             recipient_email: share.email,
@@ -54,9 +63,22 @@ pub struct ShareListResponse {
 }
 
 impl ShareListResponse {
-    fn of(shares: Vec<Share>, now: Time) -> Reply<Self> {
-        Reply::of(Self { shares: shares.into_iter().map(|share| ShareListItem::new(share, now)).collect() })
+    /// Those that the caller's own bounds reach, each by its name for the caller.
+    fn of(cx: &Cx, shares: Vec<Share>, name: impl Fn(&Share) -> String) -> Result<Reply<Self>> {
+        let subject = cx.subject()?;
+        let within = shares.into_iter().filter(|share| facts(share, None).is_within(&subject));
+        let shares = within.map(|share| (name(&share), share));
+        Ok(Reply::of(Self {
+            shares: shares.map(|(name, share)| ShareListItem::new(share, name, cx.now())).collect(),
+        }))
     }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct OutboundQuery {
+    /// Those of the whole organisation: for owners and admins without scopes.
+    #[serde(default)]
+    all: bool,
 }
 
 /// What the caller has shared.
@@ -68,10 +90,11 @@ impl Operation for ListOutbound {
         Method::GET,
         "/v1/shares/outbound",
         200,
-        "What you have shared and not taken back, newest first, at most 500; a month after its end a share is forgotten.",
+        "What you have shared and not taken back, newest first, at most 500; a month after its end a share is forgotten. With \
+         all=true, what everybody of your organisation has.",
     );
     type Path = ();
-    type Params = ();
+    type Params = decode::From<OutboundQuery>;
     type Output = ShareListResponse;
     type Access = InOrg<access::ListShares>;
 
@@ -79,9 +102,17 @@ impl Operation for ListOutbound {
         cx: &Cx,
         may: Permit<ListShares, OrgId>,
         (): (),
-        (): (),
+        decode::From(query): Self::Params,
     ) -> Result<Reply<ShareListResponse>> {
-        Ok(ShareListResponse::of(shares::outbound(cx.store(), &may).await?, cx.now()))
+        if !query.all {
+            let own = shares::outbound(cx.store(), &may).await?;
+            return ShareListResponse::of(cx, own, |share| share.id.to_string());
+        }
+        let may_all = access::org::<ListAllShares>(&cx.subject()?)?;
+        let all = shares::of_all(cx.store(), &may_all).await?;
+        ShareListResponse::of(cx, all, |share| {
+            if share.by == may.by() { share.id.to_string() } else { ShareRef::of(share.id).to_string() }
+        })
     }
 }
 
@@ -114,6 +145,6 @@ impl Operation for ListInbound {
         };
         let verified = user.filter(|user| user.email_verified).map(|user| user.email);
         let inbound = shares::inbound(cx.store(), &may, verified.as_deref(), cx.now()).await?;
-        Ok(ShareListResponse::of(inbound, cx.now()))
+        ShareListResponse::of(cx, inbound, |share| share.id.to_string())
     }
 }
