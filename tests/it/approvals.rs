@@ -289,7 +289,7 @@ both! {
         let put = |conditions: Value| ada.put(&policy, &json!({"conditions": conditions})).expect(200, "");
         put(json!({"require_approval": {"once": false}, "ip_allowlist": ["10.0.0.0/8"]})).await;
         bot.get(&at).expect(403, "No read permission").await;
-        put(json!({"require_approval": {"once": false}, "time_window": {"start": "00:00", "end": "00:00"}})).await;
+        put(json!({"require_approval": {"once": false}, "time_window": crate::policies::closed()})).await;
         bot.get(&at).expect(403, "No read permission").await;
         // Other terms need another approval.
         put(json!({"require_approval": {"once": false, "approvals": 2}})).await;

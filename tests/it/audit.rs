@@ -148,7 +148,7 @@ both! {
             "vault_ids": from_to(json!([]), json!([vault.id])),
             "intents_api_enabled": from_to(json!(false), json!(true)),
             "token_ttl_seconds": from_to(json!(3600), json!(600)),
-            "expires_at": from_to(json!(null), json!("9999-12-30T22:00:00.000Z")),
+            "expires_at": from_to(json!(null), json!("9999-12-31T23:59:59.000Z")),
         }));
         let new_key = rotated["api_key"].as_str().unwrap();
         let prefixes = from_to(json!(&bot.key[..12]), json!(&new_key[..12]));

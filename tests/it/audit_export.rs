@@ -72,12 +72,18 @@ both! {
         let (code, said) = kept.verify(&lines, None);
         assert!(code == Some(0) && said.contains("the file's own"), "{said}");
 
+        let keyless = harness::talon().args(["audit", "verify", "-"]).output().unwrap();
+        assert!(keyless.status.code() == Some(2) && String::from_utf8_lossy(&keyless.stderr).contains("--jwks FILE"), "{keyless:?}");
+
         let found = |change: &dyn Fn(&mut Vec<String>), expected: &str| {
             let mut changed = lines.clone();
             change(&mut changed);
             let (code, said) = kept.verify(&changed, Some(&head));
             assert!(code == Some(1) && said.contains(expected), "{expected}: {code:?} {said}");
         };
+        // A field that no event has, and one that each has.
+        found(&|lines| lines[2] = lines[2].replacen('{', r#"{"note":"x","#, 1), "edited at event 3");
+        found(&|lines| lines[2] = lines[2].replacen(r#""actor_type":"#, r#""actor_kind":"#, 1), "edited at event 3");
         for (field, value) in [
             ("action", json!("secret.list")), ("actor_id", json!("x")), ("actor_type", json!("agent")), ("details", json!("{}")),
             ("resource_id", json!("x")), ("resource_type", json!("x")), ("ip_address", json!("::1")), ("created_at_ms", json!(1)),

@@ -88,6 +88,11 @@ both! {
         // What was there before is as it was.
         let before = ada.get(&vault.path("before")).expect(200, "plain").await;
         assert_eq!(before["cmek_encrypted"], false);
+        // Which of a customer's keys a value is encrypted with, its reader needs to know.
+        let shown = ada.get(&vault.path("a")).expect(200, "").await["cmek_fingerprint"].clone();
+        assert_eq!((shown, before.get("cmek_fingerprint")), (json!(FIRST.fingerprint()), None));
+        let versions = ada.get(&format!("/v1/vaults/{}/secret-versions/a", vault.id)).expect(200, "versions").await;
+        assert_eq!(versions["versions"][0]["cmek_fingerprint"], json!(FIRST.fingerprint()));
         // Disabling is for new values alone.
         let off = ada.delete(&cmek(&vault)).expect(200, "cmek_enabled").await;
         assert_eq!((&off["cmek_enabled"], off.get("cmek_fingerprint")), (&json!(false), None));

@@ -258,7 +258,7 @@ async fn without_its_settings_nobody_signs_in_with_google() {
     let issuer = Issuer::start().await;
     let w = World::on(Database::Sqlite).start().await;
     let id_token = issuer.rsa.sign(&issuer.claims("1", "grace@example.org"));
-    sign_in(&w, &id_token).await.expect(503, "TALON_GOOGLE_CLIENT_ID");
+    sign_in(&w, &id_token).await.expect(404, "TALON_GOOGLE_CLIENT_ID");
     w.post("/v1/auth/google", &json!({})).expect(400, "id_token").await;
     // A key set in a network that nobody has allowed: said at the start, not at the first sign-in.
     let settings = [("TALON_GOOGLE_CLIENT_ID", "x"), ("TALON_GOOGLE_JWKS", "http://169.254.169.254/keys")];

@@ -138,6 +138,9 @@ both! {
             Case::new("grant_access", json!({"vault_id": keys.id, "principal_type": "agent", "principal_id": bot.id}), post.clone(), format!("/v1/vaults/{}/policies", keys.id)).body(json!({})),
             // A share that is made is another each time; see shares.rs.
             Case::new("share_secret", json!({"secret_id": "01890000-0000-7000-8000-000000000000", "recipient_type": "creator", "expires_at": "2020-01-01T00:00:00Z"}), post.clone(), "/v1/secrets/01890000-0000-7000-8000-000000000000/share").body(json!({})),
+            // One that is asked for is another each time; see mcp_approvals.rs.
+            Case::new("request_approval", json!({"vault_id": here, "secret_path": "c"}), post.clone(), "/v1/approvals").body(json!({"vault_id": there, "secret_path": "c"})),
+            Case::new("check_approval", json!({"approval_id": "01890000-0000-7000-8000-000000000000"}), get.clone(), "/v1/approvals/01890000-0000-7000-8000-000000000000"),
             Case::new("whoami", json!({}), get.clone(), "/v1/agents/me"),
             Case::new("list_chains", json!({}), get.clone(), "/v1/chains"),
         ];

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Database, Person, Receiver, Value, World, json};
+use harness::{Database, PASSWORD, Person, Receiver, Value, World, json};
 
 async fn world(database: Database) -> World {
     World::on(database).with("TALON_EGRESS_ALLOW", "127.0.0.0/8").start().await
@@ -236,5 +236,57 @@ each! {
         add(&to.url, json!(["*"])).expect(409, "10 webhooks").await;
         let events = ada.get("/v1/audit/events?action=webhook.create").expect(200, "").await;
         assert!(events["count"] == 10 && !events.to_string().contains("/hook"), "an address is not on the trail: {events}");
+    }
+}
+
+each! {
+    /// Who is no owner or admin any more hears nothing more, whichever way they came to be none.
+    async fn a_webhook_ends_with_the_role_of_whoever_set_it(w: World) {
+        let ada = w.owner("ada").await;
+        let (mut hooks, mut people, mut receivers) = (Vec::new(), Vec::new(), Vec::new());
+        for name in ["demoted", "removed", "deleted", "moved", "stays"] {
+            let email = format!("{name}@example.org");
+            ada.post("/v1/org/invite", &json!({"email": email, "role": "admin"})).expect(200, &email).await;
+            let ticket = w.ticket(&email, "You are invited").await;
+            let body = json!({"email": email, "password": PASSWORD, "invitation": ticket});
+            let made = w.post("/v1/auth/signup", &body).expect(200, "access_token").await;
+            let person = Person::new(&w, email, made["access_token"].as_str().unwrap().to_owned());
+            let to = Receiver::start().await;
+            hooks.push(hook(&person, &to.url, json!(["vault.create"])).await.0);
+            people.push((person.id().await, person));
+            receivers.push(to);
+        }
+        let at = |which: usize| format!("/v1/org/members/{}", people[which].0);
+        ada.patch(&at(0), &json!({"role": "member"})).expect(200, "member").await;
+        ada.delete(&at(1)).expect(204, "").await;
+        people[2].1.delete("/v1/auth/me").json(&json!({"confirmation": "DELETE MY ACCOUNT"})).expect(204, "").await;
+        let eve = w.owner("eve").await;
+        eve.post("/v1/org/invite", &json!({"email": "moved@example.org"})).expect(200, "moved").await;
+        let ticket = w.ticket("moved@example.org", "You are invited").await;
+        people[3].1.post("/v1/org/join", &json!({"invitation": ticket})).expect(204, "").await;
+        // From admin to owner and back, they stay one who may.
+        for role in ["owner", "admin"] {
+            ada.patch(&at(4), &json!({"role": role})).expect(200, role).await;
+        }
+        ada.vault("main").await;
+        receivers[4].until(1).await;
+        for (which, hook) in hooks.iter().enumerate() {
+            let shown = ada.get(&format!("/v1/webhooks/{hook}")).expect(200, "").await;
+            assert_eq!(shown["active"], which == 4, "{shown}");
+            if which < 4 {
+                assert!(shown["last_error"].as_str().unwrap().contains("no owner or admin"), "{shown}");
+                assert!(receivers[which].seen().is_empty());
+            }
+        }
+        let ended = ada.get("/v1/audit/events?action=webhook.disable").expect(200, "").await;
+        assert_eq!(ended["count"], 4, "{ended}");
+        // Nor do they switch it on again, or set another; they are told who may.
+        let login = json!({"email": "demoted@example.org", "password": PASSWORD});
+        let again = w.post("/v1/auth/token", &login).expect(200, "access_token").await;
+        let demoted = ada.through(again["access_token"].as_str().unwrap());
+        demoted.patch(&format!("/v1/webhooks/{}", hooks[0]), &json!({"active": true})).expect(403, "Owners and admins").await;
+        demoted.post("/v1/webhooks", &json!({"url": receivers[0].url, "events": ["*"]})).expect(403, "Owners and admins").await;
+        // Somebody else may take it on.
+        ada.patch(&format!("/v1/webhooks/{}", hooks[0]), &json!({"active": true})).expect(200, "").await;
     }
 }

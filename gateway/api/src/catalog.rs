@@ -9,7 +9,7 @@ use domain::{Error, Result};
 
 use crate::access::Access;
 use crate::cx::Cx;
-use crate::decode::{FromPath, Params};
+use crate::decode::{self, FromPath, Params};
 use crate::operation::{Operation, Route, Streamed};
 use crate::ops::{
     admin, agents, approvals, audit, auth, chains, cmek, events, health, org, policies, secrets, security,
@@ -236,7 +236,8 @@ fn entry<O: Operation>(call: fn(Cx, Inbound) -> BoxFuture<'static, Result<Outbou
 async fn run<O: Operation>(cx: Cx, request: Inbound) -> Result<(StatusCode, O::Output)> {
     let path = O::Path::from_path(&|name| {
         let found = request.path.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.clone()).ok_or_else(|| Error::internal(format!("no placeholder {name}")))
+        let (_, value) = found.ok_or_else(|| Error::internal(format!("no placeholder {name}")))?;
+        decode::no_nul(name, value).map(|()| value.clone())
     })?;
     let granted = O::Access::grant(&cx, &path).await?;
     let params = O::Params::read(&request, &O::ROUTE.method)?;

@@ -1,5 +1,12 @@
 //! From bytes to values. Every error names the field; none repeats what was sent.
 
+mod distinct;
+mod nul;
+mod query;
+
+pub use distinct::Distinct;
+pub use nul::refuse as no_nul;
+
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -137,7 +144,7 @@ pub struct From<T>(pub T);
 impl<T: crate::operation::Fields> Params for From<T> {
     fn read(request: &Inbound, method: &Method) -> Result<Self> {
         if *method == Method::GET {
-            query(request.query.as_deref().unwrap_or_default()).map(Self)
+            query::query(request.query.as_deref().unwrap_or_default()).map(Self)
         } else {
             content_type(&request.headers)?;
             body(&request.body).map(Self)
@@ -185,25 +192,18 @@ fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     if text.trim_start().starts_with('[') {
         return Err(Error::invalid("body", "must be an object"));
     }
+    nul::refuse_in_json(text)?;
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
+        // What serde_json says of a null, a number or a list where one of some texts is wanted, as of broken JSON.
+        if error.inner().is_syntax() && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+            return Error::invalid(&field(&path, "body"), "must be one of the texts that are known here");
+        }
         explain(&path, error.inner())
     })?;
     json.end().map_err(|e| explain(".", &e))?;
     Ok(value)
-}
-
-fn query<T: DeserializeOwned>(text: &str) -> Result<T> {
-    let fields = serde_urlencoded::Deserializer::new(form(text));
-    serde_path_to_error::deserialize(fields).map_err(|error| {
-        let path = error.path().to_string();
-        Error::invalid(&field(&path, "query"), rule(&error.inner().to_string()))
-    })
-}
-
-fn form(text: &str) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(text.as_bytes())
 }
 
 fn explain(path: &str, error: &serde_json::Error) -> Error {
@@ -239,7 +239,7 @@ fn field(path: &str, whole: &str) -> String {
 fn rule(message: &str) -> String {
     let message = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
     if let Some((_, expected)) = message.split_once(", expected ") {
-        return format!("must be {expected}");
+        return format!("must be {}", in_words(expected));
     }
     if message.starts_with("missing field")
         || message.starts_with("duplicate field")
@@ -248,6 +248,22 @@ fn rule(message: &str) -> String {
         return message.to_owned();
     }
     "has a value that is not allowed here".to_owned()
+}
+
+/// What Rust calls it, as people do.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "u8" | "u16" | "u32" | "u64" | "u128" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "i128" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a map" | "map" => "an object",
+        "a sequence" => "a list",
+        "a string" => "text",
+        "a boolean" => "true or false",
+        "unit" => "left out",
+        of if of.starts_with("struct ") => "an object",
+        other => other,
+    }
 }
 
 /// A three-way patch: left out, null, or a value.
@@ -297,7 +313,7 @@ impl<T: JsonSchema> JsonSchema for Patch<T> {
 }
 
 /// Fields that are not known here. Where ignoring one could loosen something, a value in it is an error; null,
-/// false, zero and empty say nothing and are taken.
+/// false, zero and empty say nothing and are taken, but where false is all that such a field is there to say.
 #[derive(Clone, Debug, Default)]
 pub struct NothingElse;
 
@@ -311,7 +327,7 @@ impl<'de> Deserialize<'de> for NothingElse {
             }
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<NothingElse, M::Error> {
                 while let Some((key, value)) = map.next_entry::<String, Value>()? {
-                    if says_something(&value) {
+                    if says_something(&key, &value) {
                         let key: String = key.chars().filter(|c| !c.is_control()).take(40).collect();
                         return Err(serde::de::Error::custom(format!(
                             "{key} must be left out: it is not known here"
@@ -325,9 +341,13 @@ impl<'de> Deserialize<'de> for NothingElse {
     }
 }
 
-fn says_something(value: &Value) -> bool {
+/// Whoever makes something that is to be off must not get it switched on.
+const SWITCHES: [&str; 4] = ["is_active", "active", "enabled", "is_enabled"];
+
+fn says_something(key: &str, value: &Value) -> bool {
     match value {
-        Value::Null | Value::Bool(false) => false,
+        Value::Null => false,
+        Value::Bool(false) => SWITCHES.contains(&key),
         Value::Bool(true) => true,
         Value::Number(number) => number.as_f64() != Some(0.0),
         Value::String(text) => !text.is_empty(),
@@ -372,6 +392,10 @@ mod tests {
             (r#"{"count": 1, "at": "hunter2"}"#, "RFC 3339"),
             (r#"{"kind": "note"}"#, "missing field `count`"),
             (r#"{"count": 1, "hunt": "hunter2"}"#, "hunt must be left out"),
+            (r#"{"count": 1, "is_active": false}"#, "is_active must be left out"),
+            (r#"{"count": "hunter2"}"#, "must be a whole number, 0 or more"),
+            (r#"{"count": 1, "kind": [1]}"#, "kind: must be one of the texts"),
+            (r#"{"count": 1, "kind": "hunter2\u0000"}"#, "kind: must hold no NUL"),
             (r#"{"count": 1, hunter2"#, "line 1, column"),
             (r#"{"count": 1} hunter2"#, "line 1, column"),
         ] {

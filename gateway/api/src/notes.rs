@@ -1,6 +1,8 @@
 //! What is noted off a request's path: when an API key was last used, that somebody tried a credential in vain, and what the
 //! signer refused. A request never waits for it; so a wrong credential takes no longer where there is somebody to note it for.
 
+mod guesses;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use moka::sync::Cache;
 use serde_json::{Map, Value};
 use store::{Store, api_keys};
 use tokio::sync::mpsc;
+
+use guesses::Guesses;
 
 /// How exact `last_used_at` is.
 pub const COARSE: Duration = Duration::from_secs(60);
@@ -29,6 +33,7 @@ enum Note {
     Used(ApiKeyId, Time),
     Event(Box<Event>),
     Stranger(Tried, Option<IpAddr>, Time),
+    Guess(Box<Event>),
 }
 
 /// What somebody tried who is not known.
@@ -120,6 +125,11 @@ impl Notes {
         self.try_note(Note::Stranger(tried, from, at));
     }
 
+    /// Somebody tried a passphrase of a share's that is not the right one.
+    pub fn guessed(&self, event: Event) {
+        self.try_note(Note::Guess(Box::new(event)));
+    }
+
     fn try_note(&self, note: Note) {
         if let Err(error) = self.queue.try_send(note) {
             tracing::warn!(%error, "something was not put on the audit trail: too much at once");
@@ -129,6 +139,7 @@ impl Notes {
 
 async fn write(store: Store, mut waiting: mpsc::Receiver<Note>) {
     let mut strangers = Strangers::default();
+    let mut guesses = Guesses::default();
     let mut events = Vec::new();
     let mut gathered = tokio::time::interval(GATHER);
     let mut soon = tokio::time::interval(SOON);
@@ -144,14 +155,20 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Note>) {
                     strangers.add(tried, from, at);
                     Ok(())
                 }
+                Some(Note::Guess(event)) => {
+                    guesses.add(*event);
+                    Ok(())
+                }
                 None => {
-                    events.extend(strangers.take());
+                    events.extend(strangers.take().into_iter().chain(guesses.take()));
                     let _ended = record(&store, events).await;
                     return;
                 }
             },
             _ = soon.tick() => record(&store, std::mem::take(&mut events)).await,
-            _ = gathered.tick() => record(&store, strangers.take()).await,
+            _ = gathered.tick() => {
+                record(&store, strangers.take().into_iter().chain(guesses.take()).collect()).await
+            }
         };
         if let Err(error) = written {
             tracing::warn!(%error, "what happened could not be noted");

@@ -210,6 +210,7 @@ actions! {
         ListAgents = Anyone,
         ChangeProfile = People,
         ListShares = Anyone,
+        ListAllShares = Managers,
         ListMembers = People,
         InviteMember = ManagersInPerson,
 

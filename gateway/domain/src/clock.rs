@@ -55,6 +55,9 @@ impl Time {
 
 impl std::fmt::Display for Time {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if *self >= Self::last() {
+            return f.write_str(NEVER);
+        }
         write!(f, "{:.3}", self.timestamp())
     }
 }
@@ -73,8 +76,11 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// RFC 3339 goes on for a day after the last moment that can be told, and `9999-12-31T23:59:59Z` is what many send for
-/// "never": such a time is taken as that last moment.
+/// What many send for "never", and read back.
+const NEVER: &str = "9999-12-31T23:59:59.000Z";
+
+/// RFC 3339 goes on for a day after the last moment that can be told, and [`NEVER`] is on that day: such a time is taken as
+/// that last moment, and told as [`NEVER`].
 fn read(text: &str) -> Option<Time> {
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
         return Some(Time(at.as_millisecond()).min(Time::last()));
@@ -129,7 +135,7 @@ mod tests {
     fn what_is_sent_for_never_is_the_last_moment_of_all() {
         let read = |text: &str| serde_json::from_value::<Time>(text.into());
         let last = Time::last();
-        assert_eq!(last.to_string(), "9999-12-30T22:00:00.000Z");
+        assert_eq!(last.to_string(), "9999-12-31T23:59:59.000Z");
         assert_eq!(Time(i64::MAX).to_string(), last.to_string());
         assert!(Time(i64::MIN).to_string().starts_with("-009999-01-02"));
         for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999-12:00", "9999-12-30T22:00:00.9Z"]

@@ -34,4 +34,4 @@ pub use ids::*;
 pub use path::{PathGlob, SecretPath};
 pub use principal::{PrincipalId, Role};
 pub use secret::{Revealed, SecretBytes, SecretText, SecretType};
-pub use share::RecipientType;
+pub use share::{RecipientType, ShareRef};

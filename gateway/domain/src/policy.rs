@@ -114,12 +114,20 @@ struct TimeWindow {
     zone: jiff::tz::TimeZone,
 }
 
+/// Of conditions, as JSON, in bytes: they are stored, kept in memory, and told with each change of the policy.
+const MAX_BYTES: usize = 4 * 1024;
+/// Of an ip_allowlist.
+const MAX_NETWORKS: usize = 100;
+
 impl Conditions {
-    /// Conditions as a caller gives them. Null, false and empty conditions say nothing.
+    /// Conditions as a caller gives them. A condition that is null, or an approval that is not required, says nothing.
     ///
     /// # Errors
-    /// `Invalid`, naming the condition that is unknown or malformed.
+    /// `Invalid`, naming the condition that is unknown or malformed, or the limit that all of them exceed.
     pub fn parse(given: Map<String, Value>) -> Result<Self> {
+        if serde_json::to_vec(&given).map_err(Error::internal)?.len() > MAX_BYTES {
+            return Err(Error::invalid("conditions", "must have at most 4 KiB as JSON"));
+        }
         let terms =
             given.iter().filter_map(|(key, value)| term(key, value).transpose()).collect::<Result<_>>()?;
         Ok(Self { given, terms })
@@ -178,24 +186,13 @@ impl Condition {
 }
 
 fn term(key: &str, value: &Value) -> Result<Option<Condition>> {
-    // An empty object asks for an approval as little as it asks for none: it is refused.
-    if key == "require_approval" {
-        return Ok(approval_terms(value)?.map(Condition::RequireApproval));
-    }
-    let nothing = match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    };
-    if nothing {
-        return Ok(None);
-    }
-    match key {
-        "ip_allowlist" => ip_allowlist(value).map(Condition::IpAllowlist).map(Some),
-        "time_window" => TimeWindow::parse(value).map(|w| Some(Condition::TimeWindow(Box::new(w)))),
-        _ => Err(Error::invalid(
-            &format!("conditions.{}", key.chars().take(40).collect::<String>()),
+    match (key, value) {
+        ("ip_allowlist" | "time_window", Value::Null) => Ok(None),
+        ("ip_allowlist", value) => ip_allowlist(value).map(Condition::IpAllowlist).map(Some),
+        ("time_window", value) => TimeWindow::parse(value).map(|w| Some(Condition::TimeWindow(Box::new(w)))),
+        ("require_approval", value) => Ok(approval_terms(value)?.map(Condition::RequireApproval)),
+        (key, _) => Err(Error::invalid(
+            &format!("conditions.{}", key.chars().filter(|c| !c.is_control()).take(40).collect::<String>()),
             "is not a condition; there are ip_allowlist, time_window and require_approval",
         )),
     }
@@ -237,9 +234,12 @@ fn approval_terms(value: &Value) -> Result<Option<Terms>> {
 
 fn ip_allowlist(value: &Value) -> Result<Vec<IpNet>> {
     let bad = || {
-        Error::invalid("conditions.ip_allowlist", "must be a list of addresses or CIDRs such as 10.0.0.0/8")
+        Error::invalid(
+            "conditions.ip_allowlist",
+            format!("must be a list of 1 to {MAX_NETWORKS} addresses or CIDRs such as 10.0.0.0/8"),
+        )
     };
-    let items = value.as_array().ok_or_else(bad)?;
+    let items = value.as_array().filter(|items| (1..=MAX_NETWORKS).contains(&items.len())).ok_or_else(bad)?;
     items.iter().map(|item| item.as_str().and_then(cidr).ok_or_else(bad)).collect()
 }
 
@@ -269,10 +269,19 @@ impl TimeWindow {
         let given: GivenWindow = serde_json::from_value(value.clone())
             .map_err(|_| Error::invalid(field, "must be {start, end, days?, timezone?}"))?;
         let zone = given.timezone.as_deref().unwrap_or("UTC");
+        let start = clock_time(&given.start);
+        let start = start.ok_or_else(|| Error::invalid(field, "start must be \"HH:MM\""))?;
+        let end = clock_time(&given.end);
+        let end = end.ok_or_else(|| Error::invalid(field, "end must be \"HH:MM\""))?;
+        if start == end {
+            return Err(Error::invalid(
+                field,
+                "start and end must differ: a window from a time to itself is never open",
+            ));
+        }
         Ok(Self {
-            start: clock_time(&given.start)
-                .ok_or_else(|| Error::invalid(field, "start must be \"HH:MM\""))?,
-            end: clock_time(&given.end).ok_or_else(|| Error::invalid(field, "end must be \"HH:MM\""))?,
+            start,
+            end,
             days: given
                 .days
                 .iter()
@@ -365,7 +374,33 @@ mod tests {
         assert!(conditions(odd.clone()).unwrap_err().detail().contains("moon_phase"));
         let stored = Conditions::stored(odd.as_object().unwrap().clone());
         assert!(stored.unmet(at("2026-01-01T00:00:00Z"), None).is_some());
-        assert!(conditions(serde_json::json!({"moon_phase": null, "ip_allowlist": []})).is_ok());
+        for nothing in
+            [serde_json::json!({}), serde_json::json!({"ip_allowlist": null, "require_approval": false})]
+        {
+            assert!(conditions(nothing).unwrap().unmet(at("2026-01-01T00:00:00Z"), None).is_none());
+        }
+    }
+
+    #[test]
+    fn conditions_are_small_and_none_of_them_is_silently_none() {
+        let networks = |count: usize| {
+            let all: Vec<_> = (0..count).map(|n| format!("10.{}.{}.0/24", n / 256, n % 256)).collect();
+            serde_json::json!({"ip_allowlist": all})
+        };
+        assert!(conditions(networks(100)).is_ok());
+        for (bad, said) in [
+            (networks(101), "1 to 100"),
+            (networks(0), "1 to 100"),
+            (serde_json::json!({"ip_allowlist": false}), "1 to 100"),
+            (serde_json::json!({"time_window": {}}), "must be {start"),
+            (serde_json::json!({"moon_phase": null}), "is not a condition"),
+            (serde_json::json!({"moon_phase": false}), "is not a condition"),
+            (serde_json::json!({"x".repeat(1_500_000): false}), "4 KiB"),
+            (serde_json::json!({"time_window": {"start": "08:00", "end": "08:00"}}), "never open"),
+        ] {
+            let error = conditions(bad).unwrap_err();
+            assert!(error.detail().contains(said) && error.detail().len() < 200, "{error}");
+        }
     }
 
     #[test]

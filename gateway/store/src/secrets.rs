@@ -33,6 +33,8 @@ pub struct Version {
     pub deleted_at: Option<Time>,
     pub disabled_at: Option<Time>,
     pub purged_at: Option<Time>,
+    /// The customer's key that the value was encrypted with before it came here.
+    pub cmek: Option<Fingerprint>,
 }
 
 /// What has become of a version. All but live: it is not read.
@@ -84,8 +86,6 @@ pub struct SealedVersion {
     /// `None`: a key that can be used and never read.
     pub sealed: Option<Blob>,
     pub signing_key: Option<Attested<SigningKey>>,
-    /// The customer's key that the value was encrypted with before it came here.
-    pub cmek: Option<Fingerprint>,
 }
 
 /// What a PUT writes.
@@ -182,7 +182,6 @@ fn read_sealed(row: AnyRow) -> Result<SealedVersion> {
         version: read(&row)?,
         sealed: row.maybe_bytes("sealed")?.map(Blob),
         signing_key: row.maybe_bytes("signing_key")?.map(Attested::from_bytes),
-        cmek: row.maybe_parsed("cmek_fingerprint")?,
     })
 }
 
@@ -202,5 +201,6 @@ fn read(row: &AnyRow) -> Result<Version> {
         deleted_at: row.maybe_time("deleted_at")?,
         disabled_at: row.maybe_time("disabled_at")?,
         purged_at: row.maybe_time("purged_at")?,
+        cmek: row.maybe_parsed("cmek_fingerprint")?,
     })
 }

@@ -1,10 +1,10 @@
 //! Shares. What decides is the grant that the signer made; how often it is used, and whether it was accepted, is counted
 //! here.
 
-use domain::access::{AnswerShare, ListShares, Permit, RevokeShare, SecretAt, ShareSecret};
+use domain::access::{AnswerShare, ListAllShares, ListShares, Permit, RevokeShare, SecretAt, ShareSecret};
 use domain::{
-    Error, OrgId, PrincipalId, RecipientType, Result, SecretId, SecretPath, SecretType, ShareId, Time,
-    UserId, VaultId,
+    Error, OrgId, PrincipalId, RecipientType, Result, SecretId, SecretPath, SecretType, ShareId, ShareRef,
+    Time, UserId, VaultId,
 };
 use signer_protocol::Attested;
 use signer_protocol::sharing::ShareGrant;
@@ -116,6 +116,10 @@ const FIND: &str = "SELECT * FROM shares WHERE id = $1";
 const OUTBOUND: &str = "SELECT * FROM shares WHERE org_id = $1 AND by_type = $2 AND by_id = $3 \
                         AND revoked_at IS NULL AND created_at <= $4 AND (created_at < $4 OR id > $5) \
                         ORDER BY created_at DESC, id LIMIT $6";
+const OF_ALL: &str = "SELECT * FROM shares WHERE org_id = $1 AND revoked_at IS NULL AND created_at <= $2 \
+                      AND (created_at < $2 OR id > $3) ORDER BY created_at DESC, id LIMIT $4";
+/// Ids are spelt alike, so between two of them are those that begin alike, in any collation.
+const ALIKE: &str = "SELECT * FROM shares WHERE id BETWEEN $1 AND $2 AND org_id = $3";
 /// An address that is not known to be the caller's is given as an empty text, which no share has.
 const INBOUND: &str = "SELECT * FROM shares WHERE (recipient_id = $1 OR (recipient_id IS NULL AND recipient_email = $2)) \
                        AND revoked_at IS NULL AND declined_at IS NULL AND expires_at > $3 \
@@ -171,6 +175,15 @@ pub async fn facts(store: &Store, id: ShareId) -> Result<Option<Share>> {
     find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()
 }
 
+/// As [`facts`], by the name that an organisation's owners and admins have for its shares.
+pub async fn facts_by_ref(store: &Store, org: OrgId, named: ShareRef) -> Result<Option<Share>> {
+    let (from, to) = named.bounds();
+    let find = sqlx::query(ALIKE).bind(from.to_string()).bind(to.to_string()).bind(org.to_string());
+    let alike = find.fetch_all(&mut *store.read().await?).await.map_err(failed)?;
+    let alike: Vec<Share> = alike.into_iter().map(read).collect::<Result<_>>()?;
+    Ok(alike.into_iter().find(|share| ShareRef::of(share.id) == named))
+}
+
 /// The version that a share is about, if it is there still. The signer decides who gets what is sealed in it.
 pub async fn facts_of_version(store: &Store, share: &Share) -> Result<Option<Shared>> {
     let find = sqlx::query(SHARED)
@@ -223,6 +236,14 @@ pub async fn outbound(store: &Store, may: &Permit<ListShares, OrgId>, page: &Pag
         .bind(from)
         .bind(after)
         .bind(i64::from(page.limit));
+    list.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
+}
+
+/// What the organisation's people and agents have shared and not taken back, newest first.
+pub async fn of_all(store: &Store, may: &Permit<ListAllShares, OrgId>, page: &Page) -> Result<Vec<Share>> {
+    let (from, after) = page.begins();
+    let list =
+        sqlx::query(OF_ALL).bind(may.org().to_string()).bind(from).bind(after).bind(i64::from(page.limit));
     list.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 

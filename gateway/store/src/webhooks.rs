@@ -83,6 +83,9 @@ const FAILED: &str = "UPDATE webhooks SET attempts = attempts + 1, due_at = $3, 
                       WHERE id = $1 AND turn = $2";
 const DISABLE: &str =
     "UPDATE webhooks SET active = 0, last_error = $3, updated_at = $4 WHERE id = $1 AND turn = $2";
+/// The turn moves on, so that a delivery under way is the last.
+const SWITCH_OFF: &str = "UPDATE webhooks SET active = 0, turn = turn + 1, last_error = $3, updated_at = $4 \
+                          WHERE org_id = $1 AND created_by = $2 AND active = 1 RETURNING id";
 const TROUBLE: &str = "INSERT INTO webhook_troubles (webhook_id, sequence, event_id, attempts, outcome, last_error, \
                        first_attempt_at, last_attempt_at) VALUES ($1, $2, $3, 1, 'retrying', $4, $5, $5) \
                        ON CONFLICT (webhook_id, sequence) DO UPDATE SET attempts = webhook_troubles.attempts + 1, \
@@ -245,6 +248,13 @@ pub async fn disable(tx: &mut Tx, hook: &Webhook, why: &str, now: Time) -> Resul
     let disable = sqlx::query(DISABLE).bind(hook.id.to_string()).bind(hook.progress.turn).bind(why);
     let disable = disable.bind(now.millis()).execute(tx.connection()).await;
     Ok(disable.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Switches off all that somebody has set in an organisation. Which those are.
+pub async fn switch_off(tx: &mut Tx, org: OrgId, by: UserId, why: &str, now: Time) -> Result<Vec<WebhookId>> {
+    let off = sqlx::query(SWITCH_OFF).bind(org.to_string()).bind(by.to_string()).bind(why).bind(now.millis());
+    let rows = off.fetch_all(tx.connection()).await.map_err(failed)?;
+    rows.iter().map(|row| row.parsed("id")).collect()
 }
 
 async fn ends(tx: &mut Tx, hook: &Webhook, sequence: i64, outcome: &str, now: Time) -> Result<()> {

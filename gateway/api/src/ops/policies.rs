@@ -17,7 +17,7 @@ use store::policies;
 use super::{OfPolicy, OfVault};
 use crate::access::{Granted, OnVault};
 use crate::cx::Cx;
-use crate::decode::{self, NothingElse, Patch};
+use crate::decode::{self, Distinct, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Default as Or, Effect, Tool, arg};
 
@@ -65,9 +65,9 @@ pub struct CreatePolicyRequest {
     principal_id: String,
     /// `read`, `write` (which includes `delete`), `delete`
     permissions: Vec<String>,
-    /// `ip_allowlist`, `time_window`, `require_approval`
+    /// `ip_allowlist`, `time_window`, `require_approval`; at most 4 KiB as JSON.
     #[serde(default)]
-    conditions: Option<Map<String, Value>>,
+    conditions: Option<Distinct>,
     #[serde(default)]
     expires_at: Option<Time>,
     #[serde(flatten)]
@@ -121,7 +121,7 @@ impl Operation for CreatePolicy {
             pattern: PathGlob::parse("secret_path_pattern", &new.secret_path_pattern)?,
             principal: PrincipalId::from_parts(&new.principal_type, &new.principal_id)?,
             permissions: permissions(&new.permissions)?,
-            conditions: Conditions::parse(new.conditions.unwrap_or_default())?,
+            conditions: Conditions::parse(new.conditions.unwrap_or_default().0)?,
             expires_at: in_future(cx, new.expires_at)?,
             created_by: granted.may.by(),
             created_at: cx.now(),
@@ -167,7 +167,7 @@ pub struct UpdatePolicyRequest {
     #[serde(default)]
     permissions: Option<Vec<String>>,
     #[serde(default)]
-    conditions: Patch<Map<String, Value>>,
+    conditions: Patch<Distinct>,
     #[serde(default)]
     expires_at: Patch<Time>,
     #[serde(flatten)]
@@ -204,7 +204,7 @@ impl Operation for UpdatePolicy {
         if let Some(given) = change.permissions {
             policy.permissions = permissions(&given)?;
         }
-        policy.conditions = match change.conditions.try_map(Conditions::parse)? {
+        policy.conditions = match change.conditions.try_map(|Distinct(given)| Conditions::parse(given))? {
             Patch::Keep => policy.conditions,
             Patch::Clear => Conditions::default(),
             Patch::Set(conditions) => conditions,

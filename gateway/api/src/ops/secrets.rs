@@ -78,6 +78,9 @@ pub struct SecretResponse {
     created_by: String,
     /// The value is encrypted with a key of the customer's: base64 of `0x01 | IV (12 bytes) | ciphertext | tag (16 bytes)`.
     cmek_encrypted: bool,
+    /// Of that key: SHA-256, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmek_fingerprint: Option<String>,
 }
 
 /// Reads a secret's value.
@@ -118,14 +121,15 @@ impl Operation for GetSecret {
 
 /// A version's value, opened, counted and on the audit trail.
 async fn answer(cx: &Cx, granted: &Granted<MayRead>, found: SealedVersion) -> Result<SecretResponse> {
-    let SealedVersion { version, sealed, cmek, .. } = readable(cx, &granted.may, found)?;
+    let SealedVersion { version, sealed, .. } = readable(cx, &granted.may, found)?;
     let value = open(cx, granted, &version, sealed).await?;
     record(cx, granted, &version).await?;
     Ok(SecretResponse {
         about: SecretMetadataResponse::from(&version),
         value: Revealed::from_bytes(&value)?,
         created_by: version.created_by.uuid(),
-        cmek_encrypted: cmek.is_some(),
+        cmek_encrypted: version.cmek.is_some(),
+        cmek_fingerprint: version.cmek.map(|key| key.to_string()),
     })
 }
 

@@ -1,8 +1,10 @@
 //! Webhooks: where an organisation is told what happens in it.
 
 mod deliveries;
+mod standing;
 
 pub use deliveries::{ListDeliveries, TestWebhook};
+pub use standing::switch_off;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -143,6 +145,7 @@ impl Operation for CreateWebhook {
             updated_at: now,
         };
         let mut act = cx.begin().await?;
+        standing::hold(&mut act, *may.on(), may.by()).await?;
         if webhooks::hold_count(&mut act, &may).await? >= MOST as u64 {
             return Err(Error::conflict(format!("There are {MOST} webhooks already; delete one.")));
         }
@@ -252,6 +255,7 @@ impl Operation for UpdateWebhook {
         decode::From(change): Self::Params,
     ) -> Result<Reply<WebhookResponse>> {
         let mut act = cx.begin().await?;
+        standing::hold(&mut act, *may.on(), may.by()).await?;
         let mut hook =
             webhooks::take_to_change(&mut act, &may, path.webhook_id).await?.or_missing("webhook")?;
         if let Some(url) = &change.url {

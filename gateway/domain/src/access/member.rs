@@ -41,7 +41,9 @@ pub(super) fn manages_people(subject: &Subject<'_>) -> Result<()> {
     if subject.manages() && !subject.bounded() {
         Ok(())
     } else {
-        Err(Error::forbidden("Only owners and admins manage who is in the organisation."))
+        Err(Error::forbidden(
+            "Owners and admins of the organisation may do this, without scopes; ask one of them.",
+        ))
     }
 }
 

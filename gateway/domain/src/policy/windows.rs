@@ -72,15 +72,16 @@ fn a_day_is_the_zones_own() {
 }
 
 #[test]
-fn from_midnight_to_midnight_is_never_and_to_the_last_minute_nearly_always() {
-    expect(
-        &window("00:00", "00:00", "UTC"),
-        &[("2026-11-30T00:00:00Z", false), ("2026-11-30T12:00:00Z", false)],
-    );
+fn to_the_last_minute_is_nearly_always_and_from_midnight_to_midnight_is_no_window() {
     expect(
         &window("00:00", "23:59", "UTC"),
         &[("2026-11-30T23:58:59Z", true), ("2026-11-30T23:59:00Z", false)],
     );
+    let given = json!({"time_window": {"start": "00:00", "end": "00:00"}});
+    let given = given.as_object().unwrap();
+    assert!(Conditions::parse(given.clone()).is_err());
+    let stored = Conditions::stored(given.clone());
+    assert!(stored.unmet(Time::from_millis(0), None).is_some(), "what was stored before stays closed");
 }
 
 #[test]

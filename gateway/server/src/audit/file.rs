@@ -120,6 +120,10 @@ pub fn verify(mut file: Box<dyn BufRead>, key: &[u8], kept: Option<Checkpoint>) 
             break;
         }
         let Ok(line) = serde_json::from_slice(&text) else {
+            if let Some(event) = edited(&text) {
+                walk.bad.get_or_insert(event);
+                continue;
+            }
             return Err(format!(
                 "line {number} is no line of an export: the file was cut or changed there, or is something else"
             ));
@@ -133,6 +137,14 @@ pub fn verify(mut file: Box<dyn BufRead>, key: &[u8], kept: Option<Checkpoint>) 
         }
     }
     walk.end(end, key)
+}
+
+/// An event with fields that none has, or without some that each has.
+fn edited(text: &[u8]) -> Option<Bad> {
+    let line: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let (sequence, _) = (line["sequence"].as_i64()?, line.get("integrity_hash")?);
+    let id = line["id"].as_str().map(str::to_owned);
+    Some(Bad { id, ..Bad::at(sequence, Problem::Edited) })
 }
 
 struct Walk {

@@ -39,7 +39,7 @@ struct Verify {
     /// The export (talon audit export); - is standard input
     file: PathBuf,
     /// The signer's public key: 32 bytes, base64url (the JWK's x) or hex
-    #[arg(long, value_name = "KEY", required_unless_present = "jwks")]
+    #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// A file with the JWKS, for the key
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
@@ -71,7 +71,7 @@ fn verify(asked: &Verify) -> Result<Verdict, String> {
     let key = match (&asked.key, &asked.jwks) {
         (Some(key), _) => key::plain(key)?,
         (None, Some(jwks)) => key::of_jwks(&text(jwks)?)?,
-        (None, None) => return Err("name the signer's public key with --key or --jwks".into()),
+        (None, None) => return Err("name the signer's public key: --key KEY, or --jwks FILE with what /.well-known/jwks.json answers".into()),
     };
     let kept = asked.head.as_deref().map(checkpoint).transpose()?;
     let open: Box<dyn BufRead> = if asked.file == Path::new("-") {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::access::{Permit, ReadAudit};
 use domain::audit::walk::{Line, Place};
 use domain::{Error, OrgId, Result, Time};
+use futures::TryStreamExt as _;
 use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
@@ -78,12 +79,19 @@ impl Filter {
     }
 }
 
-/// A page of the organisation's events, newest first.
-pub async fn page(store: &Store, may: &Permit<ReadAudit, OrgId>, filter: &Filter) -> Result<Vec<Line>> {
+/// Of a page's details, in bytes: what comes after is on the next page.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// A page of the organisation's events, newest first, and whether there may be more.
+pub async fn page(
+    store: &Store,
+    may: &Permit<ReadAudit, OrgId>,
+    filter: &Filter,
+) -> Result<(Vec<Line>, bool)> {
     let org = may.on().to_string();
     let mut connection = store.read().await?;
     let Some((first, last)) = bounds(&mut connection, &org, filter.from, filter.to).await? else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     };
     let last = filter.before.map_or(last, |before| last.min(before.saturating_sub(1)));
     let page = sqlx::query(filter.page())
@@ -99,7 +107,18 @@ pub async fn page(store: &Store, may: &Permit<ReadAudit, OrgId>, filter: &Filter
         .bind(&filter.actor_type)
         .bind(i64::from(filter.limit))
         .bind(i64::from(filter.offset));
-    page.fetch_all(&mut *connection).await.map_err(failed)?.iter().map(line).collect()
+    let mut rows = page.fetch(&mut *connection);
+    let (mut lines, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.try_next().await.map_err(failed)? {
+        let next = line(&row)?;
+        bytes += next.details.len();
+        if bytes > PAGE_BYTES && !lines.is_empty() {
+            return Ok((lines, true));
+        }
+        lines.push(next);
+    }
+    let full = u32::try_from(lines.len()).is_ok_and(|found| found == filter.limit);
+    Ok((lines, full))
 }
 
 /// Between which events all of a span of time are; `None`: there are none.

@@ -11,7 +11,7 @@ macro_rules! list {
     ($path:literal, $which:literal) => {
         concat!(
             "SELECT s.id, s.path, s.newest, v.version, v.type, v.metadata, v.expires_at, v.max_access_count, \
-             v.access_count, v.created_by_type, v.created_by, v.created_at, v.deleted_at, v.disabled_at, v.purged_at \
+             v.access_count, v.created_by_type, v.created_by, v.created_at, v.deleted_at, v.disabled_at, v.purged_at, v.cmek_fingerprint \
              FROM secrets s JOIN secret_versions v ON v.secret_id = s.id AND v.version = s.live WHERE s.vault_id = $1 AND ",
             $path, " >= $2 AND ", $path, " < $3 AND ", $which, " ORDER BY ", $path, " LIMIT $5"
         )

@@ -8,7 +8,7 @@ use crate::row::Columns as _;
 use crate::{Store, Tx, failed};
 
 const LIST: &str = "SELECT s.id, s.path, s.newest, v.version, v.type, v.metadata, v.expires_at, v.max_access_count, \
-                    v.access_count, v.created_by_type, v.created_by, v.created_at, v.deleted_at, v.disabled_at, v.purged_at \
+                    v.access_count, v.created_by_type, v.created_by, v.created_at, v.deleted_at, v.disabled_at, v.purged_at, v.cmek_fingerprint \
                     FROM secrets s JOIN secret_versions v ON v.secret_id = s.id \
                     WHERE s.vault_id = $1 AND s.path = $2 AND v.version < $3 ORDER BY v.version DESC LIMIT $4";
 const ONE: &str = "SELECT s.id, s.path, s.newest, v.* FROM secrets s JOIN secret_versions v ON v.secret_id = s.id \

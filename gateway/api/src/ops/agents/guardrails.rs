@@ -67,7 +67,21 @@ fn limit(field: &str, patch: Patch<String>, now: Option<Wei>) -> Result<Option<W
     Ok(patch.try_map(|text| Wei::parse_ether(field, &text))?.over(now))
 }
 
+/// Entries of a list: what is longer is not even looked up. The signer has limits of its own.
+const MAX_CHAINS: usize = 100;
+const MAX_ADDRESSES: usize = 1000;
+
+/// # Errors
+/// `Invalid`, if there are more.
+pub fn at_most<T>(field: &str, given: &[T], most: usize) -> Result<()> {
+    if given.len() > most {
+        return Err(Error::invalid(field, format!("must have at most {most} entries")));
+    }
+    Ok(())
+}
+
 async fn chain_ids(cx: &Cx, given: &[String]) -> Result<Vec<u64>> {
+    at_most("tx_allowed_chains", given, MAX_CHAINS)?;
     let mut ids = Vec::new();
     for text in given {
         let id = chain_id(cx, "tx_allowed_chains", text).await?;
@@ -87,6 +101,7 @@ pub async fn chain_id(cx: &Cx, field: &str, text: &str) -> Result<u64> {
 }
 
 fn addresses(given: &[String]) -> Result<Vec<Address>> {
+    at_most("tx_to_allowlist", given, MAX_ADDRESSES)?;
     given.iter().map(|text| address("tx_to_allowlist", text)).collect()
 }
 

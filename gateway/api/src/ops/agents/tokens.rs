@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use signer_protocol::record::{AllowedCalls, TokenLimit, TokenStandard};
 
-use super::guardrails::{address, chain_id};
+use super::guardrails::{address, at_most, chain_id};
 use crate::cx::Cx;
 
 /// A token that may move. Amounts are decimal integers of its smallest units, below 2^192; of an ERC-721, of items.
@@ -75,7 +75,13 @@ impl AllowedCallsEntry {
     }
 }
 
+/// Entries of a list; the signer has the same limits.
+const MAX_TOKENS: usize = 100;
+const MAX_CONTRACTS: usize = 100;
+const MAX_SELECTORS: usize = 500;
+
 pub async fn limits(cx: &Cx, given: Vec<TokenLimitEntry>) -> Result<Vec<TokenLimit>> {
+    at_most("tx_tokens", &given, MAX_TOKENS)?;
     let mut limits = Vec::new();
     for (at, entry) in given.into_iter().enumerate() {
         let field = |name: &str| format!("tx_tokens[{at}].{name}");
@@ -95,9 +101,11 @@ pub async fn limits(cx: &Cx, given: Vec<TokenLimitEntry>) -> Result<Vec<TokenLim
 }
 
 pub async fn calls(cx: &Cx, given: Vec<AllowedCallsEntry>) -> Result<Vec<AllowedCalls>> {
+    at_most("tx_calls_allowlist", &given, MAX_CONTRACTS)?;
     let mut calls = Vec::new();
     for (at, entry) in given.into_iter().enumerate() {
         let field = |name: &str| format!("tx_calls_allowlist[{at}].{name}");
+        at_most(&field("selectors"), &entry.selectors, MAX_SELECTORS)?;
         calls.push(AllowedCalls {
             chain_id: chain_id(cx, &field("chain"), &entry.chain).await?,
             contract: address(&field("contract"), &entry.contract)?,

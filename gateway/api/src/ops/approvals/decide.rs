@@ -12,7 +12,7 @@ use store::{Tx, approvals};
 use super::{ApprovalResponse, announce, details, reason, waiting};
 use crate::access::InOrg;
 use crate::cx::{Act, Cx};
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfApproval;
 
@@ -33,6 +33,8 @@ pub struct DecisionReason {
     /// Of a transaction, as the approval showed it: then the decision is for that, and refused if there is something else by now.
     #[serde(default)]
     intent_hash: Option<String>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -20,6 +20,7 @@ use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::secrets::may_be_read;
 use crate::throttle;
+use crate::tool::{Effect, Tool, arg};
 
 /// Whoever was denied asks nobody again for so long, neither by reading nor by a request.
 const AFTER_A_NO: Duration = Duration::from_secs(60 * 60);
@@ -204,7 +205,17 @@ impl Operation for CreateApproval {
         "Asks owners and admins to approve that you read the newest version of a secret, where a policy of yours requires it. \
          200 where one waits, or is good, already; 403 for an hour after one was denied.",
     )
-    .audited("approval.request", "approval");
+    .audited("approval.request", "approval")
+    .tool(
+        Tool::new(
+            "request_approval",
+            Effect::Adds,
+            "Asks people to approve that you read a secret, ahead of reading it, and tells them why. Only where a read needs \
+             it: get_secret asks by itself. Then check_approval until it is approved, and get_secret. If it says that no \
+             approval is needed, just read; if one was denied, ask your user.",
+        )
+        .takes(&[arg("secret_path").about("As list_secrets gives it."), arg("vault_id"), arg("reason")]),
+    );
     type Path = ();
     type Params = decode::From<CreateApprovalRequest>;
     type Output = ApprovalResponse;

@@ -20,6 +20,7 @@ use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfApproval;
 use crate::streams;
+use crate::tool::{Effect, Tool, arg};
 
 #[derive(Serialize, JsonSchema)]
 pub struct ApprovalResponse {
@@ -218,6 +219,15 @@ impl Operation for GetApproval {
         "/v1/approvals/{approval_id}",
         200,
         "One approval: for its requester, and for people of the organisation. With wait, the answer comes once it is decided.",
+    )
+    .tool(
+        Tool::new(
+            "check_approval",
+            Effect::Reads,
+            "Tells what became of a request for approval: pending, approved, denied, expired, cancelled. While it is pending, do \
+             something else, or look again in a minute; once approved, repeat what you asked for; if denied, ask your user.",
+        )
+        .takes(&[arg("approval_id").about("As the refusal, or request_approval, names it.")]),
     );
     type Path = OfApproval;
     type Params = decode::From<WaitQuery>;

@@ -39,7 +39,7 @@ pub struct AuditEventsQuery {
     /// The last moment.
     #[serde(default)]
     to: Option<Time>,
-    /// 1 to 1,000; 100 when left out
+    /// 1 to 1,000; 100 when left out. A page of events with long details may be shorter.
     #[serde(default)]
     limit: Option<u32>,
     /// Events to pass over: 0 to 10,000.
@@ -153,9 +153,8 @@ impl Operation for ListAuditEvents {
         decode::From(query): Self::Params,
     ) -> Result<Reply<AuditEventsResponse>> {
         let filter = Filter::try_from(query)?;
-        let page = trail::page(cx.store(), &may, &filter).await?;
-        let full = u32::try_from(page.len()).is_ok_and(|found| found == filter.limit);
-        let next_cursor = page.last().filter(|_| full).map(|last| last.sequence.to_string());
+        let (page, more) = trail::page(cx.store(), &may, &filter).await?;
+        let next_cursor = page.last().filter(|_| more).map(|last| last.sequence.to_string());
         let events: Vec<_> = page.into_iter().map(AuditEvent::from).collect();
         Ok(Reply::of(AuditEventsResponse { count: events.len(), events, next_cursor }))
     }

@@ -18,6 +18,7 @@ use crate::decode;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::org::owners;
+use crate::ops::webhooks::switch_off;
 use crate::outside::mail::{self, Letter};
 use crate::refusal;
 
@@ -88,6 +89,7 @@ async fn leave(cx: &Cx, may: &Permit<access::DeleteAccount, UserId>, user: &User
     if !users::delete(&mut act, may, &user.record, &last).await? {
         return Err(Error::conflict("Your account was changed just now; log in, then repeat."));
     }
+    switch_off(cx, &mut act, user.org, user.id).await?;
     mail::queue(&mut act, &user.email, &Letter::AccountDeleted, cx.now()).await?;
     act.commit(user.id).await?;
     cx.gateway.known.forget_policies(PrincipalId::User(user.id)).await;

@@ -54,10 +54,11 @@ impl Operation for GoogleLogin {
 
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<LoginResponse>> {
         let seen = cx.gateway.openid.google(&cx.gateway.egress, &cx.gateway.clock, &given.id_token).await;
-        let seen = seen.ok_or_else(|| Error::unavailable(NOT_SET_UP))?.map_err(|refused| match refused {
-            Refused::Token(why) => Error::unauthenticated(NOT_GOOD).because(why),
-            Refused::NoKeys(why) => Error::unavailable(AWAY).because(why),
-        })?;
+        let seen =
+            seen.ok_or_else(|| Error::new(Kind::Missing, NOT_SET_UP))?.map_err(|refused| match refused {
+                Refused::Token(why) => Error::unauthenticated(NOT_GOOD).because(why),
+                Refused::NoKeys(why) => Error::unavailable(AWAY).because(why),
+            })?;
         let issued = match known(cx, &seen).await? {
             Some(user) => log_in(cx, &user, &seen).await?,
             None => match sign_up(cx, &seen).await {

@@ -19,6 +19,7 @@ use crate::access::Own;
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
+use crate::ops::webhooks::switch_off;
 
 /// The invitation that a mailed link stands for, if it came to this address and can still be taken up.
 ///
@@ -101,6 +102,7 @@ impl Operation for Join {
         if !members::move_to(&mut act, &may, open.org, &user.record, &record).await? {
             return Err(Error::conflict("Your account was changed just now; log in, then repeat."));
         }
+        switch_off(cx, &mut act, user.org, user.id).await?;
         act.also("member.leave", "user", user.id, Default::default())?;
         act.by(PrincipalId::User(user.id), open.org);
         act.note("role", open.role.as_str());

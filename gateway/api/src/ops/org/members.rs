@@ -16,6 +16,7 @@ use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfMember;
 use crate::ops::auth::tell;
+use crate::ops::webhooks::switch_off;
 
 #[derive(Serialize, JsonSchema)]
 pub struct OrgMemberResponse {
@@ -114,6 +115,9 @@ impl Operation for ChangeMemberRole {
             another_owner(&mut act, may.org(), user.id).await?;
         }
         members::change(&mut act, &may, &user.record, &record).await?;
+        if !role.manages() {
+            switch_off(cx, &mut act, may.org(), user.id).await?;
+        }
         act.note("from", before.map(Role::as_str));
         act.note("to", role.as_str());
         act.commit(user.id).await?;
@@ -151,6 +155,7 @@ impl Operation for RemoveMember {
                 "Somebody else changed this account just now; look at it again, then repeat.",
             ));
         }
+        switch_off(cx, &mut act, may.org(), user.id).await?;
         act.note("role", owners::record(&user)?.role.map(Role::as_str));
         act.commit(user.id).await?;
         cx.gateway.known.forget_policies(PrincipalId::User(user.id)).await;

@@ -56,7 +56,7 @@ impl Operation for GetEnvBundle {
                 ),
             ));
         }
-        if found.cmek.is_some() {
+        if found.version.cmek.is_some() {
             return Err(Error::conflict(
                 "This env_bundle is encrypted with the customer's key (CMEK): read it as it is, and take it apart after \
                  decrypting it.",

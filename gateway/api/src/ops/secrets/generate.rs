@@ -13,7 +13,7 @@ use super::SecretMetadataResponse;
 use super::put::{PutSecretRequest, put};
 use crate::access::{Granted, OnSecret};
 use crate::cx::Cx;
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfSecret, cmek};
 use crate::password;
@@ -39,6 +39,8 @@ pub struct GenerateSecretRequest {
     rotation_policy: Option<Map<String, Value>>,
     #[serde(default)]
     max_access_count: Option<u64>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 /// Writes a value that the gateway makes.
@@ -76,6 +78,7 @@ impl Operation for GenerateSecret {
             expires_at: wanted.expires_at,
             rotation_policy: wanted.rotation_policy,
             max_access_count: wanted.max_access_count,
+            _nothing_else: NothingElse,
         };
         put(cx, &granted, &path.path, &new).await.map(Reply::of)
     }

@@ -13,7 +13,7 @@ use store::secrets::{self, NewVersion};
 use super::SecretMetadataResponse;
 use crate::access::{Granted, OnSecret};
 use crate::cx::Cx;
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfSecret, cmek};
 use crate::tool::{Default as Or, Effect, Tool, arg};
@@ -41,6 +41,8 @@ pub struct PutSecretRequest {
     /// Successful reads after which the value is gone.
     #[serde(default)]
     pub max_access_count: Option<u64>,
+    #[serde(flatten)]
+    pub _nothing_else: NothingElse,
 }
 
 /// Writes a new version of a secret.
@@ -117,6 +119,10 @@ fn check(cx: &Cx, new: &PutSecretRequest) -> Result<()> {
     }
     if new.max_access_count == Some(0) {
         return Err(Error::invalid("max_access_count", "must be at least 1; leave it out for no limit"));
+    }
+    let said = new.metadata.as_ref().and_then(|metadata| metadata.get("signing_only"));
+    if said.is_some_and(|said| !said.is_boolean()) {
+        return Err(Error::invalid("metadata.signing_only", "must be true or false"));
     }
     if signing_only(&new.metadata) && new.kind != SecretType::PrivateKey {
         return Err(Error::invalid("metadata.signing_only", "is for type private_key alone"));

@@ -11,7 +11,7 @@ use super::SecretMetadataResponse;
 use super::put::{PutSecretRequest, put};
 use crate::access::{Granted, OnSecret};
 use crate::cx::Cx;
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfSecret;
 use crate::tool::{Effect, Tool, arg};
@@ -20,6 +20,9 @@ use crate::tool::{Effect, Tool, arg};
 pub struct RotateSecretRequest {
     /// At most 1 MiB.
     value: SecretText,
+    /// A limit or an expiry would be ignored here: PUT takes them.
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 /// Writes a new value of a secret; its type and metadata stay.
@@ -66,6 +69,7 @@ impl Operation for RotateSecret {
             expires_at: None,
             rotation_policy: None,
             max_access_count: None,
+            _nothing_else: NothingElse,
         };
         put(cx, &granted, &path.path, &new).await.map(Reply::of)
     }

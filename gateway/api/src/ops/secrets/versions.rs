@@ -40,6 +40,9 @@ pub struct SecretVersionResponse {
     disabled_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_at: Option<Time>,
+    /// Of the customer's key that the value is encrypted with: SHA-256, in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cmek_fingerprint: Option<String>,
 }
 
 impl SecretVersionResponse {
@@ -57,6 +60,7 @@ impl SecretVersionResponse {
             expires_at: version.expires_at,
             disabled_at: version.disabled_at,
             deleted_at: version.deleted_at,
+            cmek_fingerprint: version.cmek.map(|key| key.to_string()),
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use domain::access::{self, Permit, SecretAction, SecretAt, ShareAction, ShareFacts};
-use domain::{Error, Kind, OrMissing as _, Result, ShareId};
+use domain::access::{self, Permit, SecretAction, SecretAt, ShareAction, ShareFacts, ShareRule};
+use domain::{Error, Kind, OrMissing as _, PrincipalId, Result, ShareId, ShareRef};
 use store::shares::{self, Share, Shareable};
 use store::vaults::Vault;
 
@@ -48,10 +48,19 @@ pub struct GrantedShare<A> {
 impl<A: ShareAction + 'static> Access<OfShare> for OnShare<A> {
     type Granted = GrantedShare<A>;
     async fn grant(cx: &Cx, path: &OfShare) -> Result<Self::Granted> {
-        let share = shares::facts(cx.store(), path.share_id).await?.filter(|share| !share.ended);
-        let share = share.or_missing("share")?;
+        let found = match (A::RULE, ShareRef::in_place_of(path.share_id)) {
+            // Whoever looks after others' shares has references to them alone.
+            (ShareRule::Given, Some(named)) => {
+                shares::facts_by_ref(cx.store(), cx.subject()?.org, named).await?
+            }
+            _ => shares::facts(cx.store(), path.share_id).await?,
+        };
+        let share = found.filter(|share| !share.ended).or_missing("share")?;
         let to = named(cx, &share).await?;
-        let facts = ShareFacts { id: share.id, org: share.org, by: share.by, to };
-        Ok(GrantedShare { may: access::share(&cx.subject()?, &facts)?, share })
+        Ok(GrantedShare { may: access::share(&cx.subject()?, &facts(&share, to))?, share })
     }
+}
+
+pub(super) fn facts(share: &Share, to: Option<PrincipalId>) -> ShareFacts<'_> {
+    ShareFacts { id: share.id, org: share.org, vault: share.vault, path: &share.path, by: share.by, to }
 }

@@ -21,7 +21,7 @@ use store::{agents, users};
 use super::access::{GrantedSecret, OnSecretId};
 use super::readable;
 use crate::cx::Cx;
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfSecretId;
 use crate::ops::auth::email;
@@ -33,7 +33,8 @@ use crate::tool::{Default as Or, Effect, Tool, arg};
 
 /// By one organisation.
 const SHARES: Window = Window::new(10, Duration::from_secs(60));
-/// To one address, whoever shares: a mail each.
+/// To one address, whoever shares: a mail each. A share with an address beyond that is refused; one with a user comes without a
+/// mail, as a refusal would tell whose address it is.
 const MAILS: Window = Window::new(20, Duration::from_secs(60 * 60));
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Of an ip_allowlist.
@@ -62,6 +63,8 @@ pub struct CreateShareRequest {
     /// Addresses and networks that it can be opened from.
     #[serde(default)]
     ip_allowlist: Option<Vec<String>>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -158,6 +161,7 @@ impl Operation for CreateShare {
 
 /// The terms; the addresses that it is good from.
 fn check(cx: &Cx, asked: &CreateShareRequest) -> Result<Vec<IpNet>> {
+    names_one_recipient(asked)?;
     if asked.permissions.as_ref().is_some_and(|given| given.iter().any(|p| p != "read")) {
         return Err(Error::invalid("permissions", "must be [\"read\"]: a share gives nothing else"));
     }
@@ -184,6 +188,24 @@ fn check(cx: &Cx, asked: &CreateShareRequest) -> Result<Vec<IpNet>> {
         })
     };
     listed.iter().map(network).collect()
+}
+
+/// Whoever names a recipient that this kind of share has not, means another kind.
+fn names_one_recipient(asked: &CreateShareRequest) -> Result<()> {
+    let kind = asked.recipient_type;
+    let by_id = matches!(kind, RecipientType::User | RecipientType::Agent);
+    if asked.recipient_id.is_some() && !by_id {
+        let rule = format!("must be left out: recipient_type {} takes none", kind.as_str());
+        return Err(Error::invalid("recipient_id", rule));
+    }
+    if asked.email.is_some() && kind != RecipientType::ExternalEmail {
+        let rule = format!(
+            "must be left out: recipient_type {} takes none; to share with a mail address, use external_email",
+            kind.as_str()
+        );
+        return Err(Error::invalid("email", rule));
+    }
+    Ok(())
 }
 
 /// Whether the value may leave this way.
@@ -240,7 +262,8 @@ async fn named(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
 }
 
 fn id<T: std::str::FromStr>(asked: &CreateShareRequest) -> Result<T> {
-    let rule = || Error::invalid("recipient_id", "must be the recipient's UUID");
+    let rule =
+        || Error::invalid("recipient_id", "must be the recipient's UUID, or use external_email and an email");
     asked.recipient_id.as_deref().and_then(|text| text.parse().ok()).ok_or_else(rule)
 }
 
@@ -260,7 +283,12 @@ async fn external(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
 async fn letter(cx: &Cx, named: &Named) -> Result<Option<(String, String)>> {
     let to = match (&named.email, named.to) {
         (Some(email), _) => Some(email.clone()),
-        (None, Some(PrincipalId::User(user))) => users::facts(cx.store(), user).await?.map(|user| user.email),
+        (None, Some(PrincipalId::User(user))) => match users::facts(cx.store(), user).await? {
+            Some(user) if throttle::has_room(&cx.gateway, "share.email", &[&user.email], MAILS).await? => {
+                Some(user.email)
+            }
+            _ => None,
+        },
         _ => None,
     };
     let Some(to) = to else { return Ok(None) };

@@ -1,13 +1,14 @@
 //! What one has shared, and what was shared with one.
 
-use domain::access::{self, ListShares, Permit};
-use domain::{Error, OrgId, PrincipalId, RecipientType, Result, ShareId, Time};
+use domain::access::{self, ListAllShares, ListShares, Permit};
+use domain::{Error, OrgId, PrincipalId, RecipientType, Result, ShareId, ShareRef, Time};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::shares::{self, Page, Place, Share};
 use store::users;
 
+use super::access::facts;
 use crate::access::InOrg;
 use crate::cx::Cx;
 use crate::decode;
@@ -15,8 +16,13 @@ use crate::operation::{Operation, Reply, Route};
 
 #[derive(Serialize, JsonSchema)]
 pub struct ShareListItem {
-    id: ShareId,
+    /// Of what others have shared, a reference, by which an owner or admin takes the share back, and which opens nothing.
+    id: String,
     secret_path: String,
+    /// Who shares it.
+    shared_by: String,
+    /// `user` or `agent`
+    shared_by_type: &'static str,
     recipient_type: RecipientType,
     #[serde(skip_serializing_if = "Option::is_none")]
     recipient_id: Option<String>,
@@ -32,10 +38,12 @@ pub struct ShareListItem {
 }
 
 impl ShareListItem {
-    fn new(share: Share, now: Time) -> Self {
+    fn new(share: Share, name: String, now: Time) -> Self {
         Self {
-            id: share.id,
+            id: name,
             secret_path: share.path.to_string(),
+            shared_by: share.by.uuid(),
+            shared_by_type: share.by.kind(),
             recipient_type: share.kind,
             recipient_id: share.to.map(PrincipalId::uuid),
             recipient_email: share.email,
@@ -62,25 +70,25 @@ pub struct SharesQuery {
     cursor: Option<String>,
 }
 
-impl SharesQuery {
-    /// The page, and one share more, which tells whether there is another.
-    fn page(&self) -> Result<Page> {
-        let limit = self.limit.unwrap_or(MOST);
-        if !(1..=MOST).contains(&limit) {
-            return Err(Error::invalid("limit", format!("must be 1 to {MOST}")));
-        }
-        let after = self
-            .cursor
-            .as_deref()
-            .map(|cursor| place(cursor).ok_or_else(|| Error::invalid("cursor", "must be a next_cursor")));
-        Ok(Page { after: after.transpose()?, limit: limit + 1 })
+/// The page, and one share more, which tells whether there is another.
+fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<Page> {
+    let limit = limit.unwrap_or(MOST);
+    if !(1..=MOST).contains(&limit) {
+        return Err(Error::invalid("limit", format!("must be 1 to {MOST}")));
     }
+    let place = |cursor| place(cursor).ok_or_else(|| Error::invalid("cursor", "must be a next_cursor"));
+    Ok(Page { after: cursor.map(place).transpose()?, limit: limit + 1 })
 }
 
-/// Milliseconds and an id.
+/// Milliseconds, and what names a share and opens none.
+fn cursor(share: &Share) -> String {
+    format!("{}.{}", share.created_at.millis(), ShareRef::of(share.id))
+}
+
 fn place(cursor: &str) -> Option<Place> {
-    let (at, id) = cursor.split_once('.')?;
-    Some(Place { created_at: Time::from_millis(at.parse().ok()?), id: id.parse().ok()? })
+    let (at, named) = cursor.split_once('.')?;
+    let (_, last) = ShareRef::in_place_of(named.parse::<ShareId>().ok()?)?.bounds();
+    Some(Place { created_at: Time::from_millis(at.parse().ok()?), id: last })
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -92,15 +100,36 @@ pub struct ShareListResponse {
 }
 
 impl ShareListResponse {
-    fn of(mut shares: Vec<Share>, page: &Page, now: Time) -> Reply<Self> {
+    /// Those of a page that the caller's own bounds reach, each by its name for the caller.
+    fn of(
+        cx: &Cx,
+        mut shares: Vec<Share>,
+        page: &Page,
+        name: impl Fn(&Share) -> String,
+    ) -> Result<Reply<Self>> {
         let limit = page.limit as usize - 1;
         let more = shares.len() > limit;
         shares.truncate(limit);
-        let last = shares.last().filter(|_| more);
-        let next_cursor = last.map(|share| format!("{}.{}", share.created_at.millis(), share.id));
-        let shares = shares.into_iter().map(|share| ShareListItem::new(share, now)).collect();
-        Reply::of(Self { shares, next_cursor })
+        let next_cursor = shares.last().filter(|_| more).map(cursor);
+        let subject = cx.subject()?;
+        let within = shares.into_iter().filter(|share| facts(share, None).is_within(&subject));
+        let shares = within.map(|share| (name(&share), share));
+        let shares = shares.map(|(name, share)| ShareListItem::new(share, name, cx.now())).collect();
+        Ok(Reply::of(Self { shares, next_cursor }))
     }
+}
+
+#[derive(Deserialize, JsonSchema)]
+pub struct OutboundQuery {
+    /// Those of the whole organisation: for owners and admins without scopes.
+    #[serde(default)]
+    all: bool,
+    /// Shares on a page: 1 to 500, which it is when left out.
+    #[serde(default)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    #[serde(default)]
+    cursor: Option<String>,
 }
 
 /// What the caller has shared.
@@ -112,10 +141,11 @@ impl Operation for ListOutbound {
         Method::GET,
         "/v1/shares/outbound",
         200,
-        "What you have shared and not taken back, newest first; a month after its end a share is forgotten.",
+        "What you have shared and not taken back, newest first; a month after its end a share is forgotten. With all=true, what \
+         everybody of your organisation has.",
     );
     type Path = ();
-    type Params = decode::From<SharesQuery>;
+    type Params = decode::From<OutboundQuery>;
     type Output = ShareListResponse;
     type Access = InOrg<access::ListShares>;
 
@@ -125,9 +155,16 @@ impl Operation for ListOutbound {
         (): (),
         decode::From(query): Self::Params,
     ) -> Result<Reply<ShareListResponse>> {
-        let page = query.page()?;
-        let outbound = shares::outbound(cx.store(), &may, &page).await?;
-        Ok(ShareListResponse::of(outbound, &page, cx.now()))
+        let page = page(query.limit, query.cursor.as_deref())?;
+        if !query.all {
+            let own = shares::outbound(cx.store(), &may, &page).await?;
+            return ShareListResponse::of(cx, own, &page, |share| share.id.to_string());
+        }
+        let may_all = access::org::<ListAllShares>(&cx.subject()?)?;
+        let all = shares::of_all(cx.store(), &may_all, &page).await?;
+        ShareListResponse::of(cx, all, &page, |share| {
+            if share.by == may.by() { share.id.to_string() } else { ShareRef::of(share.id).to_string() }
+        })
     }
 }
 
@@ -154,13 +191,13 @@ impl Operation for ListInbound {
         (): (),
         decode::From(query): Self::Params,
     ) -> Result<Reply<ShareListResponse>> {
-        let page = query.page()?;
+        let page = page(query.limit, query.cursor.as_deref())?;
         let user = match may.by() {
             PrincipalId::User(id) => users::facts(cx.store(), id).await?,
             PrincipalId::Agent(_) => None,
         };
         let verified = user.filter(|user| user.email_verified).map(|user| user.email);
         let inbound = shares::inbound(cx.store(), &may, verified.as_deref(), cx.now(), &page).await?;
-        Ok(ShareListResponse::of(inbound, &page, cx.now()))
+        ShareListResponse::of(cx, inbound, &page, |share| share.id.to_string())
     }
 }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use domain::audit::Event;
 use domain::limit::Window;
 use domain::{
-    Error, Kind, OrMissing as _, PrincipalId, RecipientType, Result, Revealed, SecretBytes, SecretText,
-    SecretType, ShareId, UserId,
+    Error, EventId, Kind, OrMissing as _, PrincipalId, RecipientType, Result, Revealed, SecretBytes,
+    SecretText, SecretType, ShareId, UserId,
 };
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use signer_protocol::sharing::OpenShared;
 use signer_protocol::wire::Secret;
 use store::shares::{self, Access, Counted, Share, Shared};
@@ -170,9 +172,30 @@ async fn reveal(
     };
     let opened = throttle::guard(&cx.gateway, Target::Passphrase(&id), cx.address, guess).await;
     opened.map_err(|error| match error.kind() {
-        Kind::Unauthenticated => Error::forbidden(WRONG).with("needs", "passphrase").because(error),
+        Kind::Unauthenticated => {
+            cx.gateway.notes.guessed(refused(cx, share));
+            Error::forbidden(WRONG).with("needs", "passphrase").because(error)
+        }
         _ => error,
     })
+}
+
+/// Somebody guesses at the passphrase: on the trail of whoever shares.
+fn refused(cx: &Cx, share: &Share) -> Event {
+    Event {
+        id: EventId::new(),
+        org: share.org,
+        action: "share.refused",
+        actor: cx.caller().ok().map(|caller| caller.principal().id),
+        resource: ("share", share.kind.shown(share.id)),
+        details: Map::from_iter([
+            ("reason".to_owned(), Value::from("passphrase")),
+            ("path".to_owned(), share.path.as_str().into()),
+            ("vault_id".to_owned(), share.vault.to_string().into()),
+        ]),
+        address: cx.address.map(|address| address.to_string()),
+        at: cx.now(),
+    }
 }
 
 async fn open(

@@ -83,7 +83,7 @@ impl Search<'_> {
         if !matches!(version.state(self.cx.now()), State::Live | State::UsedUp) {
             return Ok(None);
         }
-        if vault.cmek.is_some() || found.cmek.is_some() {
+        if vault.cmek.is_some() || found.version.cmek.is_some() {
             self.cmek = true;
             return Ok(None);
         }

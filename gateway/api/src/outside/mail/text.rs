@@ -118,8 +118,11 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
         Letter::ApprovalRequested { approval, by, path } => (
             "An approval is asked for",
             format!(
-                "\"{}\" asks to read the secret at \"{}\". If you know why, approve it; else deny it: log in, and look \
-                 for the request {approval} among the approvals. Until an owner or admin decides, it is not read.",
+                "\"{}\" asks to read the secret at \"{}\". If you know why, approve it; else deny it. With your own token (or a \
+                 personal API key without scopes), send POST to one of\n\n\
+                 {public_url}/v1/approvals/{approval}/approve\n\
+                 {public_url}/v1/approvals/{approval}/deny\n\n\
+                 GET {public_url}/v1/approvals/{approval} shows the request. Until an owner or admin decides, it is not read.",
                 plain(by),
                 path
             ),

@@ -1,0 +1,72 @@
+//! Wrong passphrases of shares, as they are told to whoever shares: for each share and address one event of all within a while.
+
+use std::collections::BTreeMap;
+
+use domain::OrgId;
+use domain::audit::Event;
+
+/// Shares and addresses told apart in that time; more addresses of a share are one.
+const TOLD_APART: usize = 256;
+
+#[derive(Default)]
+pub struct Guesses(BTreeMap<(OrgId, String, String), (u64, Event)>);
+
+impl Guesses {
+    pub fn add(&mut self, mut event: Event) {
+        let address = event.address.clone().unwrap_or_default();
+        let mut key = (event.org, event.resource.1.clone(), address);
+        if self.0.len() >= TOLD_APART && !self.0.contains_key(&key) {
+            key.2 = "others".to_owned();
+            event.address = Some(key.2.clone());
+        }
+        let (times, last) = self.0.entry(key).or_insert_with(|| (0, event.clone()));
+        *times = times.saturating_add(1);
+        last.at = event.at;
+    }
+
+    pub fn take(&mut self) -> impl Iterator<Item = Event> + use<> {
+        std::mem::take(&mut self.0).into_values().map(|(times, mut event)| {
+            event.details.insert("times".to_owned(), times.into());
+            event
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{EventId, Time};
+
+    use super::*;
+
+    #[test]
+    fn guesses_at_a_share_are_one_event_for_each_address() {
+        let mut guesses = Guesses::default();
+        let org = OrgId::new();
+        let guess = |share: &str, from: usize, at| Event {
+            id: EventId::new(),
+            org,
+            action: "share.refused",
+            actor: None,
+            resource: ("share", share.to_owned()),
+            details: Default::default(),
+            address: Some(from.to_string()),
+            at: Time::from_millis(at),
+        };
+        for at in 0..100 {
+            guesses.add(guess("a", 1, at));
+        }
+        guesses.add(guess("b", 1, 7));
+        let told: Vec<_> = guesses.take().collect();
+        let times: Vec<_> =
+            told.iter().map(|event| (event.details["times"].clone(), event.at.millis())).collect();
+        assert_eq!(times, [(100.into(), 99), (1.into(), 7)]);
+        assert_eq!(guesses.take().count(), 0);
+        for from in 0..1000 {
+            guesses.add(guess("a", from, 0));
+        }
+        let told: Vec<_> = guesses.take().collect();
+        assert_eq!(told.len(), TOLD_APART + 1);
+        let others = told.iter().find(|event| event.address.as_deref() == Some("others")).unwrap();
+        assert_eq!(others.details["times"], 1000 - TOLD_APART);
+    }
+}
