@@ -1,6 +1,6 @@
 //! What requests may hold: nothing that is ignored where it would restrict, nothing without bounds, no NUL.
 
-use harness::{Person, Value, World, both, json};
+use harness::{Person, Value, both, json};
 use reqwest::Method;
 
 const NOBODY: &str = "01890000-0000-7000-8000-000000000000";

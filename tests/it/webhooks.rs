@@ -240,7 +240,7 @@ each! {
 }
 
 each! {
-    /// Who is no owner or admin any more hears nothing more, whichever way they came to be none.
+    // Who is no owner or admin any more hears nothing more, whichever way they came to be none.
     async fn a_webhook_ends_with_the_role_of_whoever_set_it(w: World) {
         let ada = w.owner("ada").await;
         let (mut hooks, mut people, mut receivers) = (Vec::new(), Vec::new(), Vec::new());

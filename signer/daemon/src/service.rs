@@ -57,6 +57,10 @@ macro_rules! answers {
                 asked.map_or_else(|refusal| Health::Unavailable(refusal.detail), |()| Health::Ok)
             }
 
+            async fn root_state(self, _: Context) -> Result<RootState, Refusal> {
+                noted("root_state", self.0.root_state().await)
+            }
+
             $(async fn $name(self, _: Context, request: $request) -> Result<$answer, Refusal> {
                 noted(stringify!($name), self.0.$name(request).await)
             })+

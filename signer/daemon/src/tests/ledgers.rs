@@ -176,7 +176,7 @@ async fn a_ledger_of_format_2_is_brought_up_to_date() {
     let tx = db.begin_write().unwrap();
     let newer =
         ["ended", "suspended", "seats", "invitations", "device_grants", "totp_steps", "recovery_codes"];
-    for table in newer.into_iter().chain(["guesses", "forgotten_factors"]) {
+    for table in newer.into_iter().chain(["guesses", "forgotten_factors", "forgotten_audit_heads"]) {
         let handle = tx.list_tables().unwrap().find(|found| redb::TableHandle::name(found) == table).unwrap();
         assert!(tx.delete_table(handle).unwrap());
     }
@@ -192,7 +192,7 @@ async fn a_ledger_of_format_2_is_brought_up_to_date() {
     drop(w.signer);
     let db = redb::Database::open(w.folder.path().join(ledger::FILE)).unwrap();
     let meta = redb::ReadableDatabase::begin_read(&db).unwrap().open_table(meta).unwrap();
-    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), 6);
+    assert_eq!(redb::ReadableTable::get(&meta, "format").unwrap().unwrap().value(), ledger::NEWEST);
     assert!(redb::ReadableTable::get(&meta, "vault_keys_since").unwrap().is_none(), "it has all keys");
 }
 

@@ -8,7 +8,6 @@ use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
 use signer_protocol::Attested;
-use signer_protocol::approval::Simulated;
 use signer_protocol::intent::{Fees, Intent, Release, Submit, Transfer};
 use signer_protocol::record::Principal;
 use store::nonces::{Account, OnChain};
