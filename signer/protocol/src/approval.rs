@@ -62,7 +62,7 @@ pub struct Needed {
     pub until: Time,
 }
 
-/// One person's yes to exactly this intent.
+/// One person's yes to exactly this intent. Said again, it is the same: each person counts once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ApproveIntent {
     /// An owner or admin of the intent's organisation, in person, without scopes.
