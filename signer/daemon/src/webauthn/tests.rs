@@ -67,7 +67,9 @@ impl Device {
         let data =
             [&self.data(HAS_KEY), &[0; 16][..], &length, &self.id, cose, &self.says.extensions].concat();
         let length = u16::try_from(data.len()).unwrap().to_be_bytes();
-        [b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData\x59", &length[..], &data].concat()
+        // In the fewest bytes that hold it.
+        let length = if length[0] == 0 { vec![0x58, length[1]] } else { [&[0x59], &length[..]].concat() };
+        [b"\xa3\x63fmt\x64none\x67attStmt\xa0\x68authData", &length[..], &data].concat()
     }
 
     /// `clientDataJSON` and `attestationObject`.
