@@ -17,6 +17,7 @@ use signer_protocol::people::{
     SuspendAgents,
 };
 use signer_protocol::record::{ChangePrincipal, FoundOrganisation, Principal};
+use signer_protocol::replace::Replace;
 use signer_protocol::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::service::{Health, Info};
 use signer_protocol::sharing::{EndShare, OpenShared, Share, ShareGrant};
@@ -241,6 +242,10 @@ impl Signer for Service {
 
     async fn release(self, _: Context, request: Release) -> Result<(), Refusal> {
         self.0.release(request).await
+    }
+
+    async fn replace(self, _: Context, request: Replace) -> Result<Attested<Intent>, Refusal> {
+        self.0.replace(request).await
     }
 
     async fn spent(self, _: Context, agent: AgentId) -> Result<Wei, Refusal> {

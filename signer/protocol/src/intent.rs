@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::attested::{Attested, Statement};
 use crate::key::SigningKey;
 use crate::record::Principal;
+use crate::replace::Derived;
 use crate::token::Caller;
 use crate::wire::Blob;
 
@@ -100,6 +101,9 @@ pub struct Intent {
     pub transfer: Transfer,
     /// The signer does not sign it later than that.
     pub expires_at: Time,
+    /// From which other intent it was made; `None`: its agent submitted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Derived>,
 }
 
 impl Statement for Intent {

@@ -19,6 +19,7 @@ pub mod mfa;
 pub mod people;
 pub mod record;
 pub mod refusal;
+pub mod replace;
 pub mod sealing;
 pub mod service;
 pub mod sharing;

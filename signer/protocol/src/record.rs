@@ -118,6 +118,9 @@ pub struct Guardrails {
     /// Whether approvals without a limit that means anything may be given.
     #[serde(default)]
     pub unlimited_approvals: bool,
+    /// Whether the gateway may, by itself, raise the fees of a transaction that waits, within the caps.
+    #[serde(default)]
+    pub auto_bump: bool,
 }
 
 /// A token that may move. Amounts are in its smallest units, below 2^192; of an ERC-721, in items.
