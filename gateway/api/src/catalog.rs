@@ -151,6 +151,8 @@ pub fn entries() -> Vec<Entry> {
         mount::<transactions::SubmitTransaction>(),
         mount::<transactions::ListTransactions>(),
         mount::<transactions::GetTransaction>(),
+        mount::<transactions::SpeedUpTransaction>(),
+        mount::<transactions::CancelTransaction>(),
         mount::<chains::ListChains>(),
         mount::<chains::GetChain>(),
         mount::<approvals::CreateApproval>(),

@@ -239,6 +239,7 @@ actions! {
         SeeAgent = Seen,
         ChangeAgent = Managed,
         SubmitTransaction = Itself,
+        ReplaceTransaction = Steered,
         SeeTransactions = Seen;
 }
 

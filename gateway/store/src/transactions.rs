@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
-use domain::access::{ManageChains, Permit, Platform, SeeTransactions, SubmitTransaction};
+use domain::access::{ManageChains, Permit, Platform, SeeTransactions};
 use domain::transaction::Status;
 use domain::{AccessList, AgentId, Error, OrgId, Result, Time, TxId, Wei};
 use signer_protocol::Attested;
@@ -12,7 +12,9 @@ use signer_protocol::key::SigningKey;
 use signer_protocol::wire::Blob;
 use sqlx::any::AnyRow;
 
+use crate::replacements::Submits;
 use crate::row::Columns as _;
+use crate::settling::InBlock;
 use crate::{Store, Tx, failed};
 
 /// How long a worker may hold a transaction before others take it up.
@@ -43,6 +45,14 @@ pub struct Transaction {
     pub signed_at: Option<Time>,
     /// When the chain was first seen past the nonce without this transaction.
     pub passed_at: Option<Time>,
+    /// The transaction whose place it takes, and the one that takes its place.
+    pub replaces: Option<TxId>,
+    pub replaced_by: Option<TxId>,
+    /// How often the gateway by itself has raised the fees, up to this one.
+    pub bumps: u64,
+    /// Of one in a block: blocks from that to the newest, as last seen, and since when.
+    pub confirmations: Option<u64>,
+    pub confirmed_at: Option<Time>,
 }
 
 /// What the signer has accepted: what it signs, and with which key.
@@ -60,7 +70,8 @@ macro_rules! columns {
     () => {
         "id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, gas_price, \
          max_fee_per_gas, max_priority_fee_per_gas, access_list, nonce, status, error_message, tx_hash, \
-         block_number, lease_until, created_at, signed_at, passed_at"
+         block_number, lease_until, created_at, signed_at, passed_at, replaces, replaced_by, bumps, \
+         confirmations, confirmed_at"
     };
 }
 
@@ -97,17 +108,19 @@ const TAKE: &str = concat!(
     columns!()
 );
 const DUE: &str = "SELECT DISTINCT chain_id, status FROM transactions WHERE lease_until < $1 \
-                   AND status IN ('pending', 'signed', 'broadcast')";
+                   AND lease_until < 9223372036854775807 \
+                   AND status IN ('pending', 'signed', 'broadcast', 'confirmed', 'reverted')";
 const SIGNED: &str = "UPDATE transactions SET status = 'signed', signed_tx = $2, tx_hash = $3, signed_at = $4, \
                       updated_at = $4 WHERE id = $1 AND status = 'pending'";
-const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message = $2, updated_at = $3 \
-                      WHERE id = $1 AND status = 'pending'";
+const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message = $2, updated_at = $3, \
+                      lease_until = 9223372036854775807 WHERE id = $1 AND status = 'pending'";
 const MOVE: &str = "UPDATE transactions SET status = $3, block_number = $4, error_message = NULL, updated_at = $5, \
-                    lease_until = $6 WHERE id = $1 AND status = $2";
-const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status = 'signed'";
+                    lease_until = $6, confirmations = $7, confirmed_at = $8 WHERE id = $1 AND status = $2";
+const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status IN ('signed', 'broadcast')";
 const PASSED: &str =
     "UPDATE transactions SET passed_at = $2 WHERE id = $1 AND status IN ('signed', 'broadcast')";
-const RELEASE: &str = "UPDATE transactions SET lease_until = $2 WHERE id = $1";
+const RELEASE: &str =
+    "UPDATE transactions SET lease_until = $2 WHERE id = $1 AND lease_until < 9223372036854775807";
 const AT_NONCE: &str = concat!(
     "SELECT NULL AS signed_tx, ",
     columns!(),
@@ -118,15 +131,25 @@ const AT_NONCE: &str = concat!(
 /// Stores a transaction that the signer has accepted, held by the handler that submits it.
 pub async fn insert(
     tx: &mut Tx,
-    may: &Permit<SubmitTransaction, AgentId>,
+    may: &Permit<impl Submits, AgentId>,
+    new: &Transaction,
+    accepted: &Accepted,
+) -> Result<()> {
+    insert_for(tx, may.org(), *may.on(), new, accepted).await
+}
+
+pub(crate) async fn insert_for(
+    tx: &mut Tx,
+    org: OrgId,
+    agent: AgentId,
     new: &Transaction,
     accepted: &Accepted,
 ) -> Result<()> {
     let (gas_price, max_fee, priority) = fee_columns(&new.fees);
     sqlx::query(INSERT)
         .bind(new.id.to_string())
-        .bind(may.org().to_string())
-        .bind(may.on().to_string())
+        .bind(org.to_string())
+        .bind(agent.to_string())
         .bind(&new.chain)
         .bind(number("chain", new.chain_id)?)
         .bind(new.from.to_checksum(None))
@@ -268,7 +291,8 @@ pub async fn fail(tx: &mut Tx, id: TxId, why: &str, at: Time) -> Result<bool> {
 pub struct Step {
     pub from: Status,
     pub to: Status,
-    pub block_number: Option<u64>,
+    /// Where it is, if it is in a block then.
+    pub block: Option<InBlock>,
     pub at: Time,
     /// When others may look at it again.
     pub again: Time,
@@ -291,9 +315,11 @@ pub async fn advance(tx: &mut Tx, id: TxId, step: &Step) -> Result<bool> {
         .bind(id.to_string())
         .bind(from.as_str())
         .bind(to.as_str())
-        .bind(step.block_number.map(|block| number("block_number", block)).transpose()?)
+        .bind(step.block.map(|block| number("block_number", block.number)).transpose()?)
         .bind(step.at.millis())
-        .bind(step.again.millis());
+        .bind(step.again.millis())
+        .bind(step.block.map(|block| number("confirmations", block.confirmations)).transpose()?)
+        .bind(step.block.map(|block| block.since.millis()));
     Ok(step.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 
@@ -315,7 +341,7 @@ pub async fn release(tx: &mut Tx, id: TxId, at: Time) -> Result<()> {
 }
 
 /// The field is named in the error.
-fn number(field: &str, count: u64) -> Result<i64> {
+pub(crate) fn number(field: &str, count: u64) -> Result<i64> {
     i64::try_from(count).map_err(|_| Error::invalid(field, "is too large"))
 }
 
@@ -369,6 +395,11 @@ fn read(row: AnyRow) -> Result<Transaction> {
         created_at: row.time("created_at")?,
         signed_at: row.maybe_time("signed_at")?,
         passed_at: row.maybe_time("passed_at")?,
+        replaces: row.maybe_parsed("replaces")?,
+        replaced_by: row.maybe_parsed("replaced_by")?,
+        bumps: row.count("bumps")?,
+        confirmations: row.maybe_count("confirmations")?,
+        confirmed_at: row.maybe_time("confirmed_at")?,
     })
 }
 

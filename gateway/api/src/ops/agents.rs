@@ -171,6 +171,8 @@ pub struct UpdateAgentRequest {
     tx_calls_allowlist: Patch<Vec<AllowedCallsEntry>>,
     #[serde(default)]
     tx_unlimited_approvals: Patch<bool>,
+    #[serde(default)]
+    tx_auto_bump: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -234,6 +236,7 @@ impl Operation for UpdateAgent {
             tokens: patch.tx_tokens,
             calls: patch.tx_calls_allowlist,
             unlimited_approvals: patch.tx_unlimited_approvals,
+            auto_bump: patch.tx_auto_bump,
         };
         settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
         let agent = change(cx, &may, agent, Change::Update(settings), texts).await?;

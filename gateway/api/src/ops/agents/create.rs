@@ -81,6 +81,9 @@ pub struct CreateAgentRequest {
     /// Whether approvals without a limit that means anything may be given; refused when left out.
     #[serde(default)]
     tx_unlimited_approvals: Patch<bool>,
+    /// Whether the gateway may raise the fees of a transaction that waits, within the caps, where the installation does that.
+    #[serde(default)]
+    tx_auto_bump: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -135,6 +138,7 @@ impl Operation for CreateAgent {
             tokens: new.tx_tokens,
             calls: new.tx_calls_allowlist,
             unlimited_approvals: new.tx_unlimited_approvals,
+            auto_bump: new.tx_auto_bump,
         };
         let mut settings = default_settings();
         settings.intents = new.intents_api_enabled.unwrap_or(false);

@@ -21,6 +21,7 @@ pub struct GuardrailPatches {
     pub tokens: Patch<Vec<TokenLimitEntry>>,
     pub calls: Patch<Vec<AllowedCallsEntry>>,
     pub unlimited_approvals: Patch<bool>,
+    pub auto_bump: Patch<bool>,
 }
 
 impl GuardrailPatches {
@@ -56,6 +57,7 @@ impl GuardrailPatches {
                 .unlimited_approvals
                 .over(Some(now.unlimited_approvals))
                 .unwrap_or_default(),
+            auto_bump: self.auto_bump.over(Some(now.auto_bump)).unwrap_or_default(),
         })
     }
 }

@@ -97,6 +97,7 @@ struct GuardrailsShown {
     tx_tokens: Vec<TokenLimitEntry>,
     tx_calls_allowlist: Vec<AllowedCallsEntry>,
     tx_unlimited_approvals: bool,
+    tx_auto_bump: bool,
 }
 
 impl GuardrailsShown {
@@ -118,6 +119,7 @@ impl GuardrailsShown {
             tx_tokens: limits.tokens.iter().map(|one| TokenLimitEntry::of(one, name)).collect(),
             tx_calls_allowlist: limits.calls.iter().map(|one| AllowedCallsEntry::of(one, name)).collect(),
             tx_unlimited_approvals: limits.unlimited_approvals,
+            tx_auto_bump: limits.auto_bump,
         })
     }
 }
