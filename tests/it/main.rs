@@ -51,6 +51,7 @@ mod shares;
 mod shares_open;
 mod shell;
 mod signing_keys;
+mod stuck;
 mod suspension;
 mod sweeps;
 mod tampering;

@@ -161,6 +161,9 @@ both! {
             Case::new("submit_transaction", too_much.clone(), post, &path).body(too_much),
             Case::new("get_transaction", json!({"tx_id": id}), get.clone(), format!("{path}/{id}")),
             Case::new("get_transaction", json!({"tx_id": none}), get.clone(), format!("{path}/{none}")),
+            Case::new("speed_up_transaction", json!({"tx_id": id}), Method::POST, format!("{path}/{id}/speed-up")).body(json!({})),
+            Case::new("speed_up_transaction", json!({"tx_id": none, "gas_price": "1"}), Method::POST, format!("{path}/{none}/speed-up")).body(json!({})),
+            Case::new("cancel_transaction", json!({"tx_id": id}), Method::POST, format!("{path}/{id}/cancel")).body(json!({})),
             Case::new("list_transactions", json!({}), get.clone(), &path),
             Case::new("whoami", json!({}), get, "/v1/agents/me"),
         ];

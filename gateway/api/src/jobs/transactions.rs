@@ -212,7 +212,7 @@ async fn broadcast(gateway: &Gateway, tx: Transaction) -> Result<Carried> {
 /// The node takes it for more only: what waits in no pool is sped up like what waits in one.
 async fn underpriced(gateway: &Gateway, tx: Transaction, node: &Node, why: &str) -> Result<Carried> {
     let mined = node.mined_nonce(tx.from).await?;
-    replace::bump(gateway, &tx, node, mined).await?;
+    replace::bump(gateway, &tx, node, mined).await;
     stay(gateway, tx, why).await
 }
 

@@ -1,6 +1,6 @@
 //! Transactions in the place of others: derived by the signer, stored like a submission, carried like any other.
 
-use ::chains::Quote;
+use ::chains::{Node, Quote};
 use domain::audit::Event;
 use domain::setting::AUTO_BUMP_AFTER;
 use domain::transaction::Status;
@@ -139,9 +139,17 @@ fn within(limits: &Guardrails, gas_limit: u64, least: &Fees, wanted: Fees) -> Op
     })
 }
 
-/// Raises the fees, for whoever looks at pending ones to carry on with, of the transaction that its sender's others wait behind, if it has waited for long and a person has said
-/// that the gateway may. `mined`: the nonce after those in blocks.
-pub async fn bump(gateway: &Gateway, tx: &Transaction, node: &chains::Node, mined: u64) -> Result<()> {
+/// Raises the fees of the transaction that its sender's others wait behind, if it has waited for long and a person has said
+/// that the gateway may. The new one is carried on by whoever looks at pending ones. `mined`: the nonce after those in blocks.
+///
+/// What keeps it from doing so keeps nothing else from going on: it is for the log.
+pub async fn bump(gateway: &Gateway, tx: &Transaction, node: &Node, mined: u64) {
+    if let Err(error) = bumped(gateway, tx, node, mined).await {
+        tracing::info!(%error, transaction = %tx.id, "the fees could not be raised");
+    }
+}
+
+async fn bumped(gateway: &Gateway, tx: &Transaction, node: &Node, mined: u64) -> Result<()> {
     let after = gateway.installation.number(&gateway.store, &AUTO_BUMP_AFTER).await?;
     let since = tx.signed_at.map(|at| at.plus(std::time::Duration::from_secs(after)));
     let waits = after > 0 && since.is_some_and(|due| due <= gateway.clock.now());

@@ -36,15 +36,15 @@ pub async fn settle_with(gateway: &Gateway, tx: Transaction, node: &Node) -> Res
         return passed(gateway, tx, node, hash).await;
     }
     let mut tx = seen_passed(gateway, tx, None).await?;
-    // What something else is to replace is that one's to push.
-    let alone = tx.replaced_by.is_none();
-    if alone && tx.status == Status::Broadcast && !node.knows(hash).await? {
+    if tx.status == Status::Broadcast && !node.knows(hash).await? {
         tracing::info!(transaction = %tx.id, "the node has lost it; sending it again");
-        if let Broadcast::Underpriced(why) | Broadcast::Rejected(why) = node.broadcast(bytes(&tx)?).await? {
+        let said = node.broadcast(bytes(&tx)?).await?;
+        // Of one that is being replaced, a node says that the other pays more: that is no news.
+        if let (Broadcast::Underpriced(why) | Broadcast::Rejected(why), None) = (said, tx.replaced_by) {
             tx = noted(gateway, tx, &why).await?;
         }
     }
-    replace::bump(gateway, &tx, node, mined).await?;
+    replace::bump(gateway, &tx, node, mined).await;
     let tx = behind_a_gap(gateway, tx, node, mined, nonce).await?;
     Ok(Carried::Waits(tx))
 }
