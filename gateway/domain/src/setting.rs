@@ -157,7 +157,10 @@ mod tests {
             assert_eq!(CONFIRMATIONS.check(bad).unwrap_err().kind(), Kind::Invalid, "{bad:?}");
             assert!(CONFIRMATIONS.number(Some(bad)).is_err(), "{bad:?}");
         }
-        assert_eq!((CONFIRMATIONS.number(None).unwrap(), CONFIRMATIONS.number(Some("1000")).unwrap()), (12, 1000));
+        assert_eq!(
+            (CONFIRMATIONS.number(None).unwrap(), CONFIRMATIONS.number(Some("1000")).unwrap()),
+            (12, 1000)
+        );
         assert!(AUTO_BUMP_AFTER.check("0").is_ok() && OPEN_SIGNUP.number(None).is_err());
     }
 

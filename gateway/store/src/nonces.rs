@@ -26,8 +26,7 @@ const TAKE_FREE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address
 const ADVANCE: &str = "UPDATE nonces SET next = next + 1 WHERE chain_id = $1 AND address = $2";
 const STEP_BACK: &str =
     "UPDATE nonces SET next = next - 1 WHERE chain_id = $1 AND address = $2 AND next = $3 + 1";
-const FREE: &str =
-    "INSERT INTO free_nonces (chain_id, address, nonce, given_up_by, given_up_at) VALUES ($1, $2, $3, $4, $5) \
+const FREE: &str = "INSERT INTO free_nonces (chain_id, address, nonce, given_up_by, given_up_at) VALUES ($1, $2, $3, $4, $5) \
      ON CONFLICT DO NOTHING";
 const TAKE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = $3";
 const IS_FREE: &str =

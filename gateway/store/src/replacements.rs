@@ -101,4 +101,3 @@ pub async fn gaps(store: &Store, now: Time) -> Result<Vec<Gap>> {
     };
     rows.iter().map(gap).collect()
 }
-

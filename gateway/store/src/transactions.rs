@@ -97,8 +97,6 @@ const LIST_SIGNED: &str = concat!(
     columns!(),
     " FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT $3"
 );
-const ANOTHER_MINED: &str = "SELECT COUNT(*) AS found FROM transactions WHERE chain_id = $1 AND from_address = $2 \
-                             AND nonce = $3 AND id <> $4 AND status IN ('confirmed', 'reverted')";
 /// Takes what nobody works on; the subselect is run again for the row that is updated.
 const TAKE: &str = concat!(
     "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
@@ -116,9 +114,8 @@ const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message =
                       lease_until = 9223372036854775807 WHERE id = $1 AND status = 'pending'";
 const MOVE: &str = "UPDATE transactions SET status = $3, block_number = $4, error_message = NULL, updated_at = $5, \
                     lease_until = $6, confirmations = $7, confirmed_at = $8 WHERE id = $1 AND status = $2";
-const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status IN ('signed', 'broadcast')";
-const PASSED: &str =
-    "UPDATE transactions SET passed_at = $2 WHERE id = $1 AND status IN ('signed', 'broadcast')";
+const NOTE: &str =
+    "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status IN ('signed', 'broadcast')";
 const RELEASE: &str =
     "UPDATE transactions SET lease_until = $2 WHERE id = $1 AND lease_until < 9223372036854775807";
 const AT_NONCE: &str = concat!(
@@ -211,16 +208,6 @@ pub async fn accepted(store: &Store, id: TxId) -> Result<Option<Accepted>> {
         Ok(Accepted { intent, signing_key: Attested::from_bytes(row.bytes("signing_key")?) })
     })
     .transpose()
-}
-
-/// Whether another transaction at the same nonce is in a block.
-pub async fn another_is_mined(store: &Store, than: &Transaction) -> Result<bool> {
-    let find = sqlx::query(ANOTHER_MINED)
-        .bind(number("chain", than.chain_id)?)
-        .bind(than.from.to_checksum(None))
-        .bind(than.nonce.map(|nonce| number("nonce", nonce)).transpose()?)
-        .bind(than.id.to_string());
-    find.fetch_one(&mut *store.read().await?).await.map_err(failed)?.flag("found")
 }
 
 /// A transaction as it is now, for whoever works on it.
@@ -326,12 +313,6 @@ pub async fn advance(tx: &mut Tx, id: TxId, step: &Step) -> Result<bool> {
 /// Says why it is not further yet, for people.
 pub async fn note(tx: &mut Tx, id: TxId, why: &str) -> Result<()> {
     sqlx::query(NOTE).bind(id.to_string()).bind(why).execute(tx.connection()).await.map_err(failed).map(drop)
-}
-
-/// Remembers since when the chain is past the nonce without this transaction; `None`: it is not.
-pub async fn seen_passed(tx: &mut Tx, id: TxId, at: Option<Time>) -> Result<()> {
-    let seen = sqlx::query(PASSED).bind(id.to_string()).bind(at.map(Time::millis));
-    seen.execute(tx.connection()).await.map_err(failed).map(drop)
 }
 
 /// Lets go of a transaction: others may take it up from `at` on.

@@ -122,7 +122,8 @@ fn derive(
             None => Ok(Derived { of, nonce, purpose: Purpose::Fill }),
         };
     }
-    let signed = signed.ok_or_else(|| conflict("The transaction was not signed: there is nothing to replace."))?;
+    let signed =
+        signed.ok_or_else(|| conflict("The transaction was not signed: there is nothing to replace."))?;
     if !fees.raises(&signed.fees) {
         return Err(conflict("A replacement raises its fees by 12.5 % at least."));
     }

@@ -199,9 +199,7 @@ async fn broadcast(gateway: &Gateway, tx: Transaction) -> Result<Carried> {
         Err(error) => return stay(gateway, tx, error.detail()).await,
     };
     match node.broadcast(bytes(&tx)?).await {
-        Ok(Broadcast::Accepted | Broadcast::AlreadyKnown) => {
-            advance(gateway, tx, Status::Broadcast).await
-        }
+        Ok(Broadcast::Accepted | Broadcast::AlreadyKnown) => advance(gateway, tx, Status::Broadcast).await,
         Ok(Broadcast::NonceTooLow) => settle_with(gateway, tx, &node).await,
         Ok(Broadcast::Underpriced(why)) => underpriced(gateway, tx, &node, &why).await,
         Ok(Broadcast::Rejected(why)) => stay(gateway, tx, &why).await,

@@ -17,7 +17,12 @@ const RAISED: Fees = Fees::Eip1559 { max_fee_per_gas: 34 * GWEI, max_priority_fe
 const MORE: Fees = Fees::Eip1559 { max_fee_per_gas: 40 * GWEI, max_priority_fee_per_gas: 4 * GWEI };
 
 impl Desk {
-    fn replacing(&self, by: Option<&Actor>, original: &Attested<Intent>, replacement: Replacement) -> Replace {
+    fn replacing(
+        &self,
+        by: Option<&Actor>,
+        original: &Attested<Intent>,
+        replacement: Replacement,
+    ) -> Replace {
         Replace {
             by: by.map(Actor::caller),
             id: IntentId::new(),
@@ -63,7 +68,9 @@ async fn a_transaction_is_sped_up_as_it_was_and_counts_once() {
     let (intent, first) = d2.sent(call, 7).await;
     let faster = d2.replace(Some(&d2.agent), &intent, Replacement::SpeedUp, RAISED).await.unwrap();
     let (old, new) = (decoded(&first), decoded(&d2.sign(&faster, 7).await.unwrap()));
-    let parts = |tx: &TxEnvelope| (tx.to(), tx.value(), tx.input().clone(), tx.gas_limit(), tx.nonce(), tx.chain_id());
+    let parts = |tx: &TxEnvelope| {
+        (tx.to(), tx.value(), tx.input().clone(), tx.gas_limit(), tx.nonce(), tx.chain_id())
+    };
     assert_eq!(parts(&old), parts(&new));
     assert_eq!((new.max_fee_per_gas(), new.max_priority_fee_per_gas()), (34 * GWEI, Some(3 * GWEI)));
 
@@ -92,14 +99,24 @@ async fn a_cancel_moves_nothing_and_passes_lists_and_limits() {
     };
     let mut d = Desk::new(limits.clone()).await;
     let (intent, _) = d.sent(Transfer { gas_limit: 30_000, ..pay("1") }, 7).await;
-    d.change(Change::Update(with(Guardrails { allowed_chains: vec![1], daily_limit: Some(ether("0.5")), ..limits }))).await;
+    d.change(Change::Update(with(Guardrails {
+        allowed_chains: vec![1],
+        daily_limit: Some(ether("0.5")),
+        ..limits
+    })))
+    .await;
     let cancel = d.replace(Some(&d.agent), &intent, Replacement::Cancel, RAISED).await.unwrap();
     let tx = decoded(&d.sign(&cancel, 7).await.unwrap());
     let own = d.key.peek().unwrap().address;
     assert_eq!((tx.to(), tx.nonce(), tx.gas_limit()), (Some(own), 7, 21_000));
-    assert!(tx.value().is_zero() && tx.input().is_empty() && tx.access_list().is_none_or(|list| list.is_empty()));
+    assert!(
+        tx.value().is_zero() && tx.input().is_empty() && tx.access_list().is_none_or(|list| list.is_empty())
+    );
     // What was sped up instead would have to be allowed as it is now.
-    assert_eq!(reason(d.replace(Some(&d.agent), &intent, Replacement::SpeedUp, MORE).await), guardrail("tx_allowed_chains"));
+    assert_eq!(
+        reason(d.replace(Some(&d.agent), &intent, Replacement::SpeedUp, MORE).await),
+        guardrail("tx_allowed_chains")
+    );
     // A cancel is sped up as a cancel.
     let faster = d.replace(Some(&d.agent), &cancel, Replacement::SpeedUp, MORE).await.unwrap();
     assert_eq!(decoded(&d.sign(&faster, 7).await.unwrap()).to(), Some(own));
@@ -108,12 +125,18 @@ async fn a_cancel_moves_nothing_and_passes_lists_and_limits() {
 #[tokio::test]
 async fn fees_are_raised_enough_of_the_same_kind_and_within_the_caps() {
     // 21,000 at 40 gwei is 0.00084; at 34, 0.000714; at 30, 0.00063.
-    let limits = Guardrails { max_fee: Some(ether("0.0008")), daily_gas: Some(ether("0.0014")), ..Default::default() };
+    let limits =
+        Guardrails { max_fee: Some(ether("0.0008")), daily_gas: Some(ether("0.0014")), ..Default::default() };
     let d = Desk::new(limits).await;
     let (intent, _) = d.sent(pay("1"), 7).await;
     let ask = async |replacement, fees| reason(d.replace(Some(&d.agent), &intent, replacement, fees).await);
     for replacement in [Replacement::SpeedUp, Replacement::Cancel] {
-        for low in [fees(30 * GWEI, 2 * GWEI), fees(33 * GWEI, 3 * GWEI), fees(40 * GWEI, 2 * GWEI), fees(20 * GWEI, 10 * GWEI)] {
+        for low in [
+            fees(30 * GWEI, 2 * GWEI),
+            fees(33 * GWEI, 3 * GWEI),
+            fees(40 * GWEI, 2 * GWEI),
+            fees(20 * GWEI, 10 * GWEI),
+        ] {
             assert_eq!(ask(replacement, low).await, Reason::Conflict);
         }
         assert_eq!(ask(replacement, Fees::Legacy { gas_price: 40 * GWEI }).await, Reason::Invalid);
@@ -136,7 +159,10 @@ async fn fees_are_raised_enough_of_the_same_kind_and_within_the_caps() {
     let dear = signer_protocol::intent::Sign { fees: MORE, ..d.signing(&faster, 7) };
     assert_eq!(reason(d.w.signer.sign(dear).await), guardrail("tx_max_fee_eth"));
     let huge = fees(u128::MAX, GWEI * 3);
-    assert_eq!(reason(d.replace(Some(&d.agent), &intent, Replacement::SpeedUp, huge).await), guardrail("tx_max_fee_eth"));
+    assert_eq!(
+        reason(d.replace(Some(&d.agent), &intent, Replacement::SpeedUp, huge).await),
+        guardrail("tx_max_fee_eth")
+    );
 }
 
 #[tokio::test]
@@ -148,9 +174,14 @@ async fn only_what_was_signed_last_at_its_nonce_is_replaced() {
     }
     let (intent, _) = d.sent(pay("1"), 7).await;
     // An edited one, with another recipient or value, is nobody's.
-    for (from, to) in [("\"value\":\"1000000000000000000\"", "\"value\":\"9000000000000000000\""), ("0x3535", "0x3636")] {
+    for (from, to) in
+        [("\"value\":\"1000000000000000000\"", "\"value\":\"9000000000000000000\""), ("0x3535", "0x3636")]
+    {
         let forged = edited(&intent, from, to);
-        assert_eq!(reason(d.replace(Some(&d.agent), &forged, Replacement::SpeedUp, RAISED).await), Reason::Tampered);
+        assert_eq!(
+            reason(d.replace(Some(&d.agent), &forged, Replacement::SpeedUp, RAISED).await),
+            Reason::Tampered
+        );
     }
     // Of two that were asked for at once, one is signed.
     let cancel = d.replace(Some(&d.agent), &intent, Replacement::Cancel, RAISED).await.unwrap();
@@ -158,7 +189,10 @@ async fn only_what_was_signed_last_at_its_nonce_is_replaced() {
     d.sign(&cancel, 7).await.unwrap();
     assert_eq!(reason(d.sign(&faster, 7).await), Reason::Conflict, "what was cancelled stays so");
     // Nor does whoever holds the gateway bring it back afterwards.
-    assert_eq!(reason(d.replace(None, &intent, Replacement::SpeedUp, fees(60 * GWEI, 6 * GWEI)).await), Reason::Conflict);
+    assert_eq!(
+        reason(d.replace(None, &intent, Replacement::SpeedUp, fees(60 * GWEI, 6 * GWEI)).await),
+        Reason::Conflict
+    );
     d.replace(None, &cancel, Replacement::SpeedUp, MORE).await.unwrap();
 }
 
@@ -176,7 +210,8 @@ async fn who_asks_for_a_replacement() {
         }
     }
     // The record must be the intent's agent's.
-    let swapped = Replace { agent: other.record.clone(), ..d.replacing(Some(&d.owner), &intent, Replacement::Cancel) };
+    let swapped =
+        Replace { agent: other.record.clone(), ..d.replacing(Some(&d.owner), &intent, Replacement::Cancel) };
     assert_eq!(reason(d.w.signer.replace(swapped).await), Reason::Tampered);
     d.replace(Some(&admin), &intent, Replacement::SpeedUp, RAISED).await.unwrap();
     d.replace(Some(&d.owner), &intent, Replacement::Cancel, RAISED).await.unwrap();
@@ -206,7 +241,10 @@ async fn of_a_stopped_agent_a_person_cancels_and_nobody_speeds_up() {
     for by in [Some(&d.owner), None] {
         assert_eq!(reason(d.replace(by, &intent, Replacement::SpeedUp, RAISED).await), Reason::Forbidden);
     }
-    assert_eq!(reason(d.replace(Some(&d.agent), &intent, Replacement::Cancel, RAISED).await), Reason::Unauthenticated);
+    assert_eq!(
+        reason(d.replace(Some(&d.agent), &intent, Replacement::Cancel, RAISED).await),
+        Reason::Unauthenticated
+    );
     let cancel = d.replace(Some(&d.owner), &intent, Replacement::Cancel, RAISED).await.unwrap();
     d.sign(&cancel, 7).await.unwrap();
 }
@@ -216,7 +254,11 @@ async fn a_filler_is_signed_only_below_what_waits_and_once_for_each_intent() {
     let mut d = Desk::new(Guardrails { daily_gas: Some(ether("0.002")), ..Default::default() }).await;
     let given_up = d.submit(pay("1")).await.unwrap();
     let fill = |nonce| Replacement::Fill { nonce };
-    assert_eq!(reason(d.replace(None, &given_up, fill(7), RAISED).await), Reason::Conflict, "nothing waits above");
+    assert_eq!(
+        reason(d.replace(None, &given_up, fill(7), RAISED).await),
+        Reason::Conflict,
+        "nothing waits above"
+    );
     let (above, _) = d.sent(pay("1"), 8).await;
     assert_eq!(reason(d.replace(None, &given_up, fill(8), RAISED).await), Reason::NonceUsed);
     assert_eq!(reason(d.replace(None, &given_up, fill(9), RAISED).await), Reason::Conflict);

@@ -118,7 +118,10 @@ pub fn quoted(least: &Fees, quote: Option<&Quote>) -> Fees {
             Some(Quote::Eip1559 { max_fee_per_gas: cap, max_priority_fee_per_gas: tip, .. }),
         ) => {
             let tip = max_priority_fee_per_gas.max(tip);
-            Fees::Eip1559 { max_fee_per_gas: max_fee_per_gas.max(cap).max(tip), max_priority_fee_per_gas: tip }
+            Fees::Eip1559 {
+                max_fee_per_gas: max_fee_per_gas.max(cap).max(tip),
+                max_priority_fee_per_gas: tip,
+            }
         }
     }
 }
@@ -134,7 +137,10 @@ fn within(limits: &Guardrails, gas_limit: u64, least: &Fees, wanted: Fees) -> Op
         Fees::Legacy { gas_price } => Fees::Legacy { gas_price: gas_price.min(most) },
         Fees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => {
             let cap = max_fee_per_gas.min(most);
-            Fees::Eip1559 { max_fee_per_gas: cap, max_priority_fee_per_gas: max_priority_fee_per_gas.min(cap) }
+            Fees::Eip1559 {
+                max_fee_per_gas: cap,
+                max_priority_fee_per_gas: max_priority_fee_per_gas.min(cap),
+            }
         }
     })
 }

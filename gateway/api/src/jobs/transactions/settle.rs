@@ -7,7 +7,8 @@ use chains::{Broadcast, Node};
 use domain::transaction::Status;
 use domain::{Error, Result, Time};
 use store::nonces::{self, Account};
-use store::transactions::{self, Transaction};
+use store::settling;
+use store::transactions::Transaction;
 
 use super::confirm::in_a_block;
 use super::{Carried, advance, bytes, node, noted, replace};
@@ -77,7 +78,7 @@ async fn behind_a_gap(
 /// The chain is past the nonce and has no receipt. The transaction is replaced if another of ours is in a block there,
 /// or if it has been so for long.
 async fn passed(gateway: &Gateway, tx: Transaction, node: &Node, hash: B256) -> Result<Carried> {
-    if !transactions::another_is_mined(&gateway.store, &tx).await? {
+    if !settling::another_is_mined(&gateway.store, &tx).await? {
         let now = gateway.clock.now();
         let since = if node.knows(hash).await? { None } else { tx.passed_at.or(Some(now)) };
         if since.is_none_or(|since| now < since.plus(CERTAIN)) {
@@ -95,7 +96,7 @@ async fn passed(gateway: &Gateway, tx: Transaction, node: &Node, hash: B256) -> 
 async fn seen_passed(gateway: &Gateway, mut tx: Transaction, at: Option<Time>) -> Result<Transaction> {
     if tx.passed_at != at {
         let mut db = gateway.store.begin().await?;
-        transactions::seen_passed(&mut db, tx.id, at).await?;
+        settling::seen_passed(&mut db, tx.id, at).await?;
         db.commit().await?;
         tx.passed_at = at;
     }

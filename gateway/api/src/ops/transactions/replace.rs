@@ -43,7 +43,8 @@ pub struct ReplaceTransactionRequest {
     _nothing_else: NothingElse,
 }
 
-const KEY: &str = "1 to 255 characters; made when left out. The same key: the same replacement, for 24 hours.";
+const KEY: &str =
+    "1 to 255 characters; made when left out. The same key: the same replacement, for 24 hours.";
 
 macro_rules! fees_and_key {
     ($about:literal) => {
@@ -187,8 +188,7 @@ async fn replace(
 ) -> Result<Reply<TransactionResponse>> {
     let of = transactions::by_id(cx.store(), id).await?;
     let of = of.filter(|tx| tx.agent == *may.on() && tx.org == may.org()).or_missing("transaction")?;
-    let wanted =
-        wanted_fees(request.gas_price, request.max_fee_per_gas, request.max_priority_fee_per_gas)?;
+    let wanted = wanted_fees(request.gas_price, request.max_fee_per_gas, request.max_priority_fee_per_gas)?;
     let once = Once::new(cx, id, replacement, &wanted)?;
     if let Some(known) = once.known(cx, may).await? {
         return Ok(known);
@@ -261,7 +261,9 @@ fn too_late(of: &Transaction) -> Error {
             "It was being worked on; look at it again in a moment.".to_owned()
         }
         (Status::Confirmed | Status::Reverted, _) => match of.block_number {
-            Some(block) => format!("It is in block {block} ({}): nothing can take its place.", of.status.as_str()),
+            Some(block) => {
+                format!("It is in block {block} ({}): nothing can take its place.", of.status.as_str())
+            }
             None => format!("It is in a block ({}): nothing can take its place.", of.status.as_str()),
         },
         (Status::Replaced, _) => "It was replaced: another transaction took its nonce.".to_owned(),
@@ -274,7 +276,8 @@ fn too_late(of: &Transaction) -> Error {
 async fn fees(cx: &Cx, of: &Transaction, wanted: WantedFees) -> Result<Fees> {
     let least = raised(&of.fees);
     let quote = async {
-        let chain = cx.gateway.chains.find(cx.store(), &of.chain_id.to_string()).await?.or_missing("chain")?;
+        let chain =
+            cx.gateway.chains.find(cx.store(), &of.chain_id.to_string()).await?.or_missing("chain")?;
         cx.gateway.chains.node(&chain).await?.quote().await.map_err(Error::from)
     };
     // A node that can't be asked keeps nobody from paying more.
@@ -294,7 +297,10 @@ async fn fees(cx: &Cx, of: &Transaction, wanted: WantedFees) -> Result<Fees> {
             return Err(Error::invalid("gas_price", "must be left out: the transaction has EIP-1559 fees"));
         }
         (WantedFees::Eip1559 { .. }, _) => {
-            return Err(Error::invalid("max_fee_per_gas", "must be left out: the transaction has a gas_price"));
+            return Err(Error::invalid(
+                "max_fee_per_gas",
+                "must be left out: the transaction has a gas_price",
+            ));
         }
     };
     if fees.raises(&of.fees) {

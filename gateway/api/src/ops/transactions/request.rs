@@ -207,7 +207,11 @@ fn calldata(text: Option<&str>) -> Result<Bytes> {
     Ok(data.into())
 }
 
-pub fn fees(gas_price: Option<Amount>, max_fee: Option<Amount>, priority: Option<Amount>) -> Result<WantedFees> {
+pub fn fees(
+    gas_price: Option<Amount>,
+    max_fee: Option<Amount>,
+    priority: Option<Amount>,
+) -> Result<WantedFees> {
     let gas_price = wei("gas_price", gas_price)?;
     let max_fee_per_gas = wei("max_fee_per_gas", max_fee)?;
     let max_priority_fee_per_gas = wei("max_priority_fee_per_gas", priority)?;
