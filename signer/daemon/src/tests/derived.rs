@@ -125,8 +125,11 @@ async fn a_cancel_moves_nothing_and_passes_lists_and_limits() {
 #[tokio::test]
 async fn fees_are_raised_enough_of_the_same_kind_and_within_the_caps() {
     // 21,000 at 40 gwei is 0.00084; at 34, 0.000714; at 30, 0.00063.
-    let limits =
-        Guardrails { max_fee: Some(ether("0.00082")), daily_gas: Some(ether("0.0014")), ..Default::default() };
+    let limits = Guardrails {
+        max_fee: Some(ether("0.00082")),
+        daily_gas: Some(ether("0.0014")),
+        ..Default::default()
+    };
     let d = Desk::new(limits).await;
     let (intent, _) = d.sent(pay("1"), 7).await;
     let ask = async |replacement, fees| reason(d.replace(Some(&d.agent), &intent, replacement, fees).await);
