@@ -61,6 +61,7 @@ mod shell;
 mod signing_keys;
 mod simulate_first;
 mod simulation;
+mod stuck;
 mod suspension;
 mod sweeps;
 mod tampering;

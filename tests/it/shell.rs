@@ -111,7 +111,7 @@ both! {
 both! {
     async fn settings_are_listed_set_and_put_back(w: World) {
         let shell = Shell { w: &w, token: w.operator().await.token };
-        shell.run("settings list").expect(0, "intents_api.require_simulation  false  true or false  default");
+        shell.run("settings list").expect(0, "intents_api.require_simulation       false  true or false  default");
         let set = shell.run("settings set auth.open_signup false --json").expect(0, "").json();
         assert_eq!((&set["value"], &set["default"]), (&json!("false"), &json!("true")));
         let eve = json!({"email": "eve@example.org", "password": harness::PASSWORD});

@@ -171,6 +171,8 @@ fn the_document_has_every_operation_of_the_contract_so_far() {
         "GET /v1/agents/{agent_id}/transactions/{tx_id}",
         "POST /v1/agents/{agent_id}/transactions/simulate",
         "POST /v1/agents/{agent_id}/transactions/simulate-bundle",
+        "POST /v1/agents/{agent_id}/transactions/{tx_id}/speed-up",
+        "POST /v1/agents/{agent_id}/transactions/{tx_id}/cancel",
         "GET /v1/chains",
         "GET /v1/chains/{identifier}",
         "POST /v1/approvals",

@@ -157,6 +157,8 @@ pub fn entries() -> Vec<Entry> {
         mount::<transactions::GetTransaction>(),
         mount::<transactions::SimulateTransaction>(),
         mount::<transactions::SimulateBundle>(),
+        mount::<transactions::SpeedUpTransaction>(),
+        mount::<transactions::CancelTransaction>(),
         mount::<chains::ListChains>(),
         mount::<chains::GetChain>(),
         mount::<approvals::CreateApproval>(),

@@ -37,6 +37,14 @@ impl Installation {
         setting.is_on(self.stored(store, setting.key).await?.as_deref())
     }
 
+    /// The number that a setting holds.
+    ///
+    /// # Errors
+    /// As [`Installation::is_on`].
+    pub async fn number(&self, store: &Store, setting: &Setting) -> Result<u64> {
+        setting.number(self.stored(store, setting.key).await?.as_deref())
+    }
+
     /// What is set counts at once on the gateway that sets it.
     pub async fn forget(&self) {
         self.stored.invalidate(&()).await;

@@ -242,6 +242,7 @@ actions! {
         SeeAgent = Seen,
         ChangeAgent = Managed,
         SubmitTransaction = Itself,
+        ReplaceTransaction = Steered,
         SeeTransactions = Seen;
 }
 

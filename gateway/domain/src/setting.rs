@@ -17,6 +17,8 @@ pub struct Setting {
 pub enum Takes {
     /// `true` or `false`.
     Switch,
+    /// A whole number.
+    Number { least: u64, most: u64, said: &'static str },
 }
 
 pub static EMAIL_VERIFICATION: Setting = Setting {
@@ -31,6 +33,18 @@ pub static OPEN_SIGNUP: Setting = Setting {
     default: "true",
     what: "Whether anybody who reaches this gateway may sign up and found an organisation.",
 };
+pub static AUTO_BUMP_AFTER: Setting = Setting {
+    key: "intents_api.auto_bump_after_seconds",
+    takes: Takes::Number { least: 0, most: 86_400, said: "0 to 86400" },
+    default: "0",
+    what: "How long a transaction of an agent with tx_auto_bump waits until its fees are raised, in seconds; 0: never.",
+};
+pub static CONFIRMATIONS: Setting = Setting {
+    key: "intents_api.confirmations",
+    takes: Takes::Number { least: 1, most: 1_000, said: "1 to 1000" },
+    default: "12",
+    what: "How many blocks deep a transaction is followed; taken back by its chain before that, it is sent again.",
+};
 pub static REQUIRE_SIMULATION: Setting = Setting {
     key: "intents_api.require_simulation",
     takes: Takes::Switch,
@@ -40,7 +54,8 @@ pub static REQUIRE_SIMULATION: Setting = Setting {
 };
 
 /// All of them, by key.
-pub static ALL: [&Setting; 3] = [&EMAIL_VERIFICATION, &OPEN_SIGNUP, &REQUIRE_SIMULATION];
+pub static ALL: [&Setting; 5] =
+    [&EMAIL_VERIFICATION, &OPEN_SIGNUP, &AUTO_BUMP_AFTER, &CONFIRMATIONS, &REQUIRE_SIMULATION];
 
 impl Setting {
     /// # Errors
@@ -57,6 +72,7 @@ impl Setting {
     pub fn check(&self, value: &str) -> Result<()> {
         let fits = match self.takes {
             Takes::Switch => switch(value).is_some(),
+            Takes::Number { least, most, .. } => whole(value).is_some_and(|n| (least..=most).contains(&n)),
         };
         if fits { Ok(()) } else { Err(Error::invalid("value", format!("must be {}", self.takes.as_str()))) }
     }
@@ -71,12 +87,31 @@ impl Setting {
     }
 }
 
+impl Setting {
+    /// The number that it holds, with this value stored.
+    ///
+    /// # Errors
+    /// `Internal` if it takes no number, or holds what nobody may set.
+    pub fn number(&self, stored: Option<&str>) -> Result<u64> {
+        let value = stored.unwrap_or(self.default);
+        let damaged = || Error::internal(format!("the setting {} holds no number that it takes", self.key));
+        self.check(value).map_err(|_| damaged())?;
+        whole(value).ok_or_else(damaged)
+    }
+}
+
 impl Takes {
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Number { said, .. } => said,
             Self::Switch => "true or false",
         }
     }
+}
+
+/// Digits alone, none to spare: one way to write each.
+fn whole(text: &str) -> Option<u64> {
+    text.parse().ok().filter(|n: &u64| n.to_string() == text)
 }
 
 fn switch(text: &str) -> Option<bool> {
@@ -114,6 +149,19 @@ mod tests {
         assert!(!REQUIRE_SIMULATION.is_on(None).unwrap() && OPEN_SIGNUP.is_on(None).unwrap());
         assert!(REQUIRE_SIMULATION.is_on(Some("true")).unwrap());
         assert!(REQUIRE_SIMULATION.is_on(Some("on")).is_err());
+    }
+
+    #[test]
+    fn numbers_are_within_their_bounds() {
+        for bad in ["", "0", "1001", "-1", "+1", "01", "1.0", "true", " 1"] {
+            assert_eq!(CONFIRMATIONS.check(bad).unwrap_err().kind(), Kind::Invalid, "{bad:?}");
+            assert!(CONFIRMATIONS.number(Some(bad)).is_err(), "{bad:?}");
+        }
+        assert_eq!(
+            (CONFIRMATIONS.number(None).unwrap(), CONFIRMATIONS.number(Some("1000")).unwrap()),
+            (12, 1000)
+        );
+        assert!(AUTO_BUMP_AFTER.check("0").is_ok() && OPEN_SIGNUP.number(None).is_err());
     }
 
     #[test]

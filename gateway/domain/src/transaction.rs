@@ -16,7 +16,7 @@ pub enum Status {
     Signed,
     /// A node has it.
     Broadcast,
-    /// In a block, and it did what it should.
+    /// In a block, and it did what it should. A chain may take a block back: then it is broadcast again.
     Confirmed,
     /// In a block, and it reverted: gas was paid, nothing moved.
     Reverted,
@@ -69,13 +69,10 @@ impl Status {
             Self::Pending => &[Self::Signed, Self::Failed, Self::SimulationFailed],
             Self::Signed => &[Self::Broadcast, Self::Confirmed, Self::Reverted, Self::Replaced],
             Self::Broadcast => &[Self::Confirmed, Self::Reverted, Self::Replaced],
-            Self::Confirmed
-            | Self::Reverted
-            | Self::Replaced
-            | Self::Failed
-            | Self::SimulationFailed
-            | Self::Denied
-            | Self::Expired => &[],
+            Self::Confirmed => &[Self::Broadcast, Self::Reverted],
+            Self::Reverted => &[Self::Broadcast, Self::Confirmed],
+            Self::Replaced => &[Self::Broadcast],
+            Self::Failed | Self::SimulationFailed | Self::Denied | Self::Expired => &[],
         }
     }
 
@@ -83,8 +80,9 @@ impl Status {
         self.next().contains(&next)
     }
 
+    /// Whether it is at its end, unless the chain takes a block back.
     pub fn is_final(self) -> bool {
-        self.next().is_empty()
+        !matches!(self, Self::Pending | Self::Signed | Self::Broadcast)
     }
 }
 

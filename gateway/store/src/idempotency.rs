@@ -1,8 +1,9 @@
 //! Idempotency keys: a second request with the same key finds the first one's transaction.
 
-use domain::access::{Permit, SubmitTransaction};
+use domain::access::Permit;
 use domain::{AgentId, Result, Time, TxId};
 
+use crate::replacements::Submits;
 use crate::row::Columns as _;
 use crate::{Store, Tx, failed};
 
@@ -27,7 +28,7 @@ pub const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(24 * 
 /// taken.
 pub async fn claim(
     tx: &mut Tx,
-    may: &Permit<SubmitTransaction, AgentId>,
+    may: &Permit<impl Submits, AgentId>,
     key: &str,
     body_hash: &[u8; 32],
     id: TxId,
@@ -45,7 +46,7 @@ pub async fn claim(
 
 pub async fn find(
     store: &Store,
-    may: &Permit<SubmitTransaction, AgentId>,
+    may: &Permit<impl Submits, AgentId>,
     key: &str,
     now: Time,
 ) -> Result<Option<Used>> {

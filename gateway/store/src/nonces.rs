@@ -1,10 +1,10 @@
 //! Nonces: given out one after the other for each chain and address, and given back when nothing was signed.
 
 use alloy_primitives::Address;
-use domain::{Error, Result, TxId};
+use domain::{Error, Result, Time, TxId};
 
 use crate::row::Columns as _;
-use crate::{Tx, failed};
+use crate::{Store, Tx, failed};
 
 /// One address on one chain.
 #[derive(Clone, Copy, Debug)]
@@ -26,8 +26,11 @@ const TAKE_FREE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address
 const ADVANCE: &str = "UPDATE nonces SET next = next + 1 WHERE chain_id = $1 AND address = $2";
 const STEP_BACK: &str =
     "UPDATE nonces SET next = next - 1 WHERE chain_id = $1 AND address = $2 AND next = $3 + 1";
-const FREE: &str =
-    "INSERT INTO free_nonces (chain_id, address, nonce) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+const FREE: &str = "INSERT INTO free_nonces (chain_id, address, nonce, given_up_by, given_up_at) VALUES ($1, $2, $3, $4, $5) \
+     ON CONFLICT DO NOTHING";
+const TAKE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = $3";
+const IS_FREE: &str =
+    "SELECT COUNT(*) AS free FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = $3";
 /// In whatever state: what was signed once at a nonce, the signer does not sign over, and what failed gave it back.
 const HELD: &str = "SELECT COUNT(*) AS held FROM transactions \
                     WHERE chain_id = $1 AND from_address = $2 AND nonce = $3";
@@ -90,7 +93,6 @@ pub async fn reserve_exactly(
     nonce: u64,
     id: TxId,
 ) -> Result<()> {
-    const TAKE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = $3";
     let (chain, address) = keys(account)?;
     let wanted = number(nonce)?;
     let next = catch_up(tx, account, number(on_chain.pending)?).await?;
@@ -116,8 +118,35 @@ pub async fn share(tx: &mut Tx, nonce: u64, id: TxId) -> Result<()> {
     assign(tx, id, number(nonce)?).await
 }
 
+/// Gives a pending transaction this nonce, which was given back. `false`: somebody has taken it.
+pub async fn take_free(tx: &mut Tx, account: Account, nonce: u64, id: TxId) -> Result<bool> {
+    let (chain, address) = keys(account)?;
+    let nonce = number(nonce)?;
+    sqlx::query(LOCK).bind(chain).bind(&address).execute(tx.connection()).await.map_err(failed)?;
+    let take = sqlx::query(TAKE).bind(chain).bind(&address).bind(nonce);
+    if take.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    assign(tx, id, nonce).await?;
+    Ok(true)
+}
+
+/// Whether this nonce is nobody's here: no transaction ever held it, and none gave it back.
+pub async fn is_foreign(store: &Store, account: Account, nonce: u64) -> Result<bool> {
+    let (chain, address) = keys(account)?;
+    let nonce = number(nonce)?;
+    let mut connection = store.read().await?;
+    for (sql, column) in [(HELD, "held"), (IS_FREE, "free")] {
+        let found = sqlx::query(sql).bind(chain).bind(&address).bind(nonce).fetch_one(&mut *connection).await;
+        if found.map_err(failed)?.flag(column)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Takes a nonce back from a transaction that will never be signed.
-pub async fn give_back(tx: &mut Tx, account: Account, nonce: u64, id: TxId) -> Result<()> {
+pub async fn give_back(tx: &mut Tx, account: Account, nonce: u64, id: TxId, now: Time) -> Result<()> {
     let (chain, address) = keys(account)?;
     let nonce = number(nonce)?;
     // Before the row lets go of it: nobody may see it held by nobody and not free.
@@ -129,6 +158,7 @@ pub async fn give_back(tx: &mut Tx, account: Account, nonce: u64, id: TxId) -> R
     let back = sqlx::query(STEP_BACK).bind(chain).bind(&address).bind(nonce);
     if back.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 0 {
         let free = sqlx::query(FREE).bind(chain).bind(&address).bind(nonce);
+        let free = free.bind(id.to_string()).bind(now.millis());
         free.execute(tx.connection()).await.map_err(failed)?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256};
-use domain::access::{ManageChains, Permit, Platform, SeeTransactions, SubmitTransaction};
+use domain::access::{ManageChains, Permit, Platform, SeeTransactions};
 use domain::transaction::Status;
 use domain::{AccessList, AgentId, ApprovalId, Error, OrgId, Result, Time, TxId, Wei};
 use signer_protocol::Attested;
@@ -12,7 +12,9 @@ use signer_protocol::key::SigningKey;
 use signer_protocol::wire::Blob;
 use sqlx::any::AnyRow;
 
+use crate::replacements::Submits;
 use crate::row::Columns as _;
+use crate::settling::InBlock;
 use crate::{Store, Tx, failed};
 
 /// How long a worker may hold a transaction before others take it up.
@@ -47,6 +49,14 @@ pub struct Transaction {
     pub signed_at: Option<Time>,
     /// When the chain was first seen past the nonce without this transaction.
     pub passed_at: Option<Time>,
+    /// The transaction whose place it takes, and the one that takes its place.
+    pub replaces: Option<TxId>,
+    pub replaced_by: Option<TxId>,
+    /// How often the gateway by itself has raised the fees, up to this one.
+    pub bumps: u64,
+    /// Of one in a block: blocks from that to the newest, as last seen, and since when.
+    pub confirmations: Option<u64>,
+    pub confirmed_at: Option<Time>,
 }
 
 /// A simulation that succeeded.
@@ -74,7 +84,8 @@ macro_rules! columns {
     () => {
         "approval_id, id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, gas_price, \
          max_fee_per_gas, max_priority_fee_per_gas, access_list, nonce, status, error_message, tx_hash, \
-         block_number, lease_until, created_at, signed_at, passed_at, simulation_id, simulation_status, simulation_url"
+         block_number, lease_until, created_at, signed_at, passed_at, simulation_id, simulation_status, simulation_url, \
+         replaces, replaced_by, bumps, confirmations, confirmed_at"
     };
 }
 
@@ -101,8 +112,6 @@ const LIST_SIGNED: &str = concat!(
     columns!(),
     " FROM transactions WHERE agent_id = $1 AND org_id = $2 ORDER BY id DESC LIMIT $3"
 );
-const ANOTHER_MINED: &str = "SELECT COUNT(*) AS found FROM transactions WHERE chain_id = $1 AND from_address = $2 \
-                             AND nonce = $3 AND id <> $4 AND status IN ('confirmed', 'reverted')";
 /// Takes what nobody works on; the subselect is run again for the row that is updated.
 const TAKE: &str = concat!(
     "UPDATE transactions SET lease_until = $3 WHERE lease_until < $2 AND status = $1 AND id IN \
@@ -112,17 +121,18 @@ const TAKE: &str = concat!(
     columns!()
 );
 const DUE: &str = "SELECT DISTINCT chain_id, status FROM transactions WHERE lease_until < $1 \
-                   AND status IN ('pending', 'signed', 'broadcast')";
+                   AND lease_until < 9223372036854775807 \
+                   AND status IN ('pending', 'signed', 'broadcast', 'confirmed', 'reverted')";
 const SIGNED: &str = "UPDATE transactions SET status = 'signed', signed_tx = $2, tx_hash = $3, signed_at = $4, \
                       updated_at = $4 WHERE id = $1 AND status = 'pending'";
-const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message = $2, updated_at = $3 \
-                      WHERE id = $1 AND status = 'pending'";
+const FAILED: &str = "UPDATE transactions SET status = 'failed', error_message = $2, updated_at = $3, \
+                      lease_until = 9223372036854775807 WHERE id = $1 AND status = 'pending'";
 const MOVE: &str = "UPDATE transactions SET status = $3, block_number = $4, error_message = NULL, updated_at = $5, \
-                    lease_until = $6 WHERE id = $1 AND status = $2";
-const NOTE: &str = "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status = 'signed'";
-const PASSED: &str =
-    "UPDATE transactions SET passed_at = $2 WHERE id = $1 AND status IN ('signed', 'broadcast')";
-const RELEASE: &str = "UPDATE transactions SET lease_until = $2 WHERE id = $1";
+                    lease_until = $6, confirmations = $7, confirmed_at = $8 WHERE id = $1 AND status = $2";
+const NOTE: &str =
+    "UPDATE transactions SET error_message = $2 WHERE id = $1 AND status IN ('signed', 'broadcast')";
+const RELEASE: &str =
+    "UPDATE transactions SET lease_until = $2 WHERE id = $1 AND lease_until < 9223372036854775807";
 const AT_NONCE: &str = concat!(
     "SELECT NULL AS signed_tx, ",
     columns!(),
@@ -133,15 +143,25 @@ const AT_NONCE: &str = concat!(
 /// Stores a transaction that the signer has accepted, held by the handler that submits it.
 pub async fn insert(
     tx: &mut Tx,
-    may: &Permit<SubmitTransaction, AgentId>,
+    may: &Permit<impl Submits, AgentId>,
+    new: &Transaction,
+    accepted: &Accepted,
+) -> Result<()> {
+    insert_for(tx, may.org(), *may.on(), new, accepted).await
+}
+
+pub(crate) async fn insert_for(
+    tx: &mut Tx,
+    org: OrgId,
+    agent: AgentId,
     new: &Transaction,
     accepted: &Accepted,
 ) -> Result<()> {
     let (gas_price, max_fee, priority) = fee_columns(&new.fees);
     sqlx::query(INSERT)
         .bind(new.id.to_string())
-        .bind(may.org().to_string())
-        .bind(may.on().to_string())
+        .bind(org.to_string())
+        .bind(agent.to_string())
         .bind(&new.chain)
         .bind(number("chain", new.chain_id)?)
         .bind(new.from.to_checksum(None))
@@ -206,16 +226,6 @@ pub async fn accepted(store: &Store, id: TxId) -> Result<Option<Accepted>> {
         Ok(Accepted { intent, signing_key: Attested::from_bytes(row.bytes("signing_key")?) })
     })
     .transpose()
-}
-
-/// Whether another transaction at the same nonce is in a block.
-pub async fn another_is_mined(store: &Store, than: &Transaction) -> Result<bool> {
-    let find = sqlx::query(ANOTHER_MINED)
-        .bind(number("chain", than.chain_id)?)
-        .bind(than.from.to_checksum(None))
-        .bind(than.nonce.map(|nonce| number("nonce", nonce)).transpose()?)
-        .bind(than.id.to_string());
-    find.fetch_one(&mut *store.read().await?).await.map_err(failed)?.flag("found")
 }
 
 /// A transaction as it is now, for whoever works on it.
@@ -286,7 +296,8 @@ pub async fn fail(tx: &mut Tx, id: TxId, why: &str, at: Time) -> Result<bool> {
 pub struct Step {
     pub from: Status,
     pub to: Status,
-    pub block_number: Option<u64>,
+    /// Where it is, if it is in a block then.
+    pub block: Option<InBlock>,
     pub at: Time,
     /// When others may look at it again.
     pub again: Time,
@@ -309,21 +320,17 @@ pub async fn advance(tx: &mut Tx, id: TxId, step: &Step) -> Result<bool> {
         .bind(id.to_string())
         .bind(from.as_str())
         .bind(to.as_str())
-        .bind(step.block_number.map(|block| number("block_number", block)).transpose()?)
+        .bind(step.block.map(|block| number("block_number", block.number)).transpose()?)
         .bind(step.at.millis())
-        .bind(step.again.millis());
+        .bind(step.again.millis())
+        .bind(step.block.map(|block| number("confirmations", block.confirmations)).transpose()?)
+        .bind(step.block.map(|block| block.since.millis()));
     Ok(step.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
 }
 
 /// Says why it is not further yet, for people.
 pub async fn note(tx: &mut Tx, id: TxId, why: &str) -> Result<()> {
     sqlx::query(NOTE).bind(id.to_string()).bind(why).execute(tx.connection()).await.map_err(failed).map(drop)
-}
-
-/// Remembers since when the chain is past the nonce without this transaction; `None`: it is not.
-pub async fn seen_passed(tx: &mut Tx, id: TxId, at: Option<Time>) -> Result<()> {
-    let seen = sqlx::query(PASSED).bind(id.to_string()).bind(at.map(Time::millis));
-    seen.execute(tx.connection()).await.map_err(failed).map(drop)
 }
 
 /// Lets go of a transaction: others may take it up from `at` on.
@@ -333,7 +340,7 @@ pub async fn release(tx: &mut Tx, id: TxId, at: Time) -> Result<()> {
 }
 
 /// The field is named in the error.
-fn number(field: &str, count: u64) -> Result<i64> {
+pub(crate) fn number(field: &str, count: u64) -> Result<i64> {
     i64::try_from(count).map_err(|_| Error::invalid(field, "is too large"))
 }
 
@@ -395,6 +402,11 @@ fn read(row: AnyRow) -> Result<Transaction> {
         created_at: row.time("created_at")?,
         signed_at: row.maybe_time("signed_at")?,
         passed_at: row.maybe_time("passed_at")?,
+        replaces: row.maybe_parsed("replaces")?,
+        replaced_by: row.maybe_parsed("replaced_by")?,
+        bumps: row.count("bumps")?,
+        confirmations: row.maybe_count("confirmations")?,
+        confirmed_at: row.maybe_time("confirmed_at")?,
     })
 }
 

@@ -87,6 +87,19 @@ pub fn check(limits: &Guardrails, transfer: &Transfer, fees: &Fees, signer_max_f
     Ok(tally)
 }
 
+/// The limits on a transaction that moves nothing, in the place of another: what it may cost.
+pub fn check_idle(
+    limits: &Guardrails,
+    transfer: &Transfer,
+    fees: &Fees,
+    signer_max_fee: Wei,
+) -> Result<Tally> {
+    check_fee(limits, transfer, signer_max_fee)?;
+    let mut tally = Tally::native(U256::ZERO);
+    tally.count(Meter::Fees, fee(transfer, fees).0);
+    Ok(tally)
+}
+
 /// The most that it can cost.
 fn fee(transfer: &Transfer, fees: &Fees) -> Wei {
     // 64 and 128 bits: the product fits.
@@ -134,6 +147,12 @@ impl From<&Guardrails> for Daily {
 }
 
 impl Daily {
+    /// Of what is said not to move anything: how much or how often an agent may pay does not keep it from taking a payment
+    /// back.
+    pub fn of_fees(limits: &Guardrails) -> Self {
+        Self { fees: limits.daily_gas, ..Self::default() }
+    }
+
     /// `counted` is what counts already, `asked` what would be added.
     pub fn check(&self, asked: &Tally, counted: impl Fn(Meter) -> U256) -> Result<()> {
         for (meter, amount) in asked.iter() {

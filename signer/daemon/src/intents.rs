@@ -10,12 +10,11 @@ use signer_protocol::record::{Guardrails, Principal};
 
 use crate::approvals::reached;
 use crate::authority::Authority;
-use crate::callers::Usable as _;
 use crate::ethereum::{Unsigned, fit};
-use crate::guardrails;
+use crate::guardrails::{self, Daily};
 use crate::keys::KeyError;
 use crate::ledger::{Hold, RecordMark, Signing, StoredSignature, expired};
-use crate::refuse::{Result, conflict, forbidden, guardrail, invalid, tampered};
+use crate::refuse::{Result, conflict, guardrail, invalid, tampered};
 use crate::statements::digest;
 use crate::tally::Tally;
 
@@ -56,6 +55,7 @@ impl Authority {
             transfer: request.transfer,
             expires_at: starts.plus(self.limits.intent_lifetime),
             approval,
+            derived: None,
         };
         let attested = self.statements.attest(&intent).await?;
         let mark = RecordMark { version: by.record().version, digest: digest(&request.by.record) };
@@ -81,14 +81,17 @@ impl Authority {
             return Err(expired());
         }
         let record = self.newest(&request.agent).await?;
-        self.not_stopped(&record)?;
         let counts = self.may_still(&intent, &record, &request.fees)?;
-        self.approval_still(&intent, record.guardrails.approval.as_ref())?;
+        // What is derived was asked about, if it moves anything, when the original was.
+        if intent.derived.is_none() {
+            self.approval_still(&intent, record.guardrails.approval.as_ref())?;
+        }
         let key = self.statements.verify(&request.key).await?;
         belongs(&intent, &key)?;
         self.not_destroyed(intent.org, intent.vault)?;
         fees_within(&intent, &request.fees)?;
-        if intent.transfer.replaces.is_some_and(|nonce| nonce != request.nonce) {
+        let replaces = intent.derived.map(|derived| derived.nonce).or(intent.transfer.replaces);
+        if replaces.is_some_and(|nonce| nonce != request.nonce) {
             return Err(invalid("nonce: is not the one that the intent replaces."));
         }
 
@@ -134,14 +137,18 @@ impl Authority {
         if record.id != PrincipalId::Agent(intent.agent) || record.org != intent.org {
             return Err(tampered("The record is not the intent's agent."));
         }
-        if record.epoch != intent.epoch || !record.intents || !record.usable(self.clock.now()) {
-            return Err(forbidden("The agent was stopped, or its key changed, after it submitted this."));
-        }
-        guardrails::check(&record.guardrails, &intent.transfer, fees, self.limits.max_fee)
+        self.allows(intent, record, fees)
     }
 }
 
-fn hold(intent: &Intent, digest: [u8; 32], counts: Tally, limits: &Guardrails, record: RecordMark) -> Hold {
+pub fn hold(
+    intent: &Intent,
+    digest: [u8; 32],
+    counts: Tally,
+    limits: &Guardrails,
+    record: RecordMark,
+) -> Hold {
+    let idle = intent.derived.is_some_and(|derived| derived.is_idle());
     Hold {
         intent: intent.id,
         digest,
@@ -152,7 +159,8 @@ fn hold(intent: &Intent, digest: [u8; 32], counts: Tally, limits: &Guardrails, r
         from: intent.from,
         chain_id: intent.transfer.chain_id,
         replaces: intent.transfer.replaces,
-        daily: limits.into(),
+        derived: intent.derived,
+        daily: if idle { Daily::of_fees(limits) } else { limits.into() },
         record,
     }
 }

@@ -1,8 +1,8 @@
 //! Talon's signer: the only process that opens a secret or uses a key.
 //!
 //! It trusts nobody's word, the gateway's least. Where a rule is enforced: who asks in [`callers`], who may change
-//! whom in [`principals`] and [`people`], what comes after the first proof in [`mfa`], whose devices are let in by [`devices`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`] and
-//! [`intents`], what people must agree to in [`approvals`], what they confirm by [`passkeys`], when a change is [`loosening`], where audit chains stood in [`audit`], what tells of events to the outside in [`webhooks`], what a new root wraps in [`rewrapping`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
+//! whom in [`principals`] and [`people`], what comes after the first proof in [`mfa`], whose devices are let in by [`devices`], whose keys pass for a person in [`api_keys`], what may be opened in [`sealing`], what may be signed in [`guardrails`],
+//! [`intents`] and [`replace`], what people must agree to in [`approvals`], what they confirm by [`passkeys`], when a change is [`loosening`], where audit chains stood in [`audit`], what tells of events to the outside in [`webhooks`], what a new root wraps in [`rewrapping`], what must never be forgotten in [`ledger`]. What each protects against, and what is not yet
 //! refused: `signer/docs/threat-model.md`.
 
 mod alone;
@@ -40,6 +40,7 @@ mod process;
 mod recovery;
 mod refuse;
 mod remote;
+mod replace;
 mod restore;
 mod rewrapping;
 mod rotation;

@@ -36,6 +36,7 @@ pub fn frees(old: &Guardrails, new: &Guardrails, max_fee: Wei) -> bool {
         calls,
         unlimited_approvals,
         approval,
+        auto_bump,
     } = new;
     // Where nothing bounds what is called, lists can only bound it.
     let bounded = bounds_calls(old);
@@ -55,6 +56,7 @@ pub fn frees(old: &Guardrails, new: &Guardrails, max_fee: Wei) -> bool {
         || (!old.calls.is_empty() && calls.is_empty())
         || (bounded && calls.iter().any(|one| calls_more(&old.calls, one)))
         || (!old.unlimited_approvals && *unlimited_approvals)
+        || (!old.auto_bump && *auto_bump)
         || old.approval.as_ref().is_some_and(|old| asks_less(old, approval.as_ref()))
 }
 

@@ -235,7 +235,7 @@ pub async fn credential_code(
 }
 
 /// An owner or admin of the same organisation, or the person who made the agent.
-fn may_change(by: &Checked, user: UserId, base: &Principal) -> Result<()> {
+pub fn may_change(by: &Checked, user: UserId, base: &Principal) -> Result<()> {
     if by.org() != base.org {
         return Err(forbidden("The principal belongs to another organisation."));
     }

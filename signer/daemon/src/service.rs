@@ -19,6 +19,7 @@ use signer_protocol::people::{
     SuspendAgents,
 };
 use signer_protocol::record::{ChangePrincipal, FoundOrganisation, Principal};
+use signer_protocol::replace::Replace;
 use signer_protocol::root::{FinishRotation, Rewrapped, RootState, Wrapped};
 use signer_protocol::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::service::{Health, Info};
@@ -118,6 +119,7 @@ answers! {
     deny_intent(DenyIntent) -> ();
     sign(Sign) -> SignedTransaction;
     release(Release) -> ();
+    replace(Replace) -> Attested<Intent>;
     spent(AgentId) -> Wei;
 }
 

@@ -8,6 +8,7 @@ use crate::approval::{Needed, Simulated};
 use crate::attested::{Attested, Statement};
 use crate::key::SigningKey;
 use crate::record::Principal;
+use crate::replace::Derived;
 use crate::token::Caller;
 use crate::wire::Blob;
 
@@ -106,6 +107,9 @@ pub struct Intent {
     /// `None`: it is signed without people.
     #[serde(default)]
     pub approval: Option<Needed>,
+    /// From which other intent it was made; `None`: its agent submitted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Derived>,
 }
 
 impl Statement for Intent {

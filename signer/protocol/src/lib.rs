@@ -21,6 +21,7 @@ pub mod passkey;
 pub mod people;
 pub mod record;
 pub mod refusal;
+pub mod replace;
 pub mod root;
 pub mod sealing;
 pub mod service;

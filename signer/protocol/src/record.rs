@@ -126,6 +126,9 @@ pub struct Guardrails {
     /// `None`: nothing needs people.
     #[serde(default)]
     pub approval: Option<ApprovalPolicy>,
+    /// Whether the gateway may, by itself, raise the fees of a transaction that waits, within the caps.
+    #[serde(default)]
+    pub auto_bump: bool,
 }
 
 /// A token that may move. Amounts are in its smallest units, below 2^192; of an ERC-721, in items.

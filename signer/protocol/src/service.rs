@@ -19,6 +19,7 @@ use crate::people::{
 };
 use crate::record::{ChangePrincipal, FoundOrganisation, Principal};
 use crate::refusal::Refusal;
+use crate::replace::Replace;
 use crate::root::{FinishRotation, Rewrapped, RootState, Wrapped};
 use crate::sealing::{DestroyVaultKey, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use crate::sharing::{EndShare, OpenShared, Share, ShareGrant};
@@ -124,6 +125,8 @@ pub trait Signer {
     async fn deny_intent(request: DenyIntent) -> Result<(), Refusal>;
     async fn sign(request: Sign) -> Result<SignedTransaction, Refusal>;
     async fn release(request: Release) -> Result<(), Refusal>;
+    /// An intent in the place of another: the same at higher fees, or nothing.
+    async fn replace(request: Replace) -> Result<Attested<Intent>, Refusal>;
     /// What the agent has spent and holds in the last 24 hours.
     async fn spent(agent: AgentId) -> Result<Wei, Refusal>;
 }

@@ -12,13 +12,17 @@ use domain::{Error, OrMissing as _, PrincipalId, Result, Time};
 use signer_protocol::intent::{Intent, Release, Sign};
 use signer_protocol::{Attested, Reason, Refusal};
 use store::nonces::{self, Account};
+use store::settling::{InBlock, NEVER};
 use store::transactions::{self, Accepted, Step, Transaction};
+use store::{Tx, replacements};
 
 use crate::gateway::Gateway;
 use crate::notes::Asked;
 use crate::refusal;
 
+mod confirm;
 mod follow;
+pub mod replace;
 mod settle;
 
 pub use follow::follow;
@@ -64,6 +68,7 @@ async fn steps(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted
     match tx.status {
         Status::Signed => broadcast(gateway, tx).await,
         Status::Broadcast => settle(gateway, tx).await,
+        Status::Confirmed | Status::Reverted => confirm::look_again(gateway, tx).await,
         _ => Ok(Carried::Waits(tx)),
     }
 }
@@ -157,13 +162,43 @@ async fn give_up(
         }
     }
     let mut db = gateway.store.begin().await?;
-    if transactions::fail(&mut db, tx.id, why.detail(), gateway.clock.now()).await?
-        && replaces.is_none()
-        && let Some(nonce) = nonce
-    {
-        nonces::give_back(&mut db, account, nonce, tx.id).await?;
-    }
+    let free = nonce.filter(|_| replaces.is_none());
+    failed(&mut db, tx, account, free, why.detail(), gateway.clock.now()).await?;
     db.commit().await
+}
+
+/// Has the signer let go of what is pending. Answers with the nonce that becomes free with it; `None`: it was signed.
+///
+/// # Errors
+/// `Unavailable` if the signer does not answer.
+pub async fn never_sign(gateway: &Gateway, tx: &Transaction) -> Result<Option<Option<u64>>> {
+    let accepted = transactions::accepted(&gateway.store, tx.id).await?.or_missing("transaction")?;
+    let replaces = accepted.intent.peek().ok().and_then(|intent| intent.transfer.replaces);
+    let request = Release { intent: accepted.intent };
+    match gateway.signer.call(async |signer, cx| signer.release(cx, request).await).await {
+        Ok(()) => Ok(Some(tx.nonce.filter(|_| replaces.is_none()))),
+        Err(Refusal { reason: Reason::Conflict, .. }) => Ok(None),
+        Err(refused) => Err(refusal::error(refused)),
+    }
+}
+
+/// `pending → failed`. `free`: its nonce, where nothing else holds that. `false`: it is not pending any more.
+pub async fn failed(
+    db: &mut Tx,
+    tx: &Transaction,
+    account: Account,
+    free: Option<u64>,
+    why: &str,
+    now: Time,
+) -> Result<bool> {
+    if !transactions::fail(db, tx.id, why, now).await? {
+        return Ok(false);
+    }
+    replacements::undo(db, tx.id).await?;
+    if let Some(nonce) = free {
+        nonces::give_back(db, account, nonce, tx.id, now).await?;
+    }
+    Ok(true)
 }
 
 /// `signed → broadcast`, or further if the chain has it already.
@@ -173,13 +208,19 @@ async fn broadcast(gateway: &Gateway, tx: Transaction) -> Result<Carried> {
         Err(error) => return stay(gateway, tx, error.detail()).await,
     };
     match node.broadcast(bytes(&tx)?).await {
-        Ok(Broadcast::Accepted | Broadcast::AlreadyKnown) => {
-            advance(gateway, tx, Status::Broadcast, None).await
-        }
+        Ok(Broadcast::Accepted | Broadcast::AlreadyKnown) => advance(gateway, tx, Status::Broadcast).await,
         Ok(Broadcast::NonceTooLow) => settle_with(gateway, tx, &node).await,
-        Ok(Broadcast::Underpriced(why) | Broadcast::Rejected(why)) => stay(gateway, tx, &why).await,
+        Ok(Broadcast::Underpriced(why)) => underpriced(gateway, tx, &node, &why).await,
+        Ok(Broadcast::Rejected(why)) => stay(gateway, tx, &why).await,
         Err(error) => stay(gateway, tx, Error::from(error).detail()).await,
     }
+}
+
+/// The node takes it for more only: what waits in no pool is sped up like what waits in one.
+async fn underpriced(gateway: &Gateway, tx: Transaction, node: &Node, why: &str) -> Result<Carried> {
+    let mined = node.mined_nonce(tx.from).await?;
+    replace::bump(gateway, &tx, node, mined).await;
+    stay(gateway, tx, why).await
 }
 
 fn bytes(tx: &Transaction) -> Result<&[u8]> {
@@ -188,20 +229,34 @@ fn bytes(tx: &Transaction) -> Result<&[u8]> {
 }
 
 /// Takes a step, and lets go of the transaction with it.
-async fn advance(gateway: &Gateway, tx: Transaction, to: Status, block: Option<u64>) -> Result<Carried> {
+async fn advance(gateway: &Gateway, tx: Transaction, to: Status) -> Result<Carried> {
     let now = gateway.clock.now();
-    let step = Step {
-        from: tx.status,
-        to,
-        block_number: block,
-        at: now,
-        again: now.plus(pause(tx.created_at, now)),
-    };
+    let again = if to.is_final() { NEVER } else { now.plus(pause(tx.created_at, now)) };
+    advance_to(gateway, tx, to, None, again).await
+}
+
+async fn advance_to(
+    gateway: &Gateway,
+    tx: Transaction,
+    to: Status,
+    block: Option<InBlock>,
+    again: Time,
+) -> Result<Carried> {
+    let step = Step { from: tx.status, to, block, at: gateway.clock.now(), again };
     let mut db = gateway.store.begin().await?;
     let moved = transactions::advance(&mut db, tx.id, &step).await?;
     db.commit().await?;
     if moved {
-        Ok(Carried::Moved(Transaction { status: to, block_number: block, error_message: None, ..tx }))
+        let (number, depth) = (block.map(|b| b.number), block.map(|b| b.confirmations));
+        let confirmed_at = block.map(|b| b.since);
+        Ok(Carried::Moved(Transaction {
+            status: to,
+            block_number: number,
+            confirmations: depth,
+            confirmed_at,
+            error_message: None,
+            ..tx
+        }))
     } else {
         let now = transactions::by_id(&gateway.store, tx.id).await?.or_missing("transaction")?;
         Ok(Carried::Waits(now))
@@ -209,14 +264,18 @@ async fn advance(gateway: &Gateway, tx: Transaction, to: Status, block: Option<u
 }
 
 /// Not further yet: says why, for people.
-async fn stay(gateway: &Gateway, mut tx: Transaction, why: &str) -> Result<Carried> {
+async fn stay(gateway: &Gateway, tx: Transaction, why: &str) -> Result<Carried> {
+    noted(gateway, tx, why).await.map(Carried::Waits)
+}
+
+async fn noted(gateway: &Gateway, mut tx: Transaction, why: &str) -> Result<Transaction> {
     if tx.error_message.as_deref() != Some(why) {
         let mut db = gateway.store.begin().await?;
         transactions::note(&mut db, tx.id, why).await?;
         db.commit().await?;
         tx.error_message = Some(why.to_owned());
     }
-    Ok(Carried::Waits(tx))
+    Ok(tx)
 }
 
 async fn node(gateway: &Gateway, tx: &Transaction) -> Result<Node> {

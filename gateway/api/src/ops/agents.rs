@@ -175,6 +175,7 @@ pub struct UpdateAgentRequest {
     tx_unlimited_approvals: Patch<bool>,
     #[serde(default)]
     tx_approval_policy: Patch<ApprovalPolicyEntry>,
+    tx_auto_bump: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -239,6 +240,7 @@ impl Operation for UpdateAgent {
             calls: patch.tx_calls_allowlist,
             unlimited_approvals: patch.tx_unlimited_approvals,
             approval: patch.tx_approval_policy,
+            auto_bump: patch.tx_auto_bump,
         };
         settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
         let agent = change(cx, &may, agent, Change::Update(settings), texts).await?;

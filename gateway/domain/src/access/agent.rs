@@ -15,6 +15,8 @@ pub enum AgentRule {
     Managed,
     /// The agent itself and nobody else.
     Itself,
+    /// The agent itself, and who manages it.
+    Steered,
 }
 
 /// What there is to know of an agent to decide.
@@ -37,10 +39,11 @@ pub fn agent<A: AgentAction>(subject: &Subject<'_>, agent: &AgentFacts) -> Resul
     let may = match A::RULE {
         AgentRule::Seen => true,
         AgentRule::Itself => itself,
-        AgentRule::Managed if subject.bounded() && !subject.is_agent() => {
+        AgentRule::Steered if itself => true,
+        AgentRule::Managed | AgentRule::Steered if subject.bounded() && !subject.is_agent() => {
             return Err(Error::forbidden(BOUNDED));
         }
-        AgentRule::Managed => match subject.id {
+        AgentRule::Managed | AgentRule::Steered => match subject.id {
             PrincipalId::User(user) => subject.manages() || agent.created_by == Some(user),
             PrincipalId::Agent(_) => false,
         },
@@ -50,6 +53,7 @@ pub fn agent<A: AgentAction>(subject: &Subject<'_>, agent: &AgentFacts) -> Resul
     } else {
         Err(Error::forbidden(match A::RULE {
             AgentRule::Itself => "Only the agent itself may do this, with its own token.",
+            AgentRule::Steered => "The agent, owners, admins and the person who registered it may do this.",
             _ => "Owners, admins and the person who registered the agent may do this; an agent never.",
         }))
     }

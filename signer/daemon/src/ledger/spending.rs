@@ -8,6 +8,7 @@ use redb::ReadableTable as _;
 use serde::{Deserialize, Serialize};
 use signer_protocol::approval::Needed;
 use signer_protocol::intent::Fees;
+use signer_protocol::replace::{Derived, Purpose};
 use signer_protocol::{Reason, Refusal};
 
 use super::tables::{self, FLOORS, HOLDS, NONCES, NonceKey, SIGNED, SPENT};
@@ -35,6 +36,8 @@ pub struct Hold {
     pub chain_id: u64,
     /// The nonce to be replaced.
     pub replaces: Option<u64>,
+    /// How it came about, if its agent did not submit it.
+    pub derived: Option<Derived>,
     pub daily: Daily,
     /// The agent's record that was checked. If another has taken its place by the time of the change, the change
     /// does not happen: nothing is signed after a deactivation was confirmed.
@@ -116,20 +119,28 @@ impl Ledger {
         self.write(move |book| {
             book.still_newest(&hold)?;
             let id = *hold.intent.as_bytes();
-            let taken = book.table(HOLDS)?.get(&id)?.is_some() || book.table(SIGNED)?.get(&id)?.is_some();
-            if taken || book.was_spoken_of(&id)? {
+            let before = book.held(&id)?;
+            let fills = hold.fills().is_some();
+            // A filler takes over the id of what it is in place of.
+            let taken = !fills && (before.is_some() || book.was_spoken_of(&id)?);
+            if taken || book.table(SIGNED)?.get(&id)?.is_some() {
                 return Err(conflict("id: an intent has it.").into());
             }
+            book.waits_for(&hold)?;
             let used = match hold.replaces {
                 None => None,
                 Some(nonce) => book.used(&tables::nonce(hold.from, hold.chain_id, nonce))?,
             };
+            in_place_of(used.as_ref(), &hold)?;
             let counted = added(used.as_ref(), &hold, book.now)?;
             let agent = hold.agent.as_bytes();
             let sums = book.window.sums(agent, book.now);
             hold.daily.check(&counted, |meter| sums.spent_and_held(meter))?;
             let held =
                 Held { agent: hold.agent, digest: hold.digest.into(), counted, expires_at: hold.expires_at };
+            if let Some(before) = before {
+                book.window.forget_hold(before.agent.as_bytes(), &id, before.expires_at);
+            }
             book.change(HOLDS)?.insert(&id, written(&held)?.as_slice())?;
             book.window.hold(agent, id, hold.expires_at, held.counted);
             Ok(())
@@ -184,7 +195,27 @@ impl Book<'_> {
         if floor != Some((version, digest)) {
             return Err(rolled_back().into());
         }
-        self.may_act(hold.org)
+        match hold.derived {
+            Some(derived) if derived.outlives_its_agent() => self.lives(hold.org),
+            _ => self.may_act(hold.org),
+        }
+    }
+
+    /// Nothing is signed at the nonce that a filler is for, and something above it is: else nobody waits for it.
+    fn waits_for(&self, hold: &Hold) -> Result<(), Stop> {
+        let Some(nonce) = hold.fills() else { return Ok(()) };
+        let key = |nonce| tables::nonce(hold.from, hold.chain_id, nonce);
+        let last = key(u64::MAX);
+        let from = key(nonce);
+        let nonces = self.table(NONCES)?;
+        let mut above = nonces.range(from..=last)?.map(|entry| entry.map(|(key, _)| key.value()));
+        match above.next().transpose()? {
+            Some(used) if used == from => {
+                Err(Refusal::new(Reason::NonceUsed, "The nonce was used by another transaction.").into())
+            }
+            Some(_) => Ok(()),
+            None => Err(conflict("Nothing that was signed waits behind this nonce.").into()),
+        }
     }
 
     /// Gives back what this very intent holds, if it does.
@@ -236,6 +267,8 @@ impl Book<'_> {
         let key = tables::nonce(hold.from, hold.chain_id, nonce);
         let used = self.used(&key)?;
         may_use(used.as_ref(), hold, nonce, &fees)?;
+        in_place_of(used.as_ref(), hold)?;
+        self.waits_for(hold)?;
         // The hold was counted at submission. Asked again, against what was really spent, since the limit may have
         // been lowered, or what a replacement builds on may have left the window.
         let agent = hold.agent.as_bytes();
@@ -277,6 +310,23 @@ fn added(used: Option<&Used>, hold: &Hold, now: i64) -> Result<Tally> {
     }
     let counted = used.counted.larger(&hold.counts);
     Ok(if Window::counts(used.at, now) { counted.above(&used.counted) } else { counted })
+}
+
+impl Hold {
+    /// The nonce that it fills.
+    fn fills(&self) -> Option<u64> {
+        self.derived.filter(|derived| derived.purpose == Purpose::Fill).map(|derived| derived.nonce)
+    }
+}
+
+/// What was derived takes the place of what it was derived from, and of nothing that came in between: who has cancelled a
+/// transaction does not find it sped up.
+fn in_place_of(used: Option<&Used>, hold: &Hold) -> Result<()> {
+    let (Some(used), Some(derived)) = (used, hold.derived) else { return Ok(()) };
+    if used.intent == derived.of {
+        return Ok(());
+    }
+    Err(conflict("Another transaction has taken its place at the nonce: replace that one."))
 }
 
 /// A used nonce is free for its own agent's replacement with higher fees, and for nobody else.

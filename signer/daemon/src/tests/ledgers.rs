@@ -124,6 +124,7 @@ async fn nothing_is_held_or_signed_for_a_record_that_was_replaced() {
         from: spoken.from,
         chain_id: spoken.transfer.chain_id,
         replaces: None,
+        derived: None,
         daily: Daily::default(),
         record: RecordMark { version: 1, digest: digest(&d.agent.record) },
     };

@@ -28,6 +28,7 @@ mod asserted;
 mod backups;
 mod cmek;
 mod dependencies;
+mod derived;
 mod devices;
 mod enrolment;
 mod guardrails;

@@ -11,10 +11,13 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::carry;
+use super::replace::fill_gaps;
 use crate::gateway::Gateway;
 
 /// How often the open transactions are looked at.
 const TICK: Duration = Duration::from_millis(250);
+/// How often gaps are looked for.
+const GAPS: Duration = Duration::from_secs(5);
 /// Transactions of one chain and one state that are carried at once, at most.
 const PLACES: usize = 32;
 
@@ -22,6 +25,7 @@ const PLACES: usize = 32;
 /// their steps.
 pub async fn follow(gateway: Arc<Gateway>) {
     let mut stopping = gateway.stopping();
+    let filler = tokio::spawn(fill(gateway.clone()));
     let mut follower = Follower { gateway, places: BTreeMap::new(), carried: JoinSet::new() };
     while !*stopping.borrow() {
         let more = follower.look().await.unwrap_or_else(|error| {
@@ -36,6 +40,21 @@ pub async fn follow(gateway: Arc<Gateway>) {
         while follower.carried.try_join_next().is_some() {}
     }
     while follower.carried.join_next().await.is_some() {}
+    drop(filler.await);
+}
+
+/// Looks for gaps until the gateway stops.
+async fn fill(gateway: Arc<Gateway>) {
+    let mut stopping = gateway.stopping();
+    while !*stopping.borrow() {
+        if let Err(error) = fill_gaps(&gateway).await {
+            tracing::warn!(%error, "gaps could not be looked for");
+        }
+        tokio::select! {
+            _ = stopping.changed() => {}
+            () = tokio::time::sleep(GAPS) => {}
+        }
+    }
 }
 
 struct Follower {

@@ -85,6 +85,9 @@ pub struct CreateAgentRequest {
     /// When people must approve a transaction before it is signed; null: never.
     #[serde(default)]
     tx_approval_policy: Patch<ApprovalPolicyEntry>,
+    /// Whether the gateway may raise the fees of a transaction that waits, within the caps, where the installation does that.
+    #[serde(default)]
+    tx_auto_bump: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -140,6 +143,7 @@ impl Operation for CreateAgent {
             calls: new.tx_calls_allowlist,
             unlimited_approvals: new.tx_unlimited_approvals,
             approval: new.tx_approval_policy,
+            auto_bump: new.tx_auto_bump,
         };
         let mut settings = default_settings();
         settings.intents = new.intents_api_enabled.unwrap_or(false);

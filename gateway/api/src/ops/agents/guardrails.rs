@@ -23,6 +23,7 @@ pub struct GuardrailPatches {
     pub calls: Patch<Vec<AllowedCallsEntry>>,
     pub unlimited_approvals: Patch<bool>,
     pub approval: Patch<ApprovalPolicyEntry>,
+    pub auto_bump: Patch<bool>,
 }
 
 impl GuardrailPatches {
@@ -59,6 +60,7 @@ impl GuardrailPatches {
                 .over(Some(now.unlimited_approvals))
                 .unwrap_or_default(),
             approval: self.approval.try_map(ApprovalPolicyEntry::check)?.over(now.approval),
+            auto_bump: self.auto_bump.over(Some(now.auto_bump)).unwrap_or_default(),
         })
     }
 }

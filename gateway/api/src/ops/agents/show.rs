@@ -101,6 +101,7 @@ struct GuardrailsShown {
     /// Left out: people are asked for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     tx_approval_policy: Option<ApprovalPolicyEntry>,
+    tx_auto_bump: bool,
 }
 
 impl GuardrailsShown {
@@ -123,6 +124,7 @@ impl GuardrailsShown {
             tx_calls_allowlist: limits.calls.iter().map(|one| AllowedCallsEntry::of(one, name)).collect(),
             tx_unlimited_approvals: limits.unlimited_approvals,
             tx_approval_policy: limits.approval.as_ref().map(ApprovalPolicyEntry::of),
+            tx_auto_bump: limits.auto_bump,
         })
     }
 }

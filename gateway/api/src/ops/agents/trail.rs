@@ -8,7 +8,7 @@ use super::AgentResponse;
 use crate::cx::Cx;
 
 /// All that a person decides about an agent, and which key it has: the prefix is shown to everybody who sees the agent.
-const FIELDS: [&str; 25] = [
+const FIELDS: [&str; 26] = [
     "name",
     "description",
     "auth_method",
@@ -34,6 +34,7 @@ const FIELDS: [&str; 25] = [
     "tx_calls_allowlist",
     "tx_unlimited_approvals",
     "tx_approval_policy",
+    "tx_auto_bump",
 ];
 
 /// The fields' values; null: none.

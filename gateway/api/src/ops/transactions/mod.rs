@@ -1,8 +1,10 @@
 //! Transactions: submitted by agents, followed by everyone who may see the agent.
 
 mod key;
+mod kinds;
 mod list;
 mod nonce;
+mod replace;
 mod request;
 mod show;
 mod simulate;
@@ -10,6 +12,7 @@ mod simulated;
 mod submit;
 
 pub use list::{GetTransaction, ListTransactions};
+pub use replace::{CancelTransaction, SpeedUpTransaction};
 pub use request::AccessListEntry;
 pub use show::TransactionResponse;
 pub use simulate::{SimulateBundle, SimulateTransaction};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use store::chains::Chain;
 
+use super::kinds::KindFields;
 use crate::cx::Cx;
 use crate::decode::NothingElse;
 use crate::ops::agents::address;
@@ -46,6 +47,8 @@ pub struct SubmitTransactionRequest {
     access_list: Option<Vec<AccessListEntry>>,
     #[serde(default)]
     simulate_first: Option<bool>,
+    #[serde(flatten)]
+    kind: KindFields,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -91,6 +94,7 @@ impl From<SimulateTransactionRequest> for SubmitTransactionRequest {
             max_priority_fee_per_gas: None,
             access_list: None,
             simulate_first: None,
+            kind: KindFields::default(),
             _nothing_else: nothing_else,
         }
     }
@@ -128,7 +132,7 @@ enum ChainName {
 /// Wei as decimal text; a number is taken too.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Amount {
+pub enum Amount {
     Text(String),
     Number(u64),
 }
@@ -165,8 +169,9 @@ impl SubmitTransactionRequest {
             ChainName::Id(id) => id.to_string(),
         };
         let chain = cx.gateway.chains.find(cx.store(), &name).await?.ok_or_else(unknown_chain)?;
-        let to = self.to.filter(|to| !to.is_empty()).ok_or_else(|| {
-            Error::invalid("to", "must be a 20-byte address; creating contracts is not allowed")
+        let to = self.to.filter(|to| !to.is_empty() && to != "0x").ok_or_else(|| {
+            let rule = "must be a 20-byte address: contracts are not created; call a factory contract that is allowed";
+            Error::invalid("to", rule)
         })?;
         let to = address("to", &to)?;
         let value = Wei::parse_ether("value", &self.value)?;
@@ -180,6 +185,7 @@ impl SubmitTransactionRequest {
             return Err(Error::invalid("gas_limit", format!("must be at least {least}")));
         }
         let fees = fees(self.gas_price, self.max_fee_per_gas, self.max_priority_fee_per_gas)?;
+        let fees = self.kind.check(fees, !access_list.is_empty())?;
         let simulate_first = self.simulate_first.unwrap_or(false);
         let mut canonical = serde_json::json!([
             chain.chain_id,
@@ -248,7 +254,11 @@ fn calldata(text: Option<&str>) -> Result<Bytes> {
     Ok(data.into())
 }
 
-fn fees(gas_price: Option<Amount>, max_fee: Option<Amount>, priority: Option<Amount>) -> Result<WantedFees> {
+pub fn fees(
+    gas_price: Option<Amount>,
+    max_fee: Option<Amount>,
+    priority: Option<Amount>,
+) -> Result<WantedFees> {
     let gas_price = wei("gas_price", gas_price)?;
     let max_fee_per_gas = wei("max_fee_per_gas", max_fee)?;
     let max_priority_fee_per_gas = wei("max_priority_fee_per_gas", priority)?;

@@ -45,6 +45,18 @@ pub struct TransactionResponse {
     tx_hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     block_number: Option<u64>,
+    /// Blocks from that one to the newest, both counted, as last seen; looked at until the installation's number is reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmations: Option<u64>,
+    /// When it was first seen in a block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmed_at: Option<Time>,
+    /// The transaction whose place it takes, at the same nonce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<TxId>,
+    /// The transaction that takes its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaced_by: Option<TxId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
     /// With the next two: where it was simulated before it was to be signed.
@@ -91,6 +103,10 @@ impl TransactionResponse {
             signed_tx: signed.map(|raw| format!("0x{}", hex::encode(&raw.0))),
             tx_hash: tx.hash.map(|h| h.to_string()),
             block_number: tx.block_number,
+            confirmations: tx.confirmations,
+            confirmed_at: tx.confirmed_at,
+            replaces: tx.replaces,
+            replaced_by: tx.replaced_by,
             error_message: tx.error_message.clone(),
             simulation_id: tx.simulation.as_ref().map(|simulated| simulated.id.clone()),
             simulation_status: tx.simulation.as_ref().map(|simulated| simulated.status.clone()),
@@ -127,6 +143,10 @@ impl TransactionResponse {
             signed_tx: None,
             tx_hash: None,
             block_number: None,
+            confirmations: None,
+            confirmed_at: None,
+            replaces: None,
+            replaced_by: None,
             error_message: Some(reason),
             simulation_id: Some(simulated.id),
             simulation_status: Some(simulated.status),

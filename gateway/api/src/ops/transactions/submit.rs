@@ -117,7 +117,7 @@ pub fn may_submit(who: &Principal) -> bool {
     who.intents
 }
 
-fn idempotency_key(cx: &Cx) -> Result<Option<String>> {
+pub fn idempotency_key(cx: &Cx) -> Result<Option<String>> {
     match cx.header("idempotency-key")? {
         Some(key) if key.is_empty() || key.len() > 255 => {
             Err(Error::invalid("Idempotency-Key", "must have 1 to 255 characters"))
@@ -259,6 +259,11 @@ async fn submit(
         created_at: cx.now(),
         signed_at: None,
         passed_at: None,
+        replaces: None,
+        replaced_by: None,
+        bumps: 0,
+        confirmations: None,
+        confirmed_at: None,
     };
     let nonce = NonceWanted { account, on_chain, replaces, explicit: wanted.nonce };
     match store(cx, may, wanted, &mut tx, &accepted, key, nonce).await {
