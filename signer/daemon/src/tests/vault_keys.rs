@@ -63,7 +63,7 @@ impl World {
         let tx = db.begin_write().unwrap();
         tx.delete_table(TableDefinition::<[u8; 32], [u8; 32]>::new("vault_keys")).unwrap();
         let mut meta = tx.open_table(TableDefinition::<&str, u64>::new("meta")).unwrap();
-        assert_eq!(meta.insert("format", 1).unwrap().unwrap().value(), 5);
+        assert_eq!(meta.insert("format", 1).unwrap().unwrap().value(), 6);
         assert!(meta.get("vault_keys_since").unwrap().is_none(), "a new ledger has all keys");
         drop(meta);
         tx.commit().unwrap();
