@@ -167,6 +167,7 @@ fn guardrails() -> impl Strategy<Value = Guardrails> {
             calls,
             unlimited_approvals,
             approval: None,
+            auto_bump: false,
         }
     })
 }
