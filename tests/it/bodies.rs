@@ -217,6 +217,10 @@ both! {
                         tried += 1;
                     }
                     for field in fields(&document, operation) {
+                        // A secret's may hold any; an operator's setting is looked at below.
+                        if field == "value" {
+                            continue;
+                        }
                         let reply = call(&spoilt(&there, "")).json(&json!({ &field: "a\u{0}b" })).reply().await;
                         assert!((400..500).contains(&reply.status), "{method} {path} {field}: {} {}", reply.status, reply.text);
                         tried += 1;
@@ -231,6 +235,7 @@ both! {
         for answer in ["approve", "deny"] {
             root.post(&format!("/v1/auth/device/{answer}"), &json!({"user_code": "\u{0}"})).expect(400, "user_code: must hold no NUL").await;
         }
+        root.put("/v1/admin/settings/auth.email_verification", &json!({"value": "true\u{0}"})).expect(400, "value").await;
         for filter in ["action", "actor_id", "actor_type", "resource_id", "resource_type"] {
             root.get(&format!("/v1/audit/events?{filter}=%00")).expect(400, &format!("{filter}: must hold no NUL")).await;
         }

@@ -20,7 +20,9 @@ impl Case {
         Self { tool, arguments, method, path: path.into(), body: None }
     }
 
-    fn body(mut self, body: Value) -> Self {
+    /// What is in the path is no field of a body.
+    fn body(mut self, mut body: Value) -> Self {
+        body.as_object_mut().unwrap().remove("path");
         self.body = Some(body);
         self
     }

@@ -166,10 +166,10 @@ both! {
         let at = |id: &str| format!("/v1/org/members/{id}");
         let to = |role: &str| json!({"role": role});
         cleo.get("/v1/org/members").expect(200, "ada@example.org").await;
-        cleo.post("/v1/org/invite", &json!({"email": "x@example.org"})).expect(403, "owners and admins").await;
-        cleo.get("/v1/org/invitations").expect(403, "owners and admins").await;
-        cleo.patch(&at(&cleo_id), &to("admin")).expect(403, "owners and admins").await;
-        cleo.delete(&at(&bob_id)).expect(403, "owners and admins").await;
+        cleo.post("/v1/org/invite", &json!({"email": "x@example.org"})).expect(403, "Owners and admins").await;
+        cleo.get("/v1/org/invitations").expect(403, "Owners and admins").await;
+        cleo.patch(&at(&cleo_id), &to("admin")).expect(403, "Owners and admins").await;
+        cleo.delete(&at(&bob_id)).expect(403, "Owners and admins").await;
         bob.post("/v1/org/invite", &json!({"email": "x@example.org", "role": "owner"})).expect(403, "Only an owner").await;
         bob.patch(&at(&cleo_id), &to("owner")).expect(403, "Only an owner").await;
         bob.patch(&at(&ada_id), &to("member")).expect(403, "Only an owner").await;

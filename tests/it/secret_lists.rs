@@ -102,10 +102,10 @@ both! {
         assert_eq!(paths("?cursor=a/b&prefix=a/").await, "a/c");
         assert_eq!(paths("?cursor=b&prefix=a").await, "");
         assert_eq!(paths("?prefix=c").await, "");
-        for odd in ["%00", "a%25", "%27", "a.b", "%C3%A4", "~"] {
+        for odd in ["a%25", "%27", "a.b", "%C3%A4", "~"] {
             assert_eq!(paths(&format!("?prefix={odd}")).await, "", "{odd}");
         }
-        for (query, named) in [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("cursor=a//b", "cursor"), ("deleted=maybe", "deleted")] {
+        for (query, named) in [("prefix=%00", "NUL"), ("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("cursor=a//b", "cursor"), ("deleted=maybe", "deleted")] {
             ada.get(&format!("{list}?{query}")).expect(400, named).await;
         }
     }

@@ -247,7 +247,15 @@ fn rule(message: &str) -> String {
     {
         return message.to_owned();
     }
-    "has a value that is not allowed here".to_owned()
+    // What the standard library says of a query's numbers and switches.
+    let known = [
+        ("digit", "must be a whole number, 0 or more"),
+        ("integer", "must be a whole number, 0 or more"),
+        ("number too", "must be a number that is not so far out"),
+        ("`true`", "must be true or false"),
+    ];
+    let found = known.iter().find(|(part, _)| message.contains(part));
+    found.map_or("has a value that is not allowed here", |(_, rule)| rule).to_owned()
 }
 
 /// What Rust calls it, as people do.
