@@ -197,7 +197,9 @@ fn body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         // What serde_json says of a null, a number or a list where one of some texts is wanted, as of broken JSON.
-        if error.inner().is_syntax() && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        if error.inner().to_string().starts_with("expected value")
+            && serde_json::from_str::<IgnoredAny>(text).is_ok()
+        {
             return Error::invalid(&field(&path, "body"), "must be one of the texts that are known here");
         }
         explain(&path, error.inner())
