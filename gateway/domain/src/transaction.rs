@@ -82,7 +82,7 @@ impl Status {
 
     /// Whether it is at its end, unless the chain takes a block back.
     pub fn is_final(self) -> bool {
-        !matches!(self, Self::Pending | Self::Signed | Self::Broadcast)
+        !matches!(self, Self::AwaitingApproval | Self::Pending | Self::Signed | Self::Broadcast)
     }
 }
 
