@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{ADDRESSES, Agent, Database, Person, Value, World, both, json};
+use harness::{ADDRESSES, Agent, Browser, Database, Person, Value, World, both, json};
 
 use crate::approvals::{approve, member, step};
 use crate::tx_approvals::{careful, funded, sent, waits};
@@ -194,4 +194,29 @@ async fn killed_between_the_approval_and_the_signature_on_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_between_the_approval_and_the_signature_on_postgres() {
     killed_between_the_approval_and_the_signature(Database::Postgres).await;
+}
+
+both! {
+    with chain,
+    /// A gateway that was taken over has the tokens that pass through it, and no passkey.
+    async fn with_a_passkey_an_approval_is_confirmed_by_it_for_what_was_shown(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = funded(&ada).await;
+        let bot = careful(&ada, &vault, json!({"always": true})).await;
+        let mut phone = Browser::start();
+        ada.enrol(&mut phone).await;
+        let ((small, one), (large, two)) = (waits(&bot, "1").await, waits(&bot, "9").await);
+        let refused = ada.post(&step(&one, "approve"), &json!({})).expect(403, "passkey_required").await;
+        let shown = phone.confirm(&refused).await;
+        // What confirms the one does not confirm the other, and a device of nobody's confirms nothing.
+        let with = |id: &str| ada.post(&step(id, "approve"), &json!({})).header("x-passkey-assertion", &shown);
+        with(&two).expect(403, "another challenge").await;
+        ada.get(&format!("/v1/approvals/{two}")).expect(200, "\"pending\"").await;
+        with(&one).expect(200, "\"approved\"").await;
+        bot.until(&small, "confirmed").await;
+        // To deny takes none.
+        ada.post(&step(&two, "deny"), &json!({})).expect(200, "\"denied\"").await;
+        bot.until(&large, "denied").await;
+        assert_eq!(sent(&w).await, 1);
+    }
 }

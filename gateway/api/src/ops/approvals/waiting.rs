@@ -213,7 +213,7 @@ async fn refused(cx: &Cx, id: ApprovalId, refusal: Refusal) -> Error {
             tracing::error!(%error, approval = %id, "a refused approval was not put on the audit trail");
         }
     }
-    refusal::error(refusal)
+    cx.refused(refusal).await
 }
 
 /// `awaiting_approval → pending`, with the nonce of the transaction that it replaces; another's is reserved when it is signed.
