@@ -140,7 +140,8 @@ both! {
         w.anvil().await.ask("evm_setAutomine", json!([true])).await;
         let another = bot.send(ADDRESSES[2], "0.01").expect(201, "").await;
         bot.until(another["id"].as_str().unwrap(), "confirmed").await;
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        // Less than a request to a node may take: it was not waited for.
+        assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
 
         root.put("/v1/admin/chains/31338", &json!({"rpc_url": other.url()})).expect(200, "").await;
         drop(hanging);

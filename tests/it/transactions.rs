@@ -171,7 +171,8 @@ both! {
         ada.patch(&format!("/v1/agents/{}", bot.id), &json!({"tx_max_fee_eth": "0.00003"})).expect(200, "").await;
         let body = |list: harness::Value| json!({"to": ADDRESSES[1], "value": "0", "chain": "local", "gas_price": "1400000000", "access_list": list});
         bot.submit(&body(entry(ADDRESSES[1], json!([key])))).expect(403, "tx_max_fee_eth").await;
-        bot.submit(&body(json!([]))).expect(201, "").await;
+        let sent = bot.submit(&body(json!([]))).expect(201, "").await;
+        bot.until(sent["id"].as_str().unwrap(), "confirmed").await;
         assert_eq!(w.anvil().await.nonce(ADDRESSES[0]).await, 1, "nothing refused was signed");
     }
 }
