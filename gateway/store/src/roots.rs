@@ -44,8 +44,8 @@ const SECOND_FACTORS: &str = "SELECT user_id AS id, CAST(0 AS BIGINT) AS version
 const WEBHOOK_KEYS: &str = "SELECT id, CAST(0 AS BIGINT) AS version, key AS statement FROM webhooks \
                             WHERE id > $1 ORDER BY id LIMIT $2";
 const TRANSACTIONS: &str = "SELECT id, CAST(0 AS BIGINT) AS version, signing_key AS statement FROM transactions \
-                            WHERE status NOT IN ('confirmed', 'reverted', 'replaced', 'failed', 'simulation_failed') \
-                            AND id > $1 ORDER BY id LIMIT $2";
+                            WHERE status NOT IN ('confirmed', 'reverted', 'replaced', 'failed', \
+                            'simulation_failed', 'denied', 'expired') AND id > $1 ORDER BY id LIMIT $2";
 
 /// Whoever has changed or erased it meanwhile has the last word.
 const SWAP_VAULT_KEY: &str = "UPDATE vaults SET key = $3 WHERE id = $1 AND key = $2 AND deleted_at IS NULL";
