@@ -190,3 +190,16 @@ both! {
         share(&ada, &secret, whole).await;
     }
 }
+
+both! {
+    /// Whoever knows the id of what goes to an address could sign up with that address, where addresses are not verified.
+    async fn the_trail_does_not_show_the_id_of_what_goes_to_an_address(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        let secret = secret(&vault, "api/token", "note").await;
+        let to = json!({"recipient_type": "external_email", "email": "zed@example.net"});
+        let id = share(&ada, &secret, to).await;
+        let told = ada.get("/v1/audit/events?action=share.create").expect(200, &id[..8]).await;
+        assert!(told["count"] == 1 && !told.to_string().contains(&id), "{told}");
+    }
+}

@@ -31,12 +31,12 @@ impl RecipientType {
         }
     }
 
-    /// A share as the audit trail and logs name it: where whoever has the id can open it, its first eight digits, which tell
-    /// shares apart and open none.
+    /// A share as the audit trail and logs name it: where whoever has the id can open it, be it after a sign-up with the
+    /// address that is meant, its first eight digits, which tell shares apart and open none.
     pub fn shown(self, id: ShareId) -> String {
         let id = id.to_string();
         match self {
-            Self::AnyoneWithLink => id.chars().take(8).chain(['…']).collect(),
+            Self::AnyoneWithLink | Self::ExternalEmail => id.chars().take(8).chain(['…']).collect(),
             _ => id,
         }
     }
@@ -110,11 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_opens_for_anyone_is_never_shown_whole() {
+    fn a_link_that_opens_for_anyone_or_for_an_address_is_never_shown_whole() {
         let id = ShareId::unguessable();
-        let shown = RecipientType::AnyoneWithLink.shown(id);
-        assert_eq!(shown.chars().count(), 9);
-        assert!(id.to_string().starts_with(shown.trim_end_matches('…')));
+        for kind in [RecipientType::AnyoneWithLink, RecipientType::ExternalEmail] {
+            let shown = kind.shown(id);
+            assert_eq!(shown.chars().count(), 9);
+            assert!(id.to_string().starts_with(shown.trim_end_matches('…')));
+        }
         assert_eq!(RecipientType::User.shown(id), id.to_string());
     }
 }

@@ -1,7 +1,7 @@
 //! Shares that go to a mail address become somebody's who has shown that it is theirs.
 
 use domain::audit::Event;
-use domain::{EventId, PrincipalId, Result, Time};
+use domain::{EventId, PrincipalId, RecipientType, Result, Time};
 use serde_json::Map;
 use store::users::User;
 use store::{Tx, shares};
@@ -18,7 +18,7 @@ pub async fn claim(tx: &mut Tx, user: &User, at: Time) -> Result<()> {
             org,
             action: "share.accept",
             actor: Some(PrincipalId::User(user.id)),
-            resource: ("share", id.to_string()),
+            resource: ("share", RecipientType::ExternalEmail.shown(id)),
             details: Map::from_iter([("claimed".to_owned(), true.into())]),
             address: None,
             at,
