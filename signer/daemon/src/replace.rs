@@ -98,6 +98,11 @@ impl Authority {
         if record.epoch != intent.epoch || !record.intents || !record.usable(self.clock.now()) {
             return Err(forbidden("The agent was stopped, or its key changed, after it submitted this."));
         }
+        let bound = &record.vault_ids;
+        let (reaches, scopes) = (bound.is_empty() || bound.contains(&intent.vault), &record.scopes);
+        if !reaches || !(scopes.is_empty() || scopes.iter().any(|scope| scope.matches(&intent.key_path))) {
+            return Err(forbidden("The agent's vaults or scopes do not reach the key any more."));
+        }
         Ok(())
     }
 }

@@ -393,6 +393,25 @@ async fn tightened_guardrails_count_for_what_waits() {
 }
 
 #[tokio::test]
+async fn a_key_that_was_taken_out_of_reach_signs_nothing_that_waits() {
+    let scopes = |scope: &str| vec![PathGlob::parse("scopes", scope).unwrap()];
+    let (narrow, wide) = (scopes("other/**"), scopes("keys/**"));
+    for (settings, goes_on) in [
+        (AgentSettings { vault_ids: vec![VaultId::new()], ..with(Guardrails::default()) }, false),
+        (AgentSettings { scopes: narrow, ..with(Guardrails::default()) }, false),
+        (AgentSettings { scopes: wide, ..with(Guardrails::default()) }, true),
+    ] {
+        let mut d = Desk::new(Guardrails::default()).await;
+        let intent = d.submit(pay("1")).await.unwrap();
+        d.change(Change::Update(settings)).await;
+        match d.sign(&intent, 0).await {
+            Ok(_) => assert!(goes_on),
+            refused => assert!(!goes_on && reason(refused) == Reason::Forbidden),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_destroyed_vaults_key_signs_nothing() {
     let d = Desk::new(Guardrails::default()).await;
     let intent = d.submit(pay("1")).await.unwrap();

@@ -283,5 +283,8 @@ fn wei(field: &str, amount: Option<Amount>) -> Result<Option<u128>> {
         Some(Amount::Text(text)) => text,
     };
     let wei = Wei::parse_wei(field, &text)?;
-    u128::try_from(wei.0).map(Some).map_err(|_| Error::invalid(field, "is too large"))
+    // More than 18 ether a unit of gas: JSON numbers, which the digest of a request is made of, end there.
+    let most = u64::try_from(wei.0)
+        .map_err(|_| Error::invalid(field, format!("must be at most {} wei", u64::MAX)))?;
+    Ok(Some(most.into()))
 }
