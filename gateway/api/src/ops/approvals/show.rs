@@ -4,22 +4,21 @@ use std::time::Duration;
 
 use domain::access::{self, Permit, SeeApprovals};
 use domain::approval::{Approval, Kind, Risk, Status, Target};
-use domain::{ApprovalId, Error, OrMissing as _, OrgId, PrincipalId, Result, Time, UserId, VaultId};
+use domain::{ApprovalId, Error, OrgId, PrincipalId, Result, Time, UserId, VaultId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::approvals::{self, Found, Which};
 use store::chains::Chain;
-use tokio::time::Instant;
 
 use super::shown::{self, TransactionShown};
+use super::wait::{Named, decided, seen};
 use super::words;
 use crate::access::InOrg;
 use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfApproval;
-use crate::streams;
 use crate::tool::{Effect, Tool, arg};
 
 #[derive(Serialize, JsonSchema)]
@@ -240,37 +239,13 @@ impl Operation for GetApproval {
         path: OfApproval,
         decode::From(query): Self::Params,
     ) -> Result<Reply<ApprovalResponse>> {
-        let waits = wait(query.wait)?;
-        if waits.is_zero() {
-            let found = seen(cx, &may, &path).await?;
-            return Ok(Reply::of(ApprovalResponse::whole(cx, &found, cx.now()).await?));
-        }
-        // First listen, then look at what there is.
-        let mut news = cx.gateway.streams.news_for(may.by(), may.org())?;
-        let Found { approval, .. } = seen(cx, &may, &path).await?;
-        let (until, id) = (Instant::now() + waits.min(left(&approval, cx.now())), approval.id.to_string());
-        let mut status = approval.status_at(cx.now());
-        while status == Status::Pending && news.about(&id, until).await {
-            status = seen(cx, &may, &path).await?.approval.status;
-        }
-        // Who was shut out meanwhile is told as little as by a request of now.
-        streams::still_let_in(&cx.gateway, cx.caller()?, cx.address).await?;
-        let found = seen(cx, &may, &path).await?;
+        let (waits, named) = (wait(query.wait)?, Named::ById(path.approval_id));
+        let found = match waits.is_zero() {
+            true => seen(cx, &may, named).await?,
+            false => decided(cx, &may, named, waits).await?,
+        };
         Ok(Reply::of(ApprovalResponse::whole(cx, &found, cx.gateway.clock.now()).await?))
     }
-}
-
-/// Until it expires.
-pub(super) fn left(approval: &Approval, now: Time) -> Duration {
-    let left = approval.expires_at.millis().saturating_sub(now.millis());
-    Duration::from_millis(u64::try_from(left).unwrap_or_default())
-}
-
-/// One that the caller may see.
-async fn seen(cx: &Cx, may: &Permit<SeeApprovals, OrgId>, path: &OfApproval) -> Result<Found> {
-    let all = access::sees_all_approvals(&cx.subject()?);
-    let found = approvals::find(cx.store(), may, path.approval_id).await?;
-    found.filter(|found| all || found.approval.requester == may.by()).or_missing("approval")
 }
 
 fn wait(seconds: Option<u64>) -> Result<Duration> {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use domain::access::{self, Permit, SeeApprovals};
-use domain::approval::{Kind, Status};
-use domain::{ApprovalId, Error, OrMissing as _, OrgId, Result, TxId};
+use domain::approval::{Approval, Kind, Status};
+use domain::{ApprovalId, Error, OrMissing as _, OrgId, Result, Time, TxId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,6 @@ use store::approvals::{self, Found};
 use tokio::time::Instant;
 
 use super::ApprovalResponse;
-use super::show::left;
 use crate::access::InOrg;
 use crate::cx::Cx;
 use crate::decode;
@@ -85,39 +84,67 @@ impl Operation for WaitForApproval {
         if seconds > MOST {
             return Err(Error::invalid("timeout_seconds", format!("must be 0 to {MOST}")));
         }
-        let until = Instant::now() + Duration::from_secs(seconds);
-        // First listen, then look at what there is.
-        let mut news = cx.gateway.streams.news_for(may.by(), may.org())?;
-        loop {
-            let found = look(cx, &may, &query).await?;
-            let now = cx.gateway.clock.now();
-            let status = found.approval.status_at(now);
-            // Nobody tells of what runs out by itself.
-            let until = until.min(Instant::now() + left(&found.approval, now));
-            let id = found.approval.id.to_string();
-            if status == Status::Pending && news.about(&id, until).await {
-                continue;
-            }
-            // Who was shut out meanwhile is told as little as by a request of now.
-            streams::still_let_in(&cx.gateway, cx.caller()?, cx.address).await?;
-            let found = look(cx, &may, &query).await?;
-            let now = cx.gateway.clock.now();
-            let status = found.approval.status_at(now);
-            let next = next(found.approval.target.kind(), status);
-            let approval = ApprovalResponse::whole(cx, &found, now).await?;
-            return Ok(Reply::of(WaitResponse { decided: status != Status::Pending, next, approval }));
-        }
+        let named = match (query.approval_id, query.tx_id) {
+            (Some(id), None) => Named::ById(id),
+            (None, Some(tx)) => Named::ByTransaction(tx),
+            _ => return Err(Error::invalid("approval_id", "or tx_id must be given, and not both")),
+        };
+        let found = decided(cx, &may, named, Duration::from_secs(seconds)).await?;
+        let now = cx.gateway.clock.now();
+        let status = found.approval.status_at(now);
+        let next = next(found.approval.target.kind(), status);
+        let approval = ApprovalResponse::whole(cx, &found, now).await?;
+        Ok(Reply::of(WaitResponse { decided: status != Status::Pending, next, approval }))
     }
 }
 
-async fn look(cx: &Cx, may: &Permit<SeeApprovals, OrgId>, query: &WaitQuery) -> Result<Found> {
-    let found = match (query.approval_id, query.tx_id) {
-        (Some(id), None) => approvals::find(cx.store(), may, id).await?,
-        (None, Some(tx)) => approvals::of_transaction(cx.store(), may, tx).await?,
-        _ => return Err(Error::invalid("approval_id", "or tx_id must be given, and not both")),
+/// How an approval is named.
+#[derive(Clone, Copy)]
+pub enum Named {
+    ById(ApprovalId),
+    /// By the transaction that waits for it.
+    ByTransaction(TxId),
+}
+
+/// One that the caller may see.
+pub async fn seen(cx: &Cx, may: &Permit<SeeApprovals, OrgId>, named: Named) -> Result<Found> {
+    let found = match named {
+        Named::ById(id) => approvals::find(cx.store(), may, id).await?,
+        Named::ByTransaction(tx) => approvals::of_transaction(cx.store(), may, tx).await?,
     };
     let all = access::sees_all_approvals(&cx.subject()?);
     found.filter(|found| all || found.approval.requester == may.by()).or_missing("approval")
+}
+
+/// As [`seen`], once it is decided, or the time is over.
+pub async fn decided(
+    cx: &Cx,
+    may: &Permit<SeeApprovals, OrgId>,
+    named: Named,
+    at_most: Duration,
+) -> Result<Found> {
+    let end = Instant::now() + at_most;
+    // First listen, then look at what there is.
+    let mut news = cx.gateway.streams.news_for(may.by(), may.org())?;
+    loop {
+        let Found { approval, .. } = seen(cx, may, named).await?;
+        let now = cx.gateway.clock.now();
+        // Nobody tells of what runs out by itself.
+        let until = end.min(Instant::now() + left(&approval, now));
+        let waits = approval.status_at(now) == Status::Pending;
+        if !waits || !news.about(&approval.id.to_string(), until).await {
+            break;
+        }
+    }
+    // Who was shut out meanwhile is told as little as by a request of now.
+    streams::still_let_in(&cx.gateway, cx.caller()?, cx.address).await?;
+    seen(cx, may, named).await
+}
+
+/// Until it expires.
+fn left(approval: &Approval, now: Time) -> Duration {
+    let left = approval.expires_at.millis().saturating_sub(now.millis());
+    Duration::from_millis(u64::try_from(left).unwrap_or_default())
 }
 
 fn next(kind: Kind, status: Status) -> &'static str {
