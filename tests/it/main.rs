@@ -64,6 +64,7 @@ mod simulation;
 mod stuck;
 mod suspension;
 mod sweeps;
+mod taken_away;
 mod tampering;
 mod tenderly;
 mod together;

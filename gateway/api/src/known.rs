@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::access::Subject;
 use domain::policy::Policy;
-use domain::{ApiKeyId, Error, OrgId, PrincipalId, Result, SecretText, VaultId};
+use domain::{ApiKeyId, Error, OrgId, PrincipalId, Result, SecretText, Time, VaultId};
 use moka::future::Cache;
 use sha2::{Digest as _, Sha256};
 use signer_protocol::Attested;
@@ -27,6 +28,14 @@ const CAPACITY: u64 = 20_000;
 pub struct KnownPrincipal {
     pub record: Attested<Principal>,
     pub principal: Principal,
+}
+
+impl KnownPrincipal {
+    /// As somebody who has begun something and is not there now: their record is their bounds.
+    pub fn absent(&self, at: Time) -> Subject<'_> {
+        let Principal { id, org, role, ref vault_ids, ref scopes, .. } = self.principal;
+        Subject { id, org, role, vault_ids, scopes, key: None, device: false, address: None, at }
+    }
 }
 
 /// Stands for a bearer credential in a cache; the credential itself is not kept as a key.

@@ -21,7 +21,7 @@ pub use decision::{Decision, Question};
 pub use enrolment::enrolment;
 pub use member::{ManageMember, MemberFacts, member, role};
 pub use own::{PersonAction, PersonRule, RevokeApiKey, Through, api_key, person};
-pub use share::{ShareAction, ShareFacts, ShareRule, share, still_shares};
+pub use share::{ShareAction, ShareFacts, ShareRule, share};
 
 /// Leave to do `A` to the resource `R`, for one principal, now. It says what it is for:
 ///
@@ -269,6 +269,18 @@ pub fn secret<A: SecretAction>(
             )))
         }
     }
+}
+
+/// Whether somebody may do still what they have begun, though they are not there to be asked: what binds them, their scopes, and
+/// their policies with their ends, hours and approvals count as they are now. From where they come can't be asked.
+pub fn still<A: SecretAction>(
+    subject: &Subject<'_>,
+    vault: &VaultFacts,
+    policies: &[Policy],
+    path: SecretPath,
+) -> bool {
+    let own = policies.iter().filter(|policy| policy.vault == vault.id).map(Policy::wherever);
+    secret::<A>(subject, vault, &own.collect::<Vec<_>>(), path).is_ok()
 }
 
 /// The paths of a vault that the subject may read: what a listing may show.

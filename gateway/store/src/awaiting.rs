@@ -4,15 +4,15 @@ use domain::access::{DecideTransaction, Permit};
 use domain::transaction::Status;
 use domain::{ApprovalId, Error, OrgId, Result, Time, TxId};
 use signer_protocol::Attested;
+use signer_protocol::intent::Intent;
 
 use crate::row::Columns as _;
-use crate::transactions::Accepted;
 use crate::{Store, Tx, failed};
 
 /// In the transaction that has made the row.
 const WAIT: &str = "UPDATE transactions SET status = 'awaiting_approval', approval_id = $2 \
                     WHERE id = $1 AND status = 'pending' AND nonce IS NULL";
-const ACCEPTED: &str = "SELECT intent, signing_key FROM transactions WHERE id = $1 AND org_id = $2";
+const INTENT: &str = "SELECT intent FROM transactions WHERE id = $1 AND org_id = $2";
 const GO_ON: &str = "UPDATE transactions SET status = 'pending', lease_until = $4, updated_at = $5 \
                      WHERE id = $1 AND approval_id = $2 AND org_id = $3 AND status = 'awaiting_approval'";
 const END: &str = "UPDATE transactions SET status = $4, error_message = $5, updated_at = $6 \
@@ -36,18 +36,14 @@ pub async fn wait(tx: &mut Tx, id: TxId, approval: ApprovalId) -> Result<()> {
 }
 
 /// What the signer has accepted, for whoever has it approved or denied.
-pub async fn accepted(
+pub async fn intent(
     store: &Store,
     may: &Permit<DecideTransaction, OrgId>,
     id: TxId,
-) -> Result<Option<Accepted>> {
-    let find = sqlx::query(ACCEPTED).bind(id.to_string()).bind(may.on().to_string());
+) -> Result<Option<Attested<Intent>>> {
+    let find = sqlx::query(INTENT).bind(id.to_string()).bind(may.on().to_string());
     let row = find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?;
-    row.map(|row| {
-        let intent = Attested::from_bytes(row.bytes("intent")?);
-        Ok(Accepted { intent, signing_key: Attested::from_bytes(row.bytes("signing_key")?) })
-    })
-    .transpose()
+    row.map(|row| row.bytes("intent").map(Attested::from_bytes)).transpose()
 }
 
 /// `awaiting_approval → pending`, held by whoever carries it until `lease`.

@@ -18,13 +18,10 @@ pub enum Place {
     SigningKeys,
     SecondFactors,
     WebhookKeys,
-    /// The keys that transactions are signed with which are not at their end.
-    Transactions,
 }
 
-/// In this order: a transaction takes its key from a version.
-pub const PLACES: [Place; 5] =
-    [Place::VaultKeys, Place::SigningKeys, Place::SecondFactors, Place::WebhookKeys, Place::Transactions];
+pub const PLACES: [Place; 4] =
+    [Place::VaultKeys, Place::SigningKeys, Place::SecondFactors, Place::WebhookKeys];
 
 /// A statement, and its row.
 #[derive(Clone)]
@@ -43,9 +40,6 @@ const SECOND_FACTORS: &str = "SELECT user_id AS id, CAST(0 AS BIGINT) AS version
                               WHERE factor IS NOT NULL AND user_id > $1 ORDER BY user_id LIMIT $2";
 const WEBHOOK_KEYS: &str = "SELECT id, CAST(0 AS BIGINT) AS version, key AS statement FROM webhooks \
                             WHERE id > $1 ORDER BY id LIMIT $2";
-const TRANSACTIONS: &str = "SELECT id, CAST(0 AS BIGINT) AS version, signing_key AS statement FROM transactions \
-                            WHERE status NOT IN ('confirmed', 'reverted', 'replaced', 'failed', \
-                            'simulation_failed', 'denied', 'expired') AND id > $1 ORDER BY id LIMIT $2";
 
 /// Whoever has changed or erased it meanwhile has the last word.
 const SWAP_VAULT_KEY: &str = "UPDATE vaults SET key = $3 WHERE id = $1 AND key = $2 AND deleted_at IS NULL";
@@ -53,8 +47,6 @@ const SWAP_SIGNING_KEY: &str =
     "UPDATE secret_versions SET signing_key = $3 WHERE secret_id = $1 AND version = $4 AND signing_key = $2";
 const SWAP_SECOND_FACTOR: &str = "UPDATE second_factors SET factor = $3 WHERE user_id = $1 AND factor = $2";
 const SWAP_WEBHOOK_KEY: &str = "UPDATE webhooks SET key = $3 WHERE id = $1 AND key = $2";
-const SWAP_TRANSACTIONS_KEY: &str =
-    "UPDATE transactions SET signing_key = $3 WHERE id = $1 AND signing_key = $2";
 
 /// The statements of a place that come after one, at most so many.
 pub async fn next(store: &Store, place: Place, after: Option<&Held>, most: i64) -> Result<Vec<Held>> {
@@ -64,7 +56,6 @@ pub async fn next(store: &Store, place: Place, after: Option<&Held>, most: i64) 
         Place::SigningKeys => SIGNING_KEYS,
         Place::SecondFactors => SECOND_FACTORS,
         Place::WebhookKeys => WEBHOOK_KEYS,
-        Place::Transactions => TRANSACTIONS,
     };
     let mut next = sqlx::query(text).bind(id.to_owned()).bind(most);
     if place == Place::SigningKeys {
@@ -81,7 +72,6 @@ pub async fn swap(tx: &mut Tx, old: &Held, new: &Wrapped, place: Place) -> Resul
         Place::SigningKeys => SWAP_SIGNING_KEY,
         Place::SecondFactors => SWAP_SECOND_FACTOR,
         Place::WebhookKeys => SWAP_WEBHOOK_KEY,
-        Place::Transactions => SWAP_TRANSACTIONS_KEY,
     };
     if std::mem::discriminant(&old.statement) != std::mem::discriminant(new) {
         return Err(Error::internal("the signer answered with a statement of another kind"));
@@ -100,24 +90,9 @@ fn read(place: Place, row: &AnyRow) -> Result<Held> {
     let bytes = row.bytes("statement")?;
     let statement = match place {
         Place::VaultKeys => Wrapped::VaultKey(Attested::from_bytes(bytes)),
-        Place::SigningKeys | Place::Transactions => Wrapped::SigningKey(Attested::from_bytes(bytes)),
+        Place::SigningKeys => Wrapped::SigningKey(Attested::from_bytes(bytes)),
         Place::SecondFactors => Wrapped::SecondFactor(Attested::from_bytes(bytes)),
         Place::WebhookKeys => Wrapped::WebhookKey(Attested::from_bytes(bytes)),
     };
     Ok(Held { id: row.text("id")?, version: row.number("version")?, statement })
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::transaction::Status;
-
-    use super::*;
-
-    #[test]
-    fn whatever_may_still_be_signed_is_looked_at() {
-        for status in Status::ALL {
-            let left_out = TRANSACTIONS.contains(&format!("'{}'", status.as_str()));
-            assert_eq!(left_out, status.is_final(), "{status:?}");
-        }
-    }
 }

@@ -63,6 +63,11 @@ impl State {
 }
 
 impl Version {
+    /// Whether a key in it is in use. Limits of reads are for values; a key signs on.
+    pub fn signs(&self, now: Time) -> bool {
+        matches!(self.state(now), State::Live | State::UsedUp)
+    }
+
     pub fn state(&self, now: Time) -> State {
         if self.purged_at.is_some() {
             State::Purged
@@ -185,7 +190,7 @@ fn read_sealed(row: AnyRow) -> Result<SealedVersion> {
     })
 }
 
-fn read(row: &AnyRow) -> Result<Version> {
+pub(crate) fn read(row: &AnyRow) -> Result<Version> {
     Ok(Version {
         id: row.parsed("id")?,
         path: SecretPath::parse(&row.text("path")?).map_err(|e| Error::internal(e.detail()))?,

@@ -14,6 +14,7 @@ use sqlx::any::AnyRow;
 
 use crate::replacements::Submits;
 use crate::row::Columns as _;
+use crate::secrets::{self, Version};
 use crate::settling::InBlock;
 use crate::{Store, Tx, failed};
 
@@ -72,7 +73,14 @@ pub struct Simulated {
 /// What the signer has accepted: what it signs, and with which key.
 pub struct Accepted {
     pub intent: Attested<Intent>,
-    pub signing_key: Attested<SigningKey>,
+    /// `None`: the key was erased.
+    pub key: Option<KeyVersion>,
+}
+
+/// The version of a secret that a key is in, as it is now. A transaction holds no copy: what is erased there is gone.
+pub struct KeyVersion {
+    pub of: Version,
+    pub key: Attested<SigningKey>,
 }
 
 /// Of those that are not at their end.
@@ -91,17 +99,19 @@ macro_rules! columns {
 
 const INSERT: &str = "INSERT INTO transactions (id, org_id, agent_id, chain, chain_id, from_address, to_address, \
                       value_wei, gas_limit, gas_price, max_fee_per_gas, max_priority_fee_per_gas, status, intent, \
-                      signing_key, lease_until, created_at, updated_at, access_list, simulation_id, \
+                      key_secret_id, key_version, lease_until, created_at, updated_at, access_list, simulation_id, \
                       simulation_status, simulation_url) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16, $16, \
-                      $17, $18, $19, $20)";
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16, $17, $17, \
+                      $18, $19, $20, $21)";
 const FIND: &str = concat!(
     "SELECT signed_tx, ",
     columns!(),
     " FROM transactions WHERE id = $1 AND agent_id = $2 AND org_id = $3"
 );
 const BY_ID: &str = concat!("SELECT signed_tx, ", columns!(), " FROM transactions WHERE id = $1");
-const ACCEPTED: &str = "SELECT intent, signing_key FROM transactions WHERE id = $1";
+const ACCEPTED: &str = "SELECT t.intent, s.id, s.path, s.newest, v.* FROM transactions t \
+                        LEFT JOIN secret_versions v ON v.secret_id = t.key_secret_id AND v.version = t.key_version \
+                        LEFT JOIN secrets s ON s.id = v.secret_id WHERE t.id = $1";
 const LIST: &str = concat!(
     "SELECT NULL AS signed_tx, ",
     columns!(),
@@ -172,7 +182,8 @@ pub(crate) async fn insert_for(
         .bind(max_fee)
         .bind(priority)
         .bind(accepted.intent.as_bytes())
-        .bind(accepted.signing_key.as_bytes())
+        .bind(accepted.key.as_ref().map(|key| key.of.id.to_string()))
+        .bind(accepted.key.as_ref().map(|key| number("key_version", key.of.version)).transpose()?)
         .bind(new.lease_until.millis())
         .bind(new.created_at.millis())
         .bind(access_list(&new.access_list)?)
@@ -222,8 +233,9 @@ pub async fn accepted(store: &Store, id: TxId) -> Result<Option<Accepted>> {
         .await
         .map_err(failed)?;
     row.map(|row| {
-        let intent = Attested::from_bytes(row.bytes("intent")?);
-        Ok(Accepted { intent, signing_key: Attested::from_bytes(row.bytes("signing_key")?) })
+        let key = row.maybe_bytes("signing_key")?.map(Attested::from_bytes);
+        let key = key.map(|key| Ok::<_, Error>(KeyVersion { of: secrets::read(&row)?, key })).transpose()?;
+        Ok(Accepted { intent: Attested::from_bytes(row.bytes("intent")?), key })
     })
     .transpose()
 }

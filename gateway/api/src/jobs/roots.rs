@@ -123,7 +123,7 @@ async fn step(gateway: &Gateway, place: Place, held: Vec<Held>, pass: &mut Pass)
 fn counter(count: &mut Count, place: Place) -> &mut u64 {
     match place {
         Place::VaultKeys => &mut count.vault_keys,
-        Place::SigningKeys | Place::Transactions => &mut count.signing_keys,
+        Place::SigningKeys => &mut count.signing_keys,
         Place::SecondFactors => &mut count.second_factors,
         Place::WebhookKeys => &mut count.webhook_keys,
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chains::{Broadcast, Node};
 use domain::transaction::Status;
-use domain::{Error, OrMissing as _, PrincipalId, Result, Time};
+use domain::{Error, Kind, OrMissing as _, PrincipalId, Result, Time};
 use signer_protocol::intent::{Intent, Release, Sign};
 use signer_protocol::{Attested, Reason, Refusal};
 use store::nonces::{self, Account};
@@ -24,6 +24,7 @@ mod confirm;
 mod follow;
 pub mod replace;
 mod settle;
+pub mod still;
 
 pub use follow::follow;
 use settle::{settle, settle_with};
@@ -73,9 +74,27 @@ async fn steps(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted
     }
 }
 
-/// `pending → signed`, or `failed` if the signer refuses for good.
+/// `pending → signed`, or `failed` if it is refused for good. `accepted`: a moment ago; what has waited is asked again.
 async fn sign(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>) -> Result<Transaction> {
     let account = Account { chain_id: tx.chain_id, address: tx.from };
+    let agent = PrincipalId::Agent(tx.agent);
+    let record = gateway.known.principal(&gateway.store, agent, tx.org).await?.or_missing("agent")?;
+    let (intent, key) = match accepted {
+        Some(Accepted { intent, key: Some(found) }) => (intent, Ok(found.key)),
+        _ => {
+            let accepted = transactions::accepted(&gateway.store, tx.id).await?.or_missing("transaction")?;
+            let key = still::key(gateway, &accepted, &record).await;
+            (accepted.intent, key)
+        }
+    };
+    let key = match key {
+        Ok(key) => key,
+        Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => return Err(error),
+        Err(error) => {
+            give_up(gateway, &tx, intent, account, tx.nonce, &error).await?;
+            return Err(error);
+        }
+    };
     let nonce = match tx.nonce {
         Some(nonce) => nonce,
         None => {
@@ -87,14 +106,7 @@ async fn sign(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>
             nonce
         }
     };
-    let Accepted { intent, signing_key } = match accepted {
-        Some(accepted) => accepted,
-        None => transactions::accepted(&gateway.store, tx.id).await?.or_missing("transaction")?,
-    };
-    let agent = PrincipalId::Agent(tx.agent);
-    let record = gateway.known.principal(&gateway.store, agent, tx.org).await?.or_missing("agent")?;
-    let request =
-        Sign { intent: intent.clone(), agent: record.record.clone(), key: signing_key, nonce, fees: tx.fees };
+    let request = Sign { intent: intent.clone(), agent: record.record.clone(), key, nonce, fees: tx.fees };
     let signed = gateway.signer.call(async |signer, cx| signer.sign(cx, request).await).await;
     match signed {
         Ok(signed) => {
@@ -163,7 +175,13 @@ async fn give_up(
     }
     let mut db = gateway.store.begin().await?;
     let free = nonce.filter(|_| replaces.is_none());
-    failed(&mut db, tx, account, free, why.detail(), gateway.clock.now()).await?;
+    let ended = failed(&mut db, tx, account, free, why.detail(), gateway.clock.now()).await?;
+    // What the signer refused is on the trail as that.
+    if ended && why.refused().is_none() {
+        let mut event = replace::event(tx, "transaction.refuse", gateway.clock.now());
+        event.details.insert("reason".to_owned(), why.detail().into());
+        db.record(event);
+    }
     db.commit().await
 }
 

@@ -1,7 +1,6 @@
 //! Shares: answered by whom they name, ended by whoever gave them, and by owners and admins.
 
-use super::{BOUNDED, Permit, ShareSecret, Subject, VaultFacts, secret};
-use crate::policy::Policy;
+use super::{BOUNDED, Permit, Subject};
 use crate::{Error, OrgId, PrincipalId, Result, SecretPath, ShareId, VaultId};
 
 /// Something that is done to a share.
@@ -27,19 +26,6 @@ pub struct ShareFacts<'a> {
     pub by: PrincipalId,
     /// Whom it names; `None`: nobody in particular.
     pub to: Option<PrincipalId>,
-}
-
-/// Whether whoever has shared a secret may still share it, though they are not there to be asked: what binds them, their scopes, and
-/// their policies with their ends, hours and approvals count as they are now. From where they come, the share's own addresses
-/// say instead.
-pub fn still_shares(
-    subject: &Subject<'_>,
-    vault: &VaultFacts,
-    policies: &[Policy],
-    path: SecretPath,
-) -> bool {
-    let own = policies.iter().filter(|policy| policy.vault == vault.id).map(Policy::wherever);
-    secret::<ShareSecret>(subject, vault, &own.collect::<Vec<_>>(), path).is_ok()
 }
 
 impl ShareFacts<'_> {

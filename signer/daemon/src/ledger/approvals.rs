@@ -129,6 +129,14 @@ impl Book<'_> {
         Err(Refusal::new(Reason::ApprovalRequired, detail).into())
     }
 
+    /// A no gives up what the intent holds: it is told from one that has expired.
+    pub(super) fn not_denied(&self, id: &[u8; 16], digest: [u8; 32]) -> Result<(), Stop> {
+        match self.said(id, digest)? {
+            Some(said) if said.denied => Err(denied().into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Keeps to whom a signed transaction went.
     pub(super) fn reached(&mut self, agent: AgentId, reached: &BTreeSet<Address>) -> Result<(), Stop> {
         let mut known = self.change(RECIPIENTS)?;
@@ -145,10 +153,8 @@ impl Book<'_> {
         if self.table(SIGNED)?.get(id)?.is_some() {
             return Err(conflict("The transaction was approved and signed already.").into());
         }
+        self.not_denied(id, decision.digest)?;
         let said = self.said(id, decision.digest)?;
-        if said.as_ref().is_some_and(|said| said.denied) {
-            return Err(denied().into());
-        }
         let waits =
             self.held(id)?.is_some_and(|held| held.digest == decision.digest && self.now < held.expires_at);
         if !waits {
@@ -213,5 +219,5 @@ fn manages((of, rank): ([u8; 16], u8), org: OrgId) -> bool {
 }
 
 fn denied() -> Refusal {
-    conflict("The transaction was denied.")
+    conflict("An owner or admin has denied the transaction.")
 }

@@ -259,6 +259,7 @@ impl Book<'_> {
         self.still_newest(hold)?;
         let held = self.held(&id)?.filter(|held| held.digest == hold.digest && self.now < held.expires_at);
         let Some(held) = held else {
+            self.not_denied(&id, hold.digest)?;
             return Err(expired().into());
         };
         if let Some(needed) = approval {

@@ -4,7 +4,7 @@ use ::chains::{Node, Quote};
 use domain::audit::Event;
 use domain::setting::AUTO_BUMP_AFTER;
 use domain::transaction::Status;
-use domain::{Error, EventId, IntentId, OrMissing as _, PrincipalId, Result, TxId, Wei};
+use domain::{Error, EventId, IntentId, OrMissing as _, PrincipalId, Result, Time, TxId, Wei};
 use serde_json::{Map, Value};
 use signer_protocol::Attested;
 use signer_protocol::intent::{Fees, Intent, Release};
@@ -14,6 +14,7 @@ use signer_protocol::token::Caller;
 use store::replacements::{self, Gap};
 use store::transactions::{self, Accepted, LEASE, Transaction};
 
+use super::still;
 use crate::gateway::Gateway;
 use crate::refusal;
 
@@ -34,6 +35,10 @@ pub async fn derive(
     let before = transactions::accepted(&gateway.store, of.id).await?.or_missing("transaction")?;
     let agent = PrincipalId::Agent(of.agent);
     let record = gateway.known.principal(&gateway.store, agent, of.org).await?.or_missing("agent")?;
+    // A cancel and a filler move nothing: they are not kept from a key that is out of use.
+    if replacement == Replacement::SpeedUp {
+        still::key(gateway, &before, &record).await?;
+    }
     let request = Replace {
         by,
         id: IntentId::new(),
@@ -73,7 +78,7 @@ pub async fn derive(
         confirmed_at: None,
         ..of.clone()
     };
-    Ok((new, Accepted { intent, signing_key: before.signing_key }))
+    Ok((new, Accepted { intent, key: before.key }))
 }
 
 /// Lets go of what the signer holds for an intent that was not stored; if that fails, it lets go by itself when the intent
@@ -179,7 +184,7 @@ async fn bumped(gateway: &Gateway, tx: &Transaction, node: &Node, mined: u64) ->
         let_go(gateway, accepted.intent).await;
         return Ok(());
     }
-    db.record(event(&new, "transaction.auto_bump"));
+    db.record(event(&new, "transaction.auto_bump", new.created_at));
     db.commit().await?;
     Ok(())
 }
@@ -209,12 +214,13 @@ async fn fill(gateway: &Gateway, gap: &Gap) -> Result<()> {
         let_go(gateway, accepted.intent).await;
         return Ok(());
     }
-    db.record(event(&new, "transaction.fill_gap"));
+    db.record(event(&new, "transaction.fill_gap", new.created_at));
     db.commit().await?;
     Ok(())
 }
 
-fn event(new: &Transaction, action: &'static str) -> Event {
+/// Of the gateway's own doing.
+pub(super) fn event(new: &Transaction, action: &'static str, at: Time) -> Event {
     let mut details = Map::new();
     details.insert("agent_id".to_owned(), new.agent.to_string().into());
     details.insert("chain_id".to_owned(), new.chain_id.into());
@@ -227,7 +233,7 @@ fn event(new: &Transaction, action: &'static str) -> Event {
         resource: ("transaction", new.id.to_string()),
         details,
         address: None,
-        at: new.created_at,
+        at,
     }
 }
 

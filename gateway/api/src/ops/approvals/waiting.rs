@@ -20,7 +20,7 @@ use super::request::REQUESTS;
 use super::{announce, details, words};
 use crate::cx::{Act, Cx};
 use crate::gateway::Gateway;
-use crate::jobs::transactions::carry;
+use crate::jobs::transactions::{carry, still};
 use crate::{refusal, throttle};
 
 type May = Permit<access::DecideApproval, OrgId>;
@@ -128,10 +128,10 @@ pub async fn decide(
         return Err(Error::internal("an approval of no transaction"));
     };
     found.approval.pending(cx.now())?.decider(may)?;
-    let accepted = awaiting::accepted(cx.store(), &in_person, tx).await?.or_missing("transaction")?;
+    let intent = awaiting::intent(cx.store(), &in_person, tx).await?.or_missing("transaction")?;
     let row = transactions::by_id(cx.store(), tx).await?.or_missing("transaction")?;
-    let belongs = row.approval == Some(id) && hash(&accepted.intent).ok() == Some(intent_hash);
-    if !belongs || !agree(&row, &accepted.intent) {
+    let belongs = row.approval == Some(id) && hash(&intent).ok() == Some(intent_hash);
+    if !belongs || !agree(&row, &intent) {
         let tampered = "The approval, the transaction and its intent say different things.";
         return Err(refused(cx, id, Refusal::new(Reason::Tampered, tampered)).await);
     }
@@ -141,13 +141,20 @@ pub async fn decide(
         ));
     }
     let enough = match decision {
-        Decision::Approve => approve(cx, id, &accepted).await?,
-        Decision::Reject => deny(cx, id, &accepted).await.map(|()| false)?,
+        Decision::Approve => {
+            can_be_signed(cx, &row).await?;
+            approve(cx, id, &intent).await?
+        }
+        Decision::Reject => deny(cx, id, &intent).await.map(|()| false)?,
     };
     let mut act = cx.begin().await?;
     let now = approvals::take(&mut act, may, id).await?.or_missing("approval")?;
     if now.target != target {
         return Err(Error::conflict("The approval was changed just now; look at it again."));
+    }
+    if decision == Decision::Reject && now.status == Status::Approved {
+        drop(act);
+        return Err(crossed(cx, id, tx).await?);
     }
     let pending = now.pending(cx.now())?;
     let step = match decision {
@@ -157,7 +164,7 @@ pub async fn decide(
     let after = step.approval().clone();
     let waiting = Waiting { tx, approval: id, org: after.org };
     match after.status {
-        Status::Approved => go_on(cx, &mut act, waiting, &accepted.intent).await?,
+        Status::Approved => go_on(cx, &mut act, waiting, &intent).await?,
         Status::Denied => {
             act.instead("approval.deny");
             let why = match &after.decision_reason {
@@ -168,18 +175,38 @@ pub async fn decide(
         }
         _ => {}
     }
-    let intent = Some(accepted.intent.clone());
     super::decide::finish(cx, act, &step).await?;
     if after.status == Status::Approved {
-        set_off(&cx.gateway, tx, accepted).await;
+        set_off(&cx.gateway, tx).await;
     }
-    Ok(Found { approval: after, intent })
+    Ok(Found { approval: after, intent: Some(intent) })
+}
+
+/// Nobody is let say yes to what can't be signed any more.
+async fn can_be_signed(cx: &Cx, tx: &Transaction) -> Result<()> {
+    let accepted = transactions::accepted(cx.store(), tx.id).await?.or_missing("transaction")?;
+    let agent = cx.gateway.known.principal(cx.store(), PrincipalId::Agent(tx.agent), tx.org).await?;
+    let key = still::key(&cx.gateway, &accepted, &*agent.or_missing("agent")?).await;
+    key.map(drop).map_err(|error| {
+        Error::conflict(format!("{} Deny it, or give the agent its key back first.", error.detail()))
+    })
+}
+
+/// A no and the last yes crossed: here it is approved, but the signer took the no first, and signs nothing.
+async fn crossed(cx: &Cx, id: ApprovalId, tx: TxId) -> Result<Error> {
+    let mut act = cx.begin_as("approval.deny", "approval").await?;
+    act.note("outcome", "approved at the same moment; the signer took the no, and signs nothing");
+    act.commit(id).await?;
+    set_off(&cx.gateway, tx).await;
+    Ok(Error::conflict(
+        "It was approved at the same moment; but your no reached the signer, and nothing is signed: the transaction fails.",
+    ))
 }
 
 /// Whether it has now all that it needs. What was said before, and lost here, the signer counts once.
-async fn approve(cx: &Cx, id: ApprovalId, accepted: &Accepted) -> Result<bool> {
+async fn approve(cx: &Cx, id: ApprovalId, intent: &Attested<Intent>) -> Result<bool> {
     let passkey = cx.passkey().await?;
-    let request = ApproveIntent { by: cx.for_signer()?, intent: accepted.intent.clone(), passkey };
+    let request = ApproveIntent { by: cx.for_signer()?, intent: intent.clone(), passkey };
     let answer =
         cx.gateway.signer.call(async |signer, context| signer.approve_intent(context, request).await);
     match answer.await {
@@ -188,8 +215,8 @@ async fn approve(cx: &Cx, id: ApprovalId, accepted: &Accepted) -> Result<bool> {
     }
 }
 
-async fn deny(cx: &Cx, id: ApprovalId, accepted: &Accepted) -> Result<()> {
-    let request = DenyIntent { by: cx.for_signer()?, intent: accepted.intent.clone() };
+async fn deny(cx: &Cx, id: ApprovalId, intent: &Attested<Intent>) -> Result<()> {
+    let request = DenyIntent { by: cx.for_signer()?, intent: intent.clone() };
     let answer = cx.gateway.signer.call(async |signer, context| signer.deny_intent(context, request).await);
     match answer.await {
         Ok(()) => Ok(()),
@@ -228,10 +255,10 @@ async fn go_on(cx: &Cx, act: &mut Act, waiting: Waiting, intent: &Attested<Inten
 }
 
 /// Signs and sends what was approved. Who approved is not told what comes of it: it is the transaction's state.
-async fn set_off(gateway: &Gateway, tx: TxId, accepted: Accepted) {
+async fn set_off(gateway: &Gateway, tx: TxId) {
     let carried = async {
         let tx = transactions::by_id(&gateway.store, tx).await?.or_missing("transaction")?;
-        carry(gateway, tx, Some(accepted)).await
+        carry(gateway, tx, None).await
     };
     if let Err(error) = carried.await {
         match error.kind() {

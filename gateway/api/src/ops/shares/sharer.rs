@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::access::{self, Subject};
+use domain::access::{self, ShareSecret};
 use domain::limit::Window;
 use domain::{Error, OrMissing as _, Result};
 use store::shares::Share;
@@ -21,19 +21,8 @@ const TOLD: Window = Window::new(20, Duration::from_secs(60 * 60));
 pub async fn stands(cx: &Cx, share: &Share, sharer: &KnownPrincipal) -> Result<()> {
     let vault = cx.vault(share.vault).await?.or_missing("share")?;
     let policies = cx.gateway.known.policies(cx.store(), share.by).await?;
-    let principal = &sharer.principal;
-    let subject = Subject {
-        id: principal.id,
-        org: principal.org,
-        role: principal.role,
-        vault_ids: &principal.vault_ids,
-        scopes: &principal.scopes,
-        key: None,
-        device: false,
-        address: None,
-        at: cx.now(),
-    };
-    if access::still_shares(&subject, &vault.facts(), &policies, share.path.clone()) {
+    let subject = sharer.absent(cx.now());
+    if access::still::<ShareSecret>(&subject, &vault.facts(), &policies, share.path.clone()) {
         return Ok(());
     }
     record(cx, share).await?;

@@ -3,17 +3,13 @@
 use domain::access::{self, ReadSecret};
 use domain::policy::Policy;
 use domain::{Error, Kind, OrMissing as _, Result};
-use signer_protocol::Attested;
 use signer_protocol::intent::KeyAt;
-use signer_protocol::key::SigningKey;
-use store::secrets::State;
+use store::transactions::KeyVersion;
 use store::vaults::{self, Vault};
 
 use super::request::Wanted;
 use crate::cx::Cx;
 use crate::implied;
-
-type Found = (Attested<SigningKey>, KeyAt);
 
 /// The key at the path: in the vault that the request names (`X-Vault-ID`), else in the only one of those that the agent
 /// may use which has one.
@@ -23,7 +19,7 @@ type Found = (Attested<SigningKey>, KeyAt);
 ///
 /// # Errors
 /// `Missing` or `Forbidden` without a key, `Invalid` where there are several, or something else is at the path.
-pub async fn find(cx: &Cx, wanted: &Wanted) -> Result<Found> {
+pub async fn find(cx: &Cx, wanted: &Wanted) -> Result<(KeyVersion, KeyAt)> {
     let policies = cx.policies().await?;
     let mut search = Search { cx, wanted, permitted: false, unusable: false, cmek: false };
     if let Some(id) = implied::named_vault(cx)? {
@@ -35,7 +31,7 @@ pub async fn find(cx: &Cx, wanted: &Wanted) -> Result<Found> {
         }
     }
     let policies = implied::trusted(&policies);
-    let mut found: Vec<(Found, String)> = Vec::new();
+    let mut found: Vec<((KeyVersion, KeyAt), String)> = Vec::new();
     let list = access::org::<access::ListVaults>(&cx.subject()?)?;
     for vault in vaults::list(cx.store(), &list).await? {
         if let Some(key) = search.look(&vault, &policies).await? {
@@ -66,7 +62,7 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    async fn look(&mut self, vault: &Vault, policies: &[Policy]) -> Result<Option<Found>> {
+    async fn look(&mut self, vault: &Vault, policies: &[Policy]) -> Result<Option<(KeyVersion, KeyAt)>> {
         // An identity is no key to pay with.
         if vault.is_reserved() {
             return Ok(None);
@@ -78,9 +74,7 @@ impl Search<'_> {
         };
         self.permitted = true;
         let Some(found) = store::secrets::reveal(self.cx.store(), &may).await? else { return Ok(None) };
-        let version = &found.version;
-        // Limits of reads are for values; a key signs on.
-        if !matches!(version.state(self.cx.now()), State::Live | State::UsedUp) {
+        if !found.version.signs(self.cx.now()) {
             return Ok(None);
         }
         if vault.cmek.is_some() || found.version.cmek.is_some() {
@@ -91,8 +85,9 @@ impl Search<'_> {
             self.unusable = true;
             return Ok(None);
         };
-        let at = KeyAt { vault: vault.id, path: self.wanted.key_path.clone(), version: version.version };
-        Ok(Some((key, at)))
+        let at =
+            KeyAt { vault: vault.id, path: self.wanted.key_path.clone(), version: found.version.version };
+        Ok(Some((KeyVersion { of: found.version, key }, at)))
     }
 
     fn nothing(&self) -> Error {

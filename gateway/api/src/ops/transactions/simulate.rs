@@ -163,7 +163,7 @@ async fn simulate(cx: &Cx, may: &May, wanted: &[Wanted]) -> Result<Vec<Simulatio
     for one in wanted {
         let from = match senders.get(one.key_path.as_str()) {
             Some(from) => *from,
-            None => key::find(cx, one).await?.0.peek().map_err(Error::internal)?.address,
+            None => key::find(cx, one).await?.0.key.peek().map_err(Error::internal)?.address,
         };
         senders.insert(one.key_path.as_str(), from);
         let Wanted { to, value, data, access_list, .. } = one;

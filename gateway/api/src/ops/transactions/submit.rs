@@ -154,8 +154,8 @@ async fn submit(
     wanted: &Wanted,
     key: Option<&str>,
 ) -> Result<Reply<TransactionResponse>> {
-    let (signing_key, at) = key::find(cx, wanted).await?;
-    let from = signing_key.peek().map_err(Error::internal)?.address;
+    let (key_version, at) = key::find(cx, wanted).await?;
+    let from = key_version.key.peek().map_err(Error::internal)?.address;
     let node = cx.gateway.chains.node(&wanted.chain).await?;
     let account = Account { chain_id: wanted.chain.chain_id, address: from };
     let call = Call {
@@ -203,7 +203,7 @@ async fn submit(
     let request = Submit {
         by: cx.for_signer()?,
         id: IntentId::new(),
-        key: signing_key.clone(),
+        key: key_version.key.clone(),
         at,
         transfer,
         simulated: outcome.told(),
@@ -234,7 +234,7 @@ async fn submit(
             return Ok(Reply::with(StatusCode::UNPROCESSABLE_ENTITY, body));
         }
     };
-    let accepted = Accepted { intent, signing_key };
+    let accepted = Accepted { intent, key: Some(key_version) };
     let mut tx = Transaction {
         id: TxId::new(),
         org: may.org(),
