@@ -3,6 +3,7 @@
 
 mod actors;
 mod beside;
+mod browser;
 mod certificates;
 mod chain;
 mod contracts;
@@ -24,6 +25,7 @@ mod world;
 
 pub use actors::{Agent, AgentDraft, Person, Vault};
 pub use beside::Beside;
+pub use browser::Chromium;
 pub use certificates::Certificate;
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
 pub use contracts::{calldata, word};

@@ -109,6 +109,13 @@ pub fn softhsm_token(folder: &Path) -> PathBuf {
     conf
 }
 
+/// What drives Chromium.
+pub fn chromedriver() -> PathBuf {
+    on_path("chromedriver").expect(
+        "Chromium or its driver is missing: apt-get install --no-install-recommends chromium chromium-driver",
+    )
+}
+
 fn on_path(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&environment("PATH")?).map(|folder| folder.join(name)).find(|p| p.exists())
 }

@@ -44,29 +44,37 @@ impl Browser {
 
     /// Makes a passkey by the gateway's options; the body that adds it.
     pub async fn make(&mut self, options: &Value) -> Value {
-        let made = self.ask("create", options).await;
-        let (data, object) = (&made["response"]["clientDataJSON"], &made["response"]["attestationObject"]);
-        json!({"name": "phone", "id": made["id"], "clientDataJSON": data, "attestationObject": object})
+        addition(&self.ask("create", options).await)
     }
 
     /// Confirms what the gateway wants confirmed: its 403; the header's value.
     pub async fn confirm(&mut self, refused: &Value) -> String {
-        assert_eq!(refused["type"], "passkey_required", "{refused}");
-        let ids = refused["allow_credentials"].as_array().unwrap().iter();
-        let allowed: Vec<_> = ids.map(|id| json!({"type": "public-key", "id": id})).collect();
-        let host = self.origin.split("://").nth(1).unwrap();
-        let given = self
-            .ask(
-                "get",
-                &json!({"challenge": refused["challenge"], "rpId": host, "allowCredentials": allowed,
-                    "userVerification": "required"}),
-            )
-            .await;
-        let response = &given["response"];
-        let shown = json!({"id": given["id"], "clientDataJSON": response["clientDataJSON"],
-            "authenticatorData": response["authenticatorData"], "signature": response["signature"]});
-        URL_SAFE_NO_PAD.encode(shown.to_string())
+        let options = request(refused, self.origin.split("://").nth(1).unwrap());
+        header(&self.ask("get", &options).await)
     }
+}
+
+/// The body that adds what `navigator.credentials.create` gave.
+pub fn addition(made: &Value) -> Value {
+    let (data, object) = (&made["response"]["clientDataJSON"], &made["response"]["attestationObject"]);
+    json!({"name": "phone", "id": made["id"], "clientDataJSON": data, "attestationObject": object})
+}
+
+/// The options of `navigator.credentials.get` for the gateway's 403.
+pub fn request(refused: &Value, host: &str) -> Value {
+    assert_eq!(refused["type"], "passkey_required", "{refused}");
+    let ids = refused["allow_credentials"].as_array().unwrap().iter();
+    let allowed: Vec<_> = ids.map(|id| json!({"type": "public-key", "id": id})).collect();
+    json!({"challenge": refused["challenge"], "rpId": host, "allowCredentials": allowed,
+        "userVerification": "required"})
+}
+
+/// The header's value for what that gave.
+pub fn header(given: &Value) -> String {
+    let response = &given["response"];
+    let shown = json!({"id": given["id"], "clientDataJSON": response["clientDataJSON"],
+        "authenticatorData": response["authenticatorData"], "signature": response["signature"]});
+    URL_SAFE_NO_PAD.encode(shown.to_string())
 }
 
 impl Person<'_> {

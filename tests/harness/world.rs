@@ -37,10 +37,17 @@ pub struct WorldDraft {
     chain: bool,
     durable: bool,
     tls: bool,
+    named: bool,
     environment: Vec<(String, String)>,
 }
 
 impl WorldDraft {
+    /// Passkeys and links are for `http://localhost:PORT`, where browsers make passkeys.
+    pub fn named(mut self) -> Self {
+        self.named = true;
+        self
+    }
+
     /// With a chain, named `local`.
     pub fn chain(mut self) -> Self {
         self.chain = true;
@@ -100,6 +107,12 @@ impl WorldDraft {
             }
         };
         let port = parts::free_port();
+        if self.named {
+            let url = format!("http://localhost:{port}");
+            for key in ["TALON_PUBLIC_URL", "TALON_SIGNER_ORIGIN"] {
+                environment.push((key.into(), url.clone()));
+            }
+        }
         if self.keystore == Keystore::Hsm {
             environment.extend(hsm(folder.path()));
         }
@@ -159,6 +172,7 @@ impl World {
             chain: false,
             durable: false,
             tls: false,
+            named: false,
             environment,
         }
     }
@@ -264,6 +278,11 @@ impl World {
 
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The same place by the name that browsers make passkeys for.
+    pub fn named(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port)
     }
 
     /// Where Talon listens.

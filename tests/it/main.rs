@@ -13,6 +13,7 @@ mod audit_trail;
 mod backup;
 mod bad_input;
 mod bodies;
+mod browser;
 mod canary;
 mod chaos;
 mod clients;

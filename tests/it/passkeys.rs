@@ -97,6 +97,7 @@ both! {
 both! {
     async fn an_agent_that_submits_is_made_with_a_passkey_each_anew(w: World) {
         let ada = w.owner("ada").await;
+        let (_, key) = ada.api_key(&json!({"name": "ci"})).await;
         let mut phone = Browser::start();
         ada.enrol(&mut phone).await;
         ada.agent("reader").make().await;
@@ -109,7 +110,6 @@ both! {
         with(&body).expect(403, "passkey_required").await;
         make(&ada, &mut phone, &limited("other", "1")).await;
         // A program of hers can't.
-        let (_, key) = ada.api_key(&json!({"name": "ci"})).await;
         ada.through(&key).post("/v1/agents", &body).expect(403, "passkey_required").await;
     }
 }
@@ -190,4 +190,69 @@ both! {
         let loosen = || ada.patch(&path, &json!({"tx_daily_limit_eth": "3"}));
         ada.confirmed(&mut found, loosen).await.expect(200, "\"3\"").await;
     }
+}
+
+both! {
+    /// What would outlive a stolen session: credentials, people who rule, and the end.
+    async fn keys_and_people_who_rule_take_a_passkey(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").make().await;
+        let bob = joined(&ada, "bob").await;
+        let mut phone = Browser::start();
+        ada.enrol(&mut phone).await;
+        let rotate = || ada.post(&format!("/v1/agents/{}/rotate-key", bot.id), &json!({}));
+        rotate().expect(403, "passkey_required").await;
+        bot.get("/v1/agents/me").expect(200, "bot").await;
+        ada.confirmed(&mut phone, rotate).await.expect(200, "ocv_").await;
+        bot.get("/v1/agents/me").expect(401, "").await;
+        let key = |name: &str| ada.post("/v1/auth/api-keys", &json!({"name": name, "scopes": ["a/**"]}));
+        let refused = key("ci").expect(403, "passkey_required").await;
+        let shown = phone.confirm(&refused).await;
+        key("ci").header("x-passkey-assertion", &shown).expect(201, "1ck_").await;
+        key("ci").header("x-passkey-assertion", &shown).expect(403, "another challenge").await;
+        let invite = |email: &str, role: &str| ada.post("/v1/org/invite", &json!({"email": email, "role": role}));
+        invite("cleo@example.org", "member").expect(200, "").await;
+        for role in ["admin", "owner"] {
+            let refused = invite("zoe@example.org", role).expect(403, "passkey_required").await;
+            let shown = phone.confirm(&refused).await;
+            invite("eve@example.org", role).header("x-passkey-assertion", &shown).expect(403, "another challenge").await;
+            invite("zoe@example.org", role).header("x-passkey-assertion", &shown).expect(200, "zoe").await;
+            invite("zoe@example.org", role).header("x-passkey-assertion", &shown).expect(403, "another challenge").await;
+        }
+        let role = |role: &str| ada.patch(&format!("/v1/org/members/{bob}"), &json!({"role": role}));
+        let refused = role("admin").expect(403, "passkey_required").await;
+        let shown = phone.confirm(&refused).await;
+        role("owner").header("x-passkey-assertion", &shown).expect(403, "another challenge").await;
+        role("admin").header("x-passkey-assertion", &shown).expect(200, "admin").await;
+        role("member").expect(200, "member").await;
+    }
+}
+
+both! {
+    async fn an_account_and_an_organisation_end_by_a_passkey_each(w: World) {
+        let ada = w.owner("ada").await;
+        let bob = joined(&ada, "bob").await;
+        ada.patch(&format!("/v1/org/members/{bob}"), &json!({"role": "owner"})).expect(200, "owner").await;
+        let mut phone = Browser::start();
+        ada.enrol(&mut phone).await;
+        let delete = || ada.delete("/v1/auth/me").json(&json!({"confirmation": "DELETE MY ACCOUNT"}));
+        let refused = delete().expect(403, "passkey_required").await;
+        let leaves = phone.confirm(&refused).await;
+        // Who meant to leave alone ends nobody's organisation.
+        ada.delete(&format!("/v1/org/members/{bob}")).expect(204, "").await;
+        delete().header("x-passkey-assertion", &leaves).expect(403, "another challenge").await;
+        ada.get("/v1/auth/me").expect(200, "ada").await;
+        ada.confirmed(&mut phone, delete).await.expect(204, "").await;
+        ada.get("/v1/auth/me").expect(401, "").await;
+    }
+}
+
+/// Brings a new member into somebody's organisation; their id.
+async fn joined(by: &Person<'_>, name: &str) -> String {
+    let email = format!("{name}@example.org");
+    by.post("/v1/org/invite", &json!({"email": email})).expect(200, name).await;
+    let ticket = by.world.ticket(&email, "You are invited").await;
+    let body = json!({"email": email, "password": PASSWORD, "invitation": ticket});
+    let answer = by.world.post("/v1/auth/signup", &body).expect(200, "access_token").await;
+    by.through(answer["access_token"].as_str().unwrap()).id().await
 }

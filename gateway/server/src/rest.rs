@@ -17,10 +17,13 @@ use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls::TlsInfo;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use axum_server::{Handle, Server};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use domain::{Error, Kind, RequestId};
 use futures::StreamExt as _;
 use http::{HeaderName, HeaderValue, Method, header};
 use mcp::Door;
+use sha2::{Digest as _, Sha256};
 
 use crate::mcp_mount;
 
@@ -163,10 +166,15 @@ async fn wrong_method() -> Response {
 
 /// A page of ours: its script speaks to this gateway alone.
 fn page(html: &'static str) -> Response {
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; \
-                  base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    ([(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store")], Html(html))
-        .into_response()
+    // The browser runs that script by its hash, and no other.
+    let inside = html.split_once("<script>").and_then(|(_, rest)| rest.split_once("</script>"));
+    let hash = STANDARD.encode(Sha256::digest(inside.map_or("", |(script, _)| script)));
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store".to_owned())];
+    (headers, Html(html)).into_response()
 }
 
 /// Around every request: what is too long is refused before it is looked at, what takes too long is answered.

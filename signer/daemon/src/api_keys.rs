@@ -3,6 +3,7 @@
 use domain::{ApiKeyId, PrincipalId, UserId};
 use signer_protocol::api_key::{ApiKey, CreateApiKey, IssueKeyToken, RevokeApiKey};
 use signer_protocol::attested::Attested;
+use signer_protocol::passkey::challenge_of_api_key;
 use signer_protocol::record::{Credential, CredentialKind, Verifier};
 use signer_protocol::token::{FromKey, IssuedToken};
 
@@ -19,7 +20,7 @@ const KEY_LENGTH: usize = 47;
 impl Authority {
     /// A new key of the caller's own. Through a key nobody makes another: what leaks must not breed.
     pub async fn create_api_key(&self, request: CreateApiKey) -> Result<Attested<ApiKey>> {
-        let CreateApiKey { by, id, credential, scopes, expires_at } = request;
+        let CreateApiKey { by, id, credential, scopes, expires_at, passkey } = request;
         let by = self.caller(&by).await?;
         let user = by.in_person()?;
         if scopes.len() > MAX_LIST {
@@ -33,6 +34,8 @@ impl Authority {
         if !fits {
             return Err(invalid("credential: is no API key."));
         }
+        let challenge = |made| challenge_of_api_key(user, made, &scopes, expires_at);
+        self.makes_by_passkey(&by, passkey.as_ref(), challenge).await?;
         let code = self.key_code(id, &credential).await?;
         let verifier = Verifier { kind: credential.kind, code };
         let key = ApiKey { id, org: by.org(), user, verifier, scopes, expires_at, active: true, version: 1 };

@@ -1,11 +1,12 @@
-//! Whether a change of an agent's record loosens what holds it. Pure, and careful: what is not plainly as tight as before is
+//! Whether a change of a record loosens what holds its agent, or raises its person. Pure, and careful: what is not plainly as tight as before is
 //! looser. A person's passkey confirms what is.
 
-use domain::{PathGlob, VaultId, Wei};
+use domain::{PathGlob, Role, VaultId, Wei};
 use signer_protocol::approval::ApprovalPolicy;
 use signer_protocol::record::{AllowedCalls, Guardrails, Principal, TokenLimit};
 
 use crate::calls::{bounds_calls, bounds_value};
+use crate::ledger::rank;
 
 /// Whether the agent may do anything as `new` that it may not as `old`. `max_fee`: the signer's own cap, which counts where
 /// the agent has none.
@@ -18,6 +19,11 @@ pub fn loosens(old: &Principal, new: &Principal, max_fee: Wei) -> bool {
         || widens::<PathGlob>(&old.scopes, &new.scopes)
         || widens::<VaultId>(&old.vault_ids, &new.vault_ids)
         || frees(&old.guardrails, &new.guardrails, max_fee)
+}
+
+/// Whether a person may do more in `new` than in `old`.
+pub fn raises(old: Option<Role>, new: Role) -> bool {
+    rank(Some(new)) > rank(old)
 }
 
 /// Whether some transfer passes `new` that does not pass `old`.

@@ -131,6 +131,24 @@ impl Authority {
         }
     }
 
+    /// Whoever has a passkey confirms what they make, each anew. `challenge` takes how much they have made so.
+    ///
+    /// # Errors
+    /// As [`Authority::confirmed_by_passkey`].
+    pub(crate) async fn makes_by_passkey(
+        &self,
+        by: &Checked,
+        asserted: Option<&Asserted>,
+        challenge: impl Fn(u64) -> [u8; 32],
+    ) -> Result<()> {
+        let user = by.user()?;
+        let made = self.ledger.made_by_passkey(user)?;
+        if self.confirmed_by_passkey(by, asserted, challenge(made), false).await? {
+            self.ledger.count_made(user, made, challenge(made.saturating_add(1))).await?;
+        }
+        Ok(())
+    }
+
     /// The caller's passkeys, one of which has signed the challenge; `None`: the caller has none.
     async fn confirm_by(
         &self,

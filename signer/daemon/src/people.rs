@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::{OrgId, PrincipalId, Role, Time, UserId};
 use signer_protocol::Attested;
+use signer_protocol::passkey::{challenge_of_ending, challenge_of_invitation};
 use signer_protocol::people::{
     ChangePassword, EndOrganisation, Invitation, Invite, Join, Login, Newcomer, ResetPassword, SuspendAgents,
 };
@@ -22,7 +23,7 @@ const LONGEST_INVITATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 impl Authority {
     /// Leave for somebody to come in. An owner alone makes owners.
     pub async fn invite(&self, request: Invite) -> Result<Attested<Invitation>> {
-        let Invite { by, id, user, role, email, expires_at } = request;
+        let Invite { by, id, user, role, email, expires_at, passkey } = request;
         let by = self.caller(&by).await?;
         by.in_person()?;
         let inviter = by.manages()?;
@@ -33,6 +34,10 @@ impl Authority {
         }
         if self.ledger.knows(PrincipalId::User(user))? {
             return Err(conflict("user: somebody has this id."));
+        }
+        if role.manages() {
+            let challenge = |made| challenge_of_invitation(inviter, made, role, &email);
+            self.makes_by_passkey(&by, passkey.as_ref(), challenge).await?;
         }
         let invitation = Invitation { id, org: by.org(), role, email, by: inviter, user, expires_at };
         self.statements.attest(&invitation).await
@@ -85,6 +90,8 @@ impl Authority {
         if by.record().role != Some(Role::Owner) {
             return Err(forbidden("Only an owner ends the organisation."));
         }
+        let challenge = challenge_of_ending(&request.by.record);
+        self.confirmed_by_passkey(&by, request.passkey.as_ref(), challenge, false).await?;
         self.ledger.end(by.org()).await
     }
 

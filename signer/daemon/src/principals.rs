@@ -3,7 +3,10 @@
 use domain::{AgentId, OrgId, PrincipalId, Role, UserId};
 use signer_protocol::attested::Attested;
 use signer_protocol::identity::{Identity, PublicHalves};
-use signer_protocol::passkey::{Asserted, challenge_of_new_agent, challenge_of_settings};
+use signer_protocol::passkey::{
+    Asserted, challenge_of_leaving, challenge_of_new_agent, challenge_of_role, challenge_of_rotation,
+    challenge_of_settings,
+};
 use signer_protocol::record::{
     AgentLogin, AgentSettings, Assertion, Change, ChangePrincipal, Credential, CredentialKind,
     FoundOrganisation, Guardrails, Principal, TokenLimit, Verifier,
@@ -13,7 +16,7 @@ use crate::approvals::check_policy;
 use crate::authority::Authority;
 use crate::callers::{Checked, seen};
 use crate::encoding::length_prefixed;
-use crate::loosening::loosens;
+use crate::loosening::{loosens, raises};
 use crate::people::changed_person;
 use crate::refuse::{Result, conflict, forbidden, invalid, tampered};
 use crate::statements::digest;
@@ -53,7 +56,8 @@ impl Authority {
                 let identity = self.identity_of(by.org(), id, identity).await?;
                 let record = self.create_agent(&by, user, id, login, identity, settings.clone()).await?;
                 if settings.intents {
-                    self.makes_agent(&by, user, &settings, request.passkey.as_ref()).await?;
+                    let challenge = |made| challenge_of_new_agent(user, made, &settings);
+                    self.makes_by_passkey(&by, request.passkey.as_ref(), challenge).await?;
                 }
                 record
             }
@@ -65,11 +69,31 @@ impl Authority {
                         if revives(&base, &change) {
                             by.in_person()?;
                         }
+                        let rotates = matches!(change, Change::RotateKey(_));
                         let record = self.changed(&base, change).await?;
-                        self.loosens_by(&by, &attested, &base, &record, request.passkey.as_ref()).await?;
+                        let passkey = request.passkey.as_ref();
+                        if rotates {
+                            let challenge = challenge_of_rotation(&attested);
+                            self.confirmed_by_passkey(&by, passkey, challenge, false).await?;
+                        }
+                        self.loosens_by(&by, &attested, &base, &record, passkey).await?;
                         record
                     }
-                    PrincipalId::User(_) => changed_person(&by, &base, change)?,
+                    PrincipalId::User(person) => {
+                        let challenge = match change {
+                            Change::SetRole(role) if raises(base.role, role) => {
+                                Some(challenge_of_role(&attested, role))
+                            }
+                            Change::Deactivate if person == user => Some(challenge_of_leaving(&attested)),
+                            _ => None,
+                        };
+                        let record = changed_person(&by, &base, change)?;
+                        if let Some(challenge) = challenge {
+                            self.confirmed_by_passkey(&by, request.passkey.as_ref(), challenge, false)
+                                .await?;
+                        }
+                        record
+                    }
                 }
             }
             (None, _) => return Err(invalid("base: names the record to change.")),
@@ -88,23 +112,6 @@ impl Authority {
     pub async fn vouch(&self, records: Vec<Attested<Principal>>) -> Result<()> {
         for record in &records {
             self.statements.verify(record).await?;
-        }
-        Ok(())
-    }
-
-    /// Whoever has a passkey confirms an agent that submits transactions, each anew.
-    async fn makes_agent(
-        &self,
-        by: &Checked,
-        user: UserId,
-        settings: &AgentSettings,
-        passkey: Option<&Asserted>,
-    ) -> Result<()> {
-        let made = self.ledger.made_by_passkey(user)?;
-        let challenge = challenge_of_new_agent(user, made, settings);
-        if self.confirmed_by_passkey(by, passkey, challenge, false).await? {
-            let next = challenge_of_new_agent(user, made.saturating_add(1), settings);
-            self.ledger.count_made(user, made, next).await?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use domain::{ApiKeyId, OrgId, PathGlob, Time, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
+use crate::passkey::Asserted;
 use crate::record::{Credential, Principal, Verifier};
 use crate::token::Caller;
 
@@ -42,6 +43,8 @@ pub struct CreateApiKey {
     pub credential: Credential,
     pub scopes: Vec<PathGlob>,
     pub expires_at: Option<Time>,
+    /// Over [`crate::passkey::challenge_of_api_key`]: needed of whoever has a passkey.
+    pub passkey: Option<Asserted>,
 }
 
 /// Ends a key and every token from it, at once. Asked again, the answer is the same.

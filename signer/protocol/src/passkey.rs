@@ -1,7 +1,7 @@
 //! Passkeys (WebAuthn Level 3): a person's own device confirms what it was shown, and the signer checks it. So a gateway that
 //! was taken over can't say yes in a person's place.
 
-use domain::{Time, UserId};
+use domain::{PathGlob, Role, Time, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -116,10 +116,50 @@ pub fn challenge_of_settings(base: &Attested<Principal>, settings: &AgentSetting
     challenge(b"talon/change-agent/1", &[body(base), &written(settings)])
 }
 
-/// What a passkey signs to make an agent that submits transactions: 32 bytes. `made` is how many its person has made so,
+/// What a passkey signs to make an agent that submits transactions: 32 bytes. `made` is how much its person has made so,
 /// which the signer counts: what was signed for one makes no second.
 pub fn challenge_of_new_agent(person: UserId, made: u64, settings: &AgentSettings) -> [u8; 32] {
     challenge(b"talon/make-agent/1", &[person.as_bytes(), &made.to_be_bytes(), &written(settings)])
+}
+
+/// What a passkey signs to give an agent another key: 32 bytes. `base` is its record now.
+pub fn challenge_of_rotation(base: &Attested<Principal>) -> [u8; 32] {
+    challenge(b"talon/rotate-key/1", &[body(base)])
+}
+
+/// What a passkey signs to invite somebody as an owner or admin: 32 bytes. `made` is as for an agent, and `email` the SHA-256
+/// of the address.
+pub fn challenge_of_invitation(person: UserId, made: u64, role: Role, email: &Blob) -> [u8; 32] {
+    challenge(
+        b"talon/invite/1",
+        &[person.as_bytes(), &made.to_be_bytes(), role.as_str().as_bytes(), &email.0],
+    )
+}
+
+/// What a passkey signs to make an API key of its person's: 32 bytes. `made` is as for an agent.
+pub fn challenge_of_api_key(
+    person: UserId,
+    made: u64,
+    scopes: &[PathGlob],
+    expires_at: Option<Time>,
+) -> [u8; 32] {
+    let bounds = written(&(scopes, expires_at));
+    challenge(b"talon/make-api-key/1", &[person.as_bytes(), &made.to_be_bytes(), &bounds])
+}
+
+/// What a passkey signs to make a person owner or admin: 32 bytes. `base` is their record now.
+pub fn challenge_of_role(base: &Attested<Principal>, role: Role) -> [u8; 32] {
+    challenge(b"talon/change-role/1", &[body(base), role.as_str().as_bytes()])
+}
+
+/// What a passkey signs to end its person's account: 32 bytes. `base` is their record now.
+pub fn challenge_of_leaving(base: &Attested<Principal>) -> [u8; 32] {
+    challenge(b"talon/leave/1", &[body(base)])
+}
+
+/// What a passkey signs to end the organisation: 32 bytes. `owner` is its person's record now.
+pub fn challenge_of_ending(owner: &Attested<Principal>) -> [u8; 32] {
+    challenge(b"talon/end-organisation/1", &[body(owner)])
 }
 
 /// What a passkey signs to add another: 32 bytes. `pinned` is what the person's record has of their passkeys, and
@@ -133,9 +173,9 @@ pub fn challenge_of_removal(pinned: &Blob, id: &Blob) -> [u8; 32] {
     challenge(b"talon/remove-passkey/1", &[&pinned.0, &id.0])
 }
 
-fn written(settings: &AgentSettings) -> Vec<u8> {
+fn written(what: &impl Serialize) -> Vec<u8> {
     // A structure of lists, numbers and texts is always written.
-    serde_json::to_vec(settings).unwrap_or_default()
+    serde_json::to_vec(what).unwrap_or_default()
 }
 
 fn body<T: Statement>(statement: &Attested<T>) -> &[u8] {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
 use crate::identity::Identity;
+use crate::passkey::Asserted;
 use crate::record::{Assertion, Credential, Principal};
 use crate::token::Caller;
 use crate::wire::Blob;
@@ -48,6 +49,8 @@ pub struct Invite {
     /// As in [`Invitation`], 32 bytes.
     pub email: Blob,
     pub expires_at: Time,
+    /// Over [`crate::passkey::challenge_of_invitation`], to make an owner or admin: needed of whoever has a passkey.
+    pub passkey: Option<Asserted>,
 }
 
 /// Takes up an invitation. It is good once: for the new person that it names, or for one who exists.
@@ -91,6 +94,8 @@ pub struct ResetPassword {
 pub struct EndOrganisation {
     /// An owner, in person.
     pub by: Caller,
+    /// Over [`crate::passkey::challenge_of_ending`]: needed of whoever has a passkey.
+    pub passkey: Option<Asserted>,
 }
 
 /// The kill switch: while it is on, no agent of the organisation gets a token, uses one, or has anything signed, be it

@@ -190,9 +190,11 @@ pub struct ChangePrincipal {
     /// The record to change; `None` for [`Change::CreateAgent`] alone.
     pub base: Option<Attested<Principal>>,
     pub change: Change,
-    /// Over [`crate::passkey::challenge_of_settings`], where it loosens an agent's bounds, or
-    /// [`crate::passkey::challenge_of_new_agent`], where it makes one that submits transactions: needed of whoever has a
-    /// passkey.
+    /// Needed of whoever has a passkey: over [`challenge_of_settings`](crate::passkey::challenge_of_settings), where it loosens an
+    /// agent's bounds; [`challenge_of_new_agent`](crate::passkey::challenge_of_new_agent), where it makes one that submits
+    /// transactions; [`challenge_of_rotation`](crate::passkey::challenge_of_rotation), for another key;
+    /// [`challenge_of_role`](crate::passkey::challenge_of_role), where it raises a person; and
+    /// [`challenge_of_leaving`](crate::passkey::challenge_of_leaving), for one's own end.
     pub passkey: Option<Asserted>,
 }
 

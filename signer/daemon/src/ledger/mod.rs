@@ -46,6 +46,7 @@ pub use people::Taken;
 pub use records::Seen;
 pub use roots::{Again, SETTLED};
 pub use spending::{Hold, RecordMark, Signing, StoredSignature, expired};
+pub use tables::rank;
 use tables::{FORMAT, META, REVOKED};
 pub use vaults::{KeyMark, gone};
 use writer::{Book, Job, Stop};

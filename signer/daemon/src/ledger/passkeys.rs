@@ -29,7 +29,7 @@ impl Ledger {
         self.write(move |book| book.meant_another(FORGOTTEN_PASSKEYS, user)).await
     }
 
-    /// How many agents the person has made by a passkey.
+    /// How much the person has made by a passkey: agents that submit, API keys, invitations of owners and admins.
     pub fn made_by_passkey(&self, user: UserId) -> Result<u64> {
         self.read(|tx| Ok(tx.open_table(MADE)?.get(user.as_bytes())?.map_or(0, |made| made.value())))
     }
@@ -42,7 +42,7 @@ impl Ledger {
         self.write(move |book| {
             let made = book.table(MADE)?.get(user.as_bytes())?.map_or(0, |made| made.value());
             if made != before {
-                let detail = "Another agent was made by this passkey's answer; confirm this anew.";
+                let detail = "Something else was made by this passkey's answer; confirm this anew.";
                 return Err(Refusal::new(Reason::PasskeyRequired(challenge), detail).into());
             }
             book.change(MADE)?.insert(user.as_bytes(), before.saturating_add(1))?;

@@ -75,7 +75,8 @@ pub const FORGOTTEN: TableDefinition<'static, [u8; 16], [u8; 32]> = TableDefinit
 /// The same of people's passkeys.
 pub const FORGOTTEN_PASSKEYS: TableDefinition<'static, [u8; 16], [u8; 32]> =
     TableDefinition::new("forgotten_passkeys");
-/// How many agents that submit transactions a person has made by a passkey.
+/// How much a person has made by a passkey: agents that submit transactions, API keys, invitations of
+/// owners and admins.
 pub const MADE: TableDefinition<'static, [u8; 16], u64> = TableDefinition::new("made_by_passkey");
 /// Shares that were ended, until they would have expired (milliseconds).
 pub const ENDED_SHARES: TableDefinition<'static, [u8; 16], i64> = TableDefinition::new("ended_shares");

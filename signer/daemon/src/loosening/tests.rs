@@ -38,6 +38,16 @@ fn policy() -> ApprovalPolicy {
 }
 
 #[test]
+fn to_rise_is_to_be_more_than_before() {
+    let roles = [None, Some(Role::Member), Some(Role::Admin), Some(Role::Owner)];
+    for (low, old) in roles.into_iter().enumerate() {
+        for (high, new) in roles.into_iter().enumerate() {
+            assert_eq!(new.is_some_and(|new| raises(old, new)), high > low, "{old:?} {new:?}");
+        }
+    }
+}
+
+#[test]
 fn what_loosens_a_record_and_what_does_not() {
     let at = |millis| Some(Time::from_millis(millis));
     let bound = Principal {

@@ -28,7 +28,7 @@ fn globs(patterns: &[&str]) -> Vec<PathGlob> {
 
 fn wanted(by: &Actor, scopes: &[&str], expires_at: Option<Time>) -> CreateApiKey {
     let (id, scopes) = (ApiKeyId::new(), globs(scopes));
-    CreateApiKey { by: by.caller(), id, credential: credential(1), scopes, expires_at }
+    CreateApiKey { by: by.caller(), id, credential: credential(1), scopes, expires_at, passkey: None }
 }
 
 impl World {

@@ -27,6 +27,7 @@ mod approvals;
 mod asserted;
 mod backups;
 mod cmek;
+mod confirmed;
 mod dependencies;
 mod derived;
 mod devices;
@@ -130,7 +131,8 @@ impl World {
     pub async fn invite(&self, by: &Actor, role: Role) -> Result<Attested<Invitation>> {
         let expires_at = self.clock.now().plus(Duration::from_secs(3600));
         let (by, id, user) = (by.caller(), InvitationId::new(), UserId::new());
-        self.signer.invite(Invite { by, id, user, role, email: Blob(vec![7; 32]), expires_at }).await
+        let email = Blob(vec![7; 32]);
+        self.signer.invite(Invite { by, id, user, role, email, expires_at, passkey: None }).await
     }
 
     pub async fn join(

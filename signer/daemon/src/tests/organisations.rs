@@ -11,7 +11,7 @@ use crate::refuse::Result;
 
 impl World {
     pub async fn end(&self, by: &Actor) -> Result<()> {
-        self.signer.end_organisation(EndOrganisation { by: by.caller() }).await
+        self.signer.end_organisation(EndOrganisation { by: by.caller(), passkey: None }).await
     }
 
     async fn suspend(&self, by: &Actor, suspended: bool) -> Result<()> {

@@ -22,8 +22,8 @@ use crate::webauthn::tests::Device;
 
 /// A person with a passkey.
 #[derive(Clone)]
-struct Holder {
-    actor: Actor,
+pub struct Holder {
+    pub actor: Actor,
     passkeys: Attested<Passkeys>,
     device: Device,
 }
@@ -46,7 +46,7 @@ impl World {
         self.signer.add_passkey(AddPasskey { by, pending, name, client_data, attestation, passkey }).await
     }
 
-    async fn holder(&self, actor: Actor, seed: u8) -> Holder {
+    pub async fn holder(&self, actor: Actor, seed: u8) -> Holder {
         let device = Device::new(seed);
         let pending = self.begin(&actor).await.unwrap();
         let changed = self.add(&actor, &device, &pending, None).await.unwrap();
@@ -84,7 +84,7 @@ impl World {
 }
 
 impl Holder {
-    fn signs(&self, challenge: &[u8]) -> Option<Asserted> {
+    pub fn signs(&self, challenge: &[u8]) -> Option<Asserted> {
         Some(Asserted { passkeys: self.passkeys.clone(), assertion: self.device.assert(challenge) })
     }
 }
@@ -102,7 +102,7 @@ impl Desk {
 }
 
 /// What a refusal asks to be signed.
-fn challenge<T>(outcome: Result<T>) -> [u8; 32] {
+pub fn challenge<T>(outcome: Result<T>) -> [u8; 32] {
     match reason(outcome) {
         Reason::PasskeyRequired(challenge) => challenge,
         other => panic!("{other:?}"),
@@ -157,6 +157,7 @@ async fn where_the_policy_asks_for_passkeys_nobody_approves_or_loosens_without()
 #[tokio::test]
 async fn loosening_takes_a_passkey_and_tightening_none() {
     let mut d = Desk::new(daily("1")).await;
+    let program = d.w.by_key(&d.owner).await;
     let owner = d.w.holder(d.owner.clone(), 7).await;
     let (tight, loose, looser) = (with(daily("0.5")), with(daily("2")), with(daily("3")));
     d.w.changes(&owner.actor, &d.agent, tight, None).await.unwrap();
@@ -177,7 +178,7 @@ async fn loosening_takes_a_passkey_and_tightening_none() {
     d.w.signer.confirm(d.agent.record.clone()).await.unwrap();
     challenge(d.w.changes(&owner.actor, &d.agent, with(daily("1")), None).await);
     // Nor does a program of the person's get around it.
-    let program = d.w.by_key(&owner.actor).await;
+    let program = program.with_record(owner.actor.record.clone());
     let agent = d.w.agent(&d.w.person(&owner.actor, Role::Member).await, with(daily("1"))).await;
     challenge(d.w.changes(&program, &agent, loose, None).await);
 }

@@ -23,7 +23,8 @@ impl World {
         let id = domain::ApiKeyId::new();
         let proof = Credential { kind: CredentialKind::ApiKey, secret: vec![b'k'; 47].into() };
         let (by, credential) = (owner.caller(), proof.clone());
-        let request = CreateApiKey { by, id, credential, scopes: Vec::new(), expires_at: None };
+        let request =
+            CreateApiKey { by, id, credential, scopes: Vec::new(), expires_at: None, passkey: None };
         let key = self.signer.create_api_key(request).await.unwrap();
         let request = IssueKeyToken { record: owner.record.clone(), key, proof };
         Actor { token: self.signer.issue_key_token(request).await.unwrap().jwt, ..owner.clone() }
@@ -100,7 +101,7 @@ async fn an_invitation_ends_with_its_time_and_with_its_giver() {
     let expires_at = w.clock.now().plus(Duration::from_secs(31 * 86_400));
     let (id, user, role) = (InvitationId::new(), UserId::new(), Role::Member);
     let email = Blob(vec![7; 32]);
-    let request = Invite { by: owner.caller(), id, user, role, email, expires_at };
+    let request = Invite { by: owner.caller(), id, user, role, email, expires_at, passkey: None };
     assert_eq!(reason(w.signer.invite(request.clone()).await), Reason::Invalid);
     let request = Invite { email: Blob(vec![7; 31]), expires_at: w.clock.now().plus(HOUR), ..request };
     assert_eq!(reason(w.signer.invite(request).await), Reason::Invalid);

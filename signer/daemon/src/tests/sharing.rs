@@ -321,7 +321,7 @@ async fn what_a_sharer_may_not_do_any_more_ends_what_they_shared() {
     s.open(&of_owner, None).await.unwrap();
     s.w.signer.suspend_agents(suspend(false)).await.unwrap();
     s.opened(s.to_open(&of_bot, &bot, None)).await.unwrap();
-    s.w.signer.end_organisation(EndOrganisation { by: s.owner.caller() }).await.unwrap();
+    s.w.signer.end_organisation(EndOrganisation { by: s.owner.caller(), passkey: None }).await.unwrap();
     assert_eq!(reason(s.open(&of_owner, None).await), Reason::Destroyed);
 }
 

@@ -117,6 +117,7 @@ impl Operation for CreateApiKey {
             credential: Credential { kind: CredentialKind::ApiKey, secret: Secret::from(&secret) },
             scopes,
             expires_at,
+            passkey: cx.passkey().await?,
         };
         let record = cx.signer(async |signer, context| signer.create_api_key(context, request).await).await?;
         let key = ApiKey {

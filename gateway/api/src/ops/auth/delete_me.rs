@@ -62,29 +62,38 @@ impl Operation for DeleteMe {
             return Err(Error::invalid("confirmation", format!("must be {CONFIRMATION}")));
         }
         let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
-        if !leave(cx, &may, &user).await? {
+        // Each is confirmed by itself: who means to leave ends nobody's organisation.
+        if is_last_owner(cx, &user).await? || !leave(cx, &may, &user).await? {
             end_organisation(cx, &user).await?;
         }
         Ok(Reply::of(()))
     }
 }
 
-/// `false`: they are the last owner, and nothing was done.
+async fn is_last_owner(cx: &Cx, user: &User) -> Result<bool> {
+    let people = users::hold_people(&mut cx.store().begin().await?, user.org).await?;
+    Ok(owners::is_owner(user)? && !owners::another(&people, user.id)?)
+}
+
+/// `false`: the organisation's end was begun, and nothing was done.
 async fn leave(cx: &Cx, may: &Permit<access::DeleteAccount, UserId>, user: &User) -> Result<bool> {
     let base = Some(user.record.clone());
-    let request = ChangePrincipal { by: cx.for_signer()?, base, change: Change::Deactivate, passkey: None };
+    let (by, passkey) = (cx.for_signer()?, cx.passkey().await?);
+    let request = ChangePrincipal { by, base, change: Change::Deactivate, passkey };
     // Until it is confirmed, nothing has happened.
     let proposed = cx.gateway.signer.call(async |signer, c| signer.change_principal(c, request).await).await;
     let last = match proposed {
         Ok(last) => last,
-        // The end of the organisation was begun, and is to be finished.
+        // It is to be finished.
         Err(Refusal { reason: Reason::Destroyed, .. }) => return Ok(false),
-        Err(refused) => return Err(refusal::error(refused)),
+        Err(refused) => return Err(cx.refused(refused).await),
     };
     let mut act = cx.begin().await?;
     let people = users::hold_people(&mut act, user.org).await?;
     if owners::is_owner(user)? && !owners::another(&people, user.id)? {
-        return Ok(false);
+        return Err(Error::conflict(
+            "You have become the organisation's last owner just now; repeat, and you take it along.",
+        ));
     }
     if !users::delete(&mut act, may, &user.record, &last).await? {
         return Err(Error::conflict("Your account was changed just now; log in, then repeat."));
@@ -110,12 +119,12 @@ async fn end_organisation(cx: &Cx, user: &User) -> Result<()> {
     }
     organisations::begin_ending(&mut tx, user.org, cx.now()).await?;
     tx.commit().await?;
-    let request = EndOrganisation { by: cx.for_signer()? };
+    let request = EndOrganisation { by: cx.for_signer()?, passkey: cx.passkey().await? };
     let ended = cx.gateway.signer.call(async |signer, c| signer.end_organisation(c, request).await).await;
     match ended {
         Ok(()) | Err(Refusal { reason: Reason::Destroyed, .. }) => {}
         // Whether it was ended or not, the job finds out.
-        Err(refused) => return Err(refusal::error(refused)),
+        Err(refused) => return Err(cx.refused(refused).await),
     }
     let mut act = cx.begin().await?;
     act.note("organisation", "deleted");

@@ -106,6 +106,7 @@ async fn invite(cx: &Cx, may: &Permit<InviteMember, OrgId>, email: String, role:
         role,
         email: join::addressed_to(&email),
         expires_at,
+        passkey: cx.passkey().await?,
     };
     let record = cx.signer(async |signer, context| signer.invite(context, request).await).await?;
     Ok(Invitation { id, org: may.org(), email, role, record, invited_by, created_at: cx.now(), expires_at })
