@@ -175,6 +175,7 @@ pub struct UpdateAgentRequest {
     tx_unlimited_approvals: Patch<bool>,
     #[serde(default)]
     tx_approval_policy: Patch<ApprovalPolicyEntry>,
+    #[serde(default)]
     tx_auto_bump: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
