@@ -27,6 +27,7 @@ mod approvals;
 mod asserted;
 mod backups;
 mod cmek;
+mod creations;
 mod dependencies;
 mod derived;
 mod devices;
