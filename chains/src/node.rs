@@ -58,7 +58,8 @@ pub struct Gas {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Call {
     pub from: Address,
-    pub to: Address,
+    /// `None`: it creates a contract, with `data` as the code that does so.
+    pub to: Option<Address>,
     pub value: Wei,
     pub data: Bytes,
     pub access_list: AccessList,
@@ -69,7 +70,8 @@ pub struct Call {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CallRequest {
     from: Address,
-    to: Address,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<Address>,
     value: U256,
     // Every node reads `data`; some older ones know no `input`.
     data: Bytes,

@@ -47,10 +47,15 @@ fn compile(folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What deploys a contract of `tests/contracts`, in hex.
+pub fn code(name: &str) -> &'static str {
+    compiled().get(name).unwrap_or_else(|| panic!("no contract {name}"))
+}
+
 impl Anvil {
     /// Deploys a contract of `tests/contracts` from an account of anvil's own; its address.
     pub async fn deploy(&self, from: &str, name: &str) -> String {
-        let code = compiled().get(name).unwrap_or_else(|| panic!("no contract {name}"));
+        let code = code(name);
         let hash = self.ask("eth_sendTransaction", json!([{"from": from, "data": code}])).await;
         let receipt = self.receipt_of(hash.as_str().unwrap()).await;
         assert_eq!(receipt["status"], "0x1", "{name}: {receipt}");

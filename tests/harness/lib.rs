@@ -28,7 +28,7 @@ pub use beside::Beside;
 pub use browser::Chromium;
 pub use certificates::Certificate;
 pub use chain::{ADDRESSES, Anvil, KEYS, number};
-pub use contracts::{calldata, word};
+pub use contracts::{calldata, code, word};
 pub use customer::CustomerKey;
 pub use events::{Listener, Told};
 pub use issuer::{GOOGLE_CLIENT, Issuer, SigningKey, now, token};

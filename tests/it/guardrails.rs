@@ -20,7 +20,7 @@ both! {
         let ada = w.owner("ada").await;
         let made = ada.post("/v1/agents", &json!({
             "name": "bot", "intents_api_enabled": true, "tx_daily_count": 20, "tx_recipient_daily_limit_eth": "0.50",
-            "tx_daily_gas_eth": "0.1", "tx_unlimited_approvals": true,
+            "tx_daily_gas_eth": "0.1", "tx_unlimited_approvals": true, "tx_auto_bump": true, "tx_contract_creation": true,
             "tx_tokens": [{"chain": "31337", "token": COIN, "max": "10", "daily": "25"}, {"chain": "base", "token": COIN, "standard": "erc721"}],
             "tx_calls_allowlist": [{"chain": "local", "contract": ROUTER, "selectors": ["0xDEADBEEF"]}],
         })).expect(201, "ocv_").await;
@@ -34,6 +34,9 @@ both! {
         let path = format!("/v1/agents/{}", agent["id"].as_str().unwrap());
         let kept = ada.patch(&path, &json!({"name": "bob"})).expect(200, "bob").await;
         assert_eq!((&kept["tx_tokens"], &kept["tx_calls_allowlist"]), (&tokens, &calls));
+        for flag in ["tx_unlimited_approvals", "tx_auto_bump", "tx_contract_creation"] {
+            assert_eq!(kept[flag], true, "{flag}: {kept}");
+        }
         for (field, bad) in [
             ("tx_daily_count", json!(-1)),
             ("tx_recipient_daily_limit_eth", json!("1e3")),

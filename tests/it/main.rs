@@ -18,6 +18,7 @@ mod canary;
 mod chaos;
 mod clients;
 mod cmek;
+mod creations;
 mod demo;
 mod devices;
 mod dump;

@@ -3,7 +3,7 @@
 use harness::{ADDRESSES, Person, Value, both, json};
 
 /// The refusals on the trail, once there are `count`, newest first.
-async fn refusals(ada: &Person<'_>, count: usize) -> Vec<Value> {
+pub async fn refusals(ada: &Person<'_>, count: usize) -> Vec<Value> {
     for _ in 0..100 {
         let found = ada.get("/v1/audit/events?action=signer.refusal").expect(200, "").await;
         let events = found["events"].as_array().unwrap().clone();

@@ -124,7 +124,16 @@ async fn what_moves_is_told(hidden: &[&str], way: &str) {
     let of =
         |n: usize| (&several["balance_changes"][n]["token_id"], &several["balance_changes"][n]["change"]);
     assert_eq!((of(0), of(1)), ((&json!("1"), &json!("-3")), (&json!("2"), &json!("-4"))), "{several}");
+    let made =
+        bot.post(&format!("{}/simulate", bot.transactions()), &creation("0.5")).expect(200, "success").await;
+    assert_eq!(made["summary"], "It deploys a contract. The sender loses 0.5 ETH.", "{made}");
+    assert_eq!(changes(&made)[0], change(ME, "native", "-0.5"), "{made}");
     assert_eq!(anvil.nonce(ME).await, nonce, "nothing was sent");
+}
+
+/// `STOP`: a contract without code, that takes what it gets.
+fn creation(value: &str) -> Value {
+    json!({"value": value, "chain": "local", "data": "0x00"})
 }
 
 async fn why_it_fails_is_told(hidden: &[&str], way: &str) {
@@ -253,6 +262,12 @@ async fn a_node_that_only_calls_says_what_it_can_not_tell() {
         attempt(&bot, &coin, "0", &calldata("transfer(address,uint256)", &[word(FRIEND), word(1)])).await;
     assert!(paid["status"] == "success" && changes(&paid).is_empty(), "{paid}");
     assert!(paid["summary"].as_str().unwrap().contains("can't tell what tokens move"), "{paid}");
+    let made =
+        bot.post(&format!("{}/simulate", bot.transactions()), &creation("0.5")).expect(200, "success").await;
+    assert!(
+        made["summary"].as_str().unwrap().starts_with("It deploys a contract. The sender loses 0.5 ETH."),
+        "{made}"
+    );
     let told = bundle(&bot, &[call(FRIEND, "1", "0x"), call(FRIEND, "1", "0x")]).await;
     assert_eq!((&told[0]["status"], &told[1]["status"]), (&json!("success"), &json!("error")), "{told:?}");
     assert_eq!(told[1]["error_code"], "not_simulated", "{told:?}");

@@ -370,9 +370,10 @@ both! {
             (json!({"type": 0}), "type: must fit the fees"),
             (json!({"type": 1, "gas_price": "1"}), "type: must fit the fees"),
             (json!({"type": 2, "gas_price": "1"}), "type: must fit the fees"),
-            (json!({"to": "", "data": "0x6000"}), "to: must be a 20-byte address: contracts are not created"),
-            (json!({"to": "0x", "data": "0x6000"}), "contracts are not created"),
-            (json!({"to": null, "data": "0x6000"}), "contracts are not created"),
+            (json!({"to": "", "data": "0x6000"}), "to: must be a 20-byte address"),
+            (json!({"to": "0x", "data": "0x6000"}), "to: must be a 20-byte address"),
+            (json!({"to": null}), "to: must be a 20-byte address; to create a contract"),
+            (json!({"to": null, "data": "0x6000"}), "to: tx_contract_creation: a contract was to be created"),
         ] {
             bot.submit(&tx(extra)).expect(400, said).await;
         }

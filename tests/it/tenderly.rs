@@ -105,6 +105,20 @@ async fn it_is_asked_as_documented_and_its_answer_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_contract_is_to_nobody() {
+    let tenderly = FakeTenderly::start().await;
+    let w = world(&tenderly).await;
+    let ada = w.owner("ada").await;
+    let bot = sender(&ada).await;
+    tenderly.answers(200, simulated(ID, &[], &[]));
+    let body = json!({"value": "0.5", "chain": "local", "data": "0x00"});
+    let told = simulate(&bot, &body).expect(200, "It deploys a contract. The sender loses 0.5 ").await;
+    assert_eq!(told["balance_changes"][0]["change"], "-0.5", "{told}");
+    let asked = &tenderly.asked()[0];
+    assert_eq!((asked.body.get("to"), &asked.body["input"]), (None, &json!("0x00")), "{:?}", asked.body);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_there_is_told_in_words() {
     let tenderly = FakeTenderly::start().await;
     let w = world(&tenderly).await;

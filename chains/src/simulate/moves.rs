@@ -135,8 +135,10 @@ impl Moves {
         self.allowances.insert((owner, token, scope), Allowance { token, owner, spender, granted });
     }
 
-    /// A transfer of ether, as a trace has it.
-    pub fn ether(from: Address, to: Address, value: U256) -> Option<Log> {
+    /// A transfer of ether, as a trace has it. A contract that is created stands there as the zero address: its own is not
+    /// known before the nonce.
+    pub fn ether(from: Address, to: Option<Address>, value: U256) -> Option<Log> {
+        let to = to.unwrap_or(Address::ZERO);
         let (topics, data) = Transfer { from, to, value }.encode_log_data().split();
         (!value.is_zero()).then_some(Log { address: ETHER, topics, data })
     }

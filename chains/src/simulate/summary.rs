@@ -19,6 +19,7 @@ pub fn of(simulation: &Simulation, call: &Call, currency: &str) -> String {
         simulation.balance_changes.iter().filter(|change| change.account == call.from).collect();
     let granted: Vec<&Allowance> = simulation.allowances.iter().filter(|a| a.owner == call.from).collect();
     let mut said = Vec::new();
+    said.extend(call.to.is_none().then(|| "It deploys a contract.".to_owned()));
     for (loses, verb) in [(true, "The sender loses"), (false, "The sender gets")] {
         let what: Vec<String> = own
             .iter()

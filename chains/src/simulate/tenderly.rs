@@ -81,7 +81,9 @@ pub struct Tenderly {
 struct Asked {
     network_id: String,
     from: Address,
-    to: Address,
+    // That it is left out where a contract is created is JSON-RPC's habit; Tenderly documents no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<Address>,
     input: Bytes,
     /// Wei, decimal.
     value: String,

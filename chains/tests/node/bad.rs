@@ -19,7 +19,7 @@ async fn says(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Fake {
 
 fn call() -> Call {
     let (from, to) = (Address::ZERO, Address::repeat_byte(1));
-    Call { from, to, value: Wei::ZERO, data: Bytes::new(), access_list: Default::default() }
+    Call { from, to: Some(to), value: Wei::ZERO, data: Bytes::new(), access_list: Default::default() }
 }
 
 /// Every request there is, and that each fails.

@@ -20,7 +20,7 @@ fn reverts_with(data: &[u8]) -> Vec<u8> {
 }
 
 fn call(from: Address, to: Address) -> Call {
-    Call { from, to, value: Wei::ZERO, data: Bytes::new(), access_list: AccessList::default() }
+    Call { from, to: Some(to), value: Wei::ZERO, data: Bytes::new(), access_list: AccessList::default() }
 }
 
 #[tokio::test]

@@ -23,6 +23,10 @@ fn plain(refusal: Refusal) -> Error {
             .with("type", "passkey_required")
             .with("challenge", URL_SAFE_NO_PAD.encode(challenge)),
         Reason::ApprovalRequired => Error::conflict(detail),
+        // Without leave to create contracts, there is no transaction without `to`.
+        Reason::Guardrail(name) if name == "tx_contract_creation" => {
+            Error::invalid("to", detail).with("guardrail", name)
+        }
         Reason::Guardrail(name) => Error::forbidden(detail).with("guardrail", name),
         Reason::Tampered | Reason::RolledBack => {
             tracing::error!(?reason, detail, "the signer refused what the database holds");

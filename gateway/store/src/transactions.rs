@@ -30,7 +30,8 @@ pub struct Transaction {
     pub chain: String,
     pub chain_id: u64,
     pub from: Address,
-    pub to: Address,
+    /// `None`: it creates a contract.
+    pub to: Option<Address>,
     pub value: Wei,
     pub gas_limit: u64,
     pub fees: Fees,
@@ -175,7 +176,7 @@ pub(crate) async fn insert_for(
         .bind(&new.chain)
         .bind(number("chain", new.chain_id)?)
         .bind(new.from.to_checksum(None))
-        .bind(new.to.to_checksum(None))
+        .bind(new.to.map(|to| to.to_checksum(None)).unwrap_or_default())
         .bind(new.value.to_string())
         .bind(number("gas_limit", new.gas_limit)?)
         .bind(gas_price)
@@ -371,6 +372,12 @@ fn access_list(list: &AccessList) -> Result<Option<String>> {
     if list.is_empty() { Ok(None) } else { text().map(Some) }
 }
 
+/// Of one that creates a contract it is empty, and not null: SQLite drops no NOT NULL without building the table anew.
+fn to_address(row: &AnyRow) -> Result<Option<Address>> {
+    let text = row.text("to_address")?;
+    (!text.is_empty()).then(|| text.parse().map_err(Error::internal)).transpose()
+}
+
 fn read(row: AnyRow) -> Result<Transaction> {
     let fees = match row.maybe_text("gas_price")? {
         Some(_) => Fees::Legacy { gas_price: row.parsed("gas_price")? },
@@ -393,7 +400,7 @@ fn read(row: AnyRow) -> Result<Transaction> {
         chain: row.text("chain")?,
         chain_id: row.count("chain_id")?,
         from: row.parsed("from_address")?,
-        to: row.parsed("to_address")?,
+        to: to_address(&row)?,
         value: Wei::parse_wei("value_wei", &row.text("value_wei")?)
             .map_err(|e| Error::internal(e.detail()))?,
         gas_limit: row.count("gas_limit")?,

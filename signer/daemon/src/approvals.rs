@@ -113,7 +113,9 @@ impl Authority {
     }
 
     fn reaches_somebody_new(&self, agent: AgentId, from: Address, transfer: &Transfer) -> Result<bool> {
-        let calls = calls(transfer.to, &transfer.data);
+        // A contract that is not there yet is new.
+        let Some(to) = transfer.to else { return Ok(true) };
+        let calls = calls(to, &transfer.data);
         // Where it goes can't be read: it may be anywhere.
         if calls.iter().any(|call| matches!(call.does, Does::Opaque | Does::Malformed)) {
             return Ok(true);
@@ -124,9 +126,9 @@ impl Authority {
     }
 }
 
-/// Everybody whom a transfer names: contracts that it calls, recipients, spenders.
+/// Everybody whom a transfer names: contracts that it calls, recipients, spenders. Nobody, where it creates a contract.
 pub fn reached(transfer: &Transfer) -> BTreeSet<Address> {
-    recipients(&calls(transfer.to, &transfer.data))
+    transfer.to.map(|to| recipients(&calls(to, &transfer.data))).unwrap_or_default()
 }
 
 fn recipients(calls: &[Call]) -> BTreeSet<Address> {

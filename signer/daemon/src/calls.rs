@@ -17,12 +17,13 @@ const UNLIMITED: U256 = U256::from_limbs([u64::MAX, u32::MAX as u64, 0, 0]);
 /// multicall hands on. An agent without a limit on value, recipients, tokens or calls may call anything.
 pub fn check(limits: &Guardrails, transfer: &Transfer) -> Result<Tally> {
     let mut tally = Tally::default();
+    let Some(to) = transfer.to else { return may_create(limits).map(|()| tally) };
     if !bounds_calls(limits) {
         return Ok(tally);
     }
     let rules = Rules { limits, chain: transfer.chain_id };
     let mut sent = U256::ZERO;
-    for call in calls(transfer.to, &transfer.data) {
+    for call in calls(to, &transfer.data) {
         rules.may_call(&call)?;
         sent = sent.saturating_add(call.value);
         tally.count(Meter::Recipient(call.contract), call.value);
@@ -41,6 +42,25 @@ pub fn check(limits: &Guardrails, transfer: &Transfer) -> Result<Tally> {
     }
     rules.at_once(&tally)?;
     Ok(tally)
+}
+
+/// A new contract is on no list. What its code does is not looked at: it runs as the new contract, and moves none of the
+/// sender's tokens but those that the sender let it take before, which counted then.
+fn may_create(limits: &Guardrails) -> Result<()> {
+    if !limits.contract_creation {
+        return Err(guardrail(
+            "tx_contract_creation",
+            "a contract was to be created, which a person must allow the agent; or have a factory's function allowed by \
+             tx_calls_allowlist, and call that.",
+        ));
+    }
+    if !limits.to_allowlist.is_empty() {
+        return Err(guardrail("tx_to_allowlist", "a new contract is not among the allowed recipients."));
+    }
+    if !limits.calls.is_empty() {
+        return Err(refused("the creation of a contract is not among the allowed calls.".to_owned()));
+    }
+    Ok(())
 }
 
 pub fn bounds_calls(limits: &Guardrails) -> bool {

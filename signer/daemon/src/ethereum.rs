@@ -27,7 +27,7 @@ pub enum Unsigned {
 impl Unsigned {
     pub fn new(transfer: &Transfer, nonce: u64, fees: &Fees) -> Self {
         let Transfer { chain_id, to, value, ref data, gas_limit, .. } = *transfer;
-        let (to, value, input) = (TxKind::Call(to), value.0, data.clone());
+        let (to, value, input) = (TxKind::from(to), value.0, data.clone());
         let access_list = access_list(&transfer.access_list);
         match *fees {
             Fees::Legacy { gas_price } if !access_list.is_empty() => Self::Eip2930(TxEip2930 {
@@ -141,7 +141,7 @@ mod tests {
         let from = Address::from_public_key(key.verifying_key());
         let transfer = Transfer {
             chain_id: 1,
-            to: Address::repeat_byte(0x35),
+            to: Some(Address::repeat_byte(0x35)),
             value: Wei::parse_ether("value", "1").unwrap(),
             data: Bytes::new(),
             gas_limit: 21_000,
@@ -204,7 +204,7 @@ mod tests {
         };
         let transfer = Transfer {
             chain_id: 5,
-            to: Address::repeat_byte(0x11),
+            to: Some(Address::repeat_byte(0x11)),
             value: Wei(U256::from(7)),
             data: Bytes::new(),
             gas_limit: 30_000,
@@ -234,7 +234,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
         #[test]
         fn signed_transactions_decode_to_what_was_asked(
-            seed: u64, chain_id in 1u64..u64::MAX / 2 - 36, to: [u8; 20], value: u128, data in proptest::collection::vec(any::<u8>(), 0..200),
+            seed: u64, chain_id in 1u64..u64::MAX / 2 - 36, to: Option<[u8; 20]>, value: u128, data in proptest::collection::vec(any::<u8>(), 0..200),
             gas_limit: u64, nonce in 0u64..u64::MAX, max: u128, tip: u128, legacy: bool, high: bool,
             accounts in proptest::collection::vec((any::<[u8; 20]>(), proptest::collection::vec(any::<[u8; 32]>(), 0..4)), 0..4),
         ) {
@@ -249,7 +249,7 @@ mod tests {
                 Fees::Eip1559 { max_fee_per_gas: max, max_priority_fee_per_gas: tip.min(max) }
             };
             let transfer = Transfer {
-                chain_id, to: to.into(), value: Wei(U256::from(value)), data: data.into(), gas_limit, fees, replaces: None, access_list,
+                chain_id, to: to.map(Address::from), value: Wei(U256::from(value)), data: data.into(), gas_limit, fees, replaces: None, access_list,
             };
             let (key, from) = key(seed);
             let unsigned = Unsigned::new(&transfer, nonce, &fees);
@@ -270,7 +270,7 @@ mod tests {
                 prop_assert_eq!(item.storage_keys.iter().map(|key| key.0).collect::<Vec<_>>(), keys.clone());
             }
             prop_assert_eq!(decoded.chain_id(), Some(chain_id));
-            prop_assert_eq!(decoded.to(), Some(transfer.to));
+            prop_assert_eq!(decoded.to(), transfer.to);
             prop_assert_eq!(decoded.value(), transfer.value.0);
             prop_assert_eq!(decoded.input(), &transfer.data);
             prop_assert_eq!(decoded.nonce(), nonce);

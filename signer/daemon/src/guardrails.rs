@@ -1,6 +1,7 @@
 //! What an agent's transactions may be. Pure: the limits, the transfer, what was spent.
 
-use alloy_primitives::U256;
+use alloy_primitives::{Address, U256};
+use domain::gas::MAX_INIT_CODE;
 use domain::{AccessList, Wei};
 use signer_protocol::Refusal;
 use signer_protocol::intent::{Fees, Transfer};
@@ -30,8 +31,11 @@ pub fn well_formed(transfer: &Transfer) -> Result<()> {
     if transfer.value.0 >= MAX_VALUE {
         return Err(invalid("value: is more than any chain's supply."));
     }
+    if transfer.to.is_none() {
+        well_formed_code(&transfer.data)?;
+    }
     // A node would refuse it, and its nonce would stay taken.
-    let least = domain::gas::least(&transfer.data, &transfer.access_list);
+    let least = domain::gas::least(transfer.to, &transfer.data, &transfer.access_list);
     if transfer.gas_limit < least {
         return Err(invalid(format!("gas_limit: this transaction takes no less than {least}.")));
     }
@@ -47,6 +51,19 @@ pub fn well_formed(transfer: &Transfer) -> Result<()> {
         return Err(invalid(format!("access_list: must have at most {MAX_DATA} bytes together with data.")));
     }
     well_formed_fees(&transfer.fees)
+}
+
+/// Of a new contract.
+fn well_formed_code(code: &[u8]) -> Result<()> {
+    if code.is_empty() {
+        return Err(invalid("to: may be left out only where data is the code that creates a contract."));
+    }
+    if code.len() > MAX_INIT_CODE {
+        return Err(invalid(format!(
+            "data: code that creates a contract has at most {MAX_INIT_CODE} bytes (EIP-3860)."
+        )));
+    }
+    Ok(())
 }
 
 pub fn well_formed_fees(fees: &Fees) -> Result<()> {
@@ -82,7 +99,8 @@ pub fn check(limits: &Guardrails, transfer: &Transfer, fees: &Fees, signer_max_f
     }
     check_fee(limits, transfer, signer_max_fee)?;
     tally.add(&Tally::native(transfer.value.0));
-    tally.count(Meter::Recipient(transfer.to), transfer.value.0);
+    // All new contracts count as one recipient: each has an address of its own, and its code may hand on what it gets.
+    tally.count(Meter::Recipient(transfer.to.unwrap_or(Address::ZERO)), transfer.value.0);
     tally.count(Meter::Fees, fee(transfer, fees).0);
     Ok(tally)
 }
@@ -231,7 +249,7 @@ mod tests {
     fn transfer() -> Transfer {
         Transfer {
             chain_id: 1,
-            to: LISTED,
+            to: Some(LISTED),
             value: ether("1"),
             data: Bytes::new(),
             gas_limit: 21_000,
@@ -271,7 +289,10 @@ mod tests {
 
         let listed = Guardrails { to_allowlist: vec![LISTED], ..open.clone() };
         assert_eq!(refused(&listed, &transfer()), None);
-        assert_eq!(refused(&listed, &Transfer { to: OTHER, ..transfer() }).unwrap().0, "tx_to_allowlist");
+        assert_eq!(
+            refused(&listed, &Transfer { to: Some(OTHER), ..transfer() }).unwrap().0,
+            "tx_to_allowlist"
+        );
 
         let most = Guardrails { max_value: Some(ether("0.999999999999999999")), ..open.clone() };
         let (name, detail) = refused(&most, &transfer()).unwrap();

@@ -43,6 +43,7 @@ pub fn frees(old: &Guardrails, new: &Guardrails, max_fee: Wei) -> bool {
         unlimited_approvals,
         approval,
         auto_bump,
+        contract_creation,
     } = new;
     // Where nothing bounds what is called, lists can only bound it.
     let bounded = bounds_calls(old);
@@ -63,6 +64,7 @@ pub fn frees(old: &Guardrails, new: &Guardrails, max_fee: Wei) -> bool {
         || (bounded && calls.iter().any(|one| calls_more(&old.calls, one)))
         || (!old.unlimited_approvals && *unlimited_approvals)
         || (!old.auto_bump && *auto_bump)
+        || (!old.contract_creation && *contract_creation)
         || old.approval.as_ref().is_some_and(|old| asks_less(old, approval.as_ref()))
 }
 

@@ -162,7 +162,7 @@ fn transfer(original: &Intent, derived: &Derived, fees: Fees) -> Transfer {
     }
     Transfer {
         chain_id: original.transfer.chain_id,
-        to: original.from,
+        to: Some(original.from),
         value: Wei::default(),
         data: Bytes::new(),
         gas_limit: IDLE_GAS,

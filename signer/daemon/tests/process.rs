@@ -131,7 +131,7 @@ impl Agent {
     ) -> Result<Attested<Intent>, Refusal> {
         let transfer = Transfer {
             chain_id: 1,
-            to: Address::repeat_byte(7),
+            to: Some(Address::repeat_byte(7)),
             value,
             data: Bytes::new(),
             gas_limit: 30_000,

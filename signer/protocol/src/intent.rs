@@ -17,7 +17,8 @@ use crate::wire::Blob;
 pub struct Transfer {
     /// EIP-155 chain id.
     pub chain_id: u64,
-    pub to: Address,
+    /// `None`: it creates a contract, with `data` as the code that does so.
+    pub to: Option<Address>,
     pub value: Wei,
     pub data: Bytes,
     pub gas_limit: u64,
@@ -145,7 +146,7 @@ pub struct Release {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fees, Transfer};
+    use super::{Address, Fees, Transfer};
 
     /// An intent that was accepted before access lists were known is signed after an upgrade.
     #[test]
@@ -153,6 +154,19 @@ mod tests {
         let text = r#"{"chain_id":1,"to":"0x1111111111111111111111111111111111111111","value":"1","data":"0x",
             "gas_limit":21000,"fees":{"Legacy":{"gas_price":1}},"replaces":null}"#;
         assert!(serde_json::from_str::<Transfer>(text).unwrap().access_list.is_empty());
+    }
+
+    /// So is one from before contracts were created: whom it is to is written as it was.
+    #[test]
+    fn an_address_is_written_as_it_was_before_there_could_be_none() {
+        let text = r#"{"chain_id":1,"to":"0x1111111111111111111111111111111111111111","value":"1","data":"0x","gas_limit":21000,"fees":{"Legacy":{"gas_price":1}},"replaces":null,"access_list":[]}"#;
+        let old = serde_json::from_str::<Transfer>(text).unwrap();
+        assert_eq!(old.to, Some(Address::repeat_byte(0x11)));
+        assert_eq!(serde_json::to_string(&old).unwrap(), text);
+        let creation = Transfer { to: None, ..old };
+        let written = serde_json::to_string(&creation).unwrap();
+        assert!(written.contains(r#""to":null"#), "{written}");
+        assert_eq!(serde_json::from_str::<Transfer>(&written).unwrap(), creation);
     }
 
     #[test]

@@ -129,6 +129,9 @@ pub struct Guardrails {
     /// Whether the gateway may, by itself, raise the fees of a transaction that waits, within the caps.
     #[serde(default)]
     pub auto_bump: bool,
+    /// Whether contracts may be created.
+    #[serde(default)]
+    pub contract_creation: bool,
 }
 
 /// A token that may move. Amounts are in its smallest units, below 2^192; of an ERC-721, in items.

@@ -175,7 +175,10 @@ pub struct UpdateAgentRequest {
     tx_unlimited_approvals: Patch<bool>,
     #[serde(default)]
     tx_approval_policy: Patch<ApprovalPolicyEntry>,
+    #[serde(default)]
     tx_auto_bump: Patch<bool>,
+    #[serde(default)]
+    tx_contract_creation: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -241,6 +244,7 @@ impl Operation for UpdateAgent {
             unlimited_approvals: patch.tx_unlimited_approvals,
             approval: patch.tx_approval_policy,
             auto_bump: patch.tx_auto_bump,
+            contract_creation: patch.tx_contract_creation,
         };
         settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
         let agent = change(cx, &may, agent, Change::Update(settings), texts).await?;

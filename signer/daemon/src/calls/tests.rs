@@ -48,7 +48,7 @@ fn function(data: &Bytes) -> Selector {
 fn call(to: Address, wei: u64, data: Bytes) -> Transfer {
     Transfer {
         chain_id: 1,
-        to,
+        to: Some(to),
         value: Wei(n(wei)),
         data,
         gas_limit: 100_000,

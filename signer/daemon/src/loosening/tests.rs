@@ -115,6 +115,13 @@ fn what_asks_people_less() {
     assert!(!frees(&asks(None), &asks(Some(policy())), wei(CAP)));
 }
 
+#[test]
+fn leave_to_create_contracts_loosens() {
+    let may = |contract_creation| Guardrails { contract_creation, ..Default::default() };
+    assert!(frees(&may(false), &may(true), wei(CAP)));
+    assert!(!frees(&may(true), &may(false), wei(CAP)) && !frees(&may(true), &may(true), wei(CAP)));
+}
+
 fn addresses() -> impl Strategy<Value = Vec<Address>> {
     subsequence(vec![address(1), address(2), address(3)], 0..=2)
 }
@@ -161,7 +168,8 @@ fn allowed() -> impl Strategy<Value = Vec<AllowedCalls>> {
 fn guardrails() -> impl Strategy<Value = Guardrails> {
     let lists = (subsequence(vec![1_u64, 10], 0..=1), addresses(), tokens(), allowed());
     let limits = (limit(), limit(), fee_limit(), proptest::option::of(0..3_u32), limit(), fee_limit());
-    (lists, limits, any::<bool>()).prop_map(|(lists, limits, unlimited_approvals)| {
+    let flags = (any::<bool>(), any::<bool>());
+    (lists, limits, flags).prop_map(|(lists, limits, (unlimited_approvals, contract_creation))| {
         let (allowed_chains, to_allowlist, tokens, calls) = lists;
         let (max_value, daily_limit, max_fee, daily_count, recipient_daily_limit, daily_gas) = limits;
         Guardrails {
@@ -178,6 +186,7 @@ fn guardrails() -> impl Strategy<Value = Guardrails> {
             unlimited_approvals,
             approval: None,
             auto_bump: false,
+            contract_creation,
         }
     })
 }
@@ -197,9 +206,10 @@ fn one_changed(old: &Guardrails, new: &Guardrails, which: usize) -> Guardrails {
         8 => changed.tokens = new.tokens,
         9 => changed.calls = new.calls,
         10 => changed.unlimited_approvals = new.unlimited_approvals,
-        11 => (changed.tokens, changed.to_allowlist) = (new.tokens, new.to_allowlist),
-        12 => (changed.calls, changed.to_allowlist) = (new.calls, new.to_allowlist),
-        13 => (changed.calls, changed.tokens) = (new.calls, new.tokens),
+        12 => (changed.tokens, changed.to_allowlist) = (new.tokens, new.to_allowlist),
+        13 => (changed.calls, changed.to_allowlist) = (new.calls, new.to_allowlist),
+        11 => changed.contract_creation = new.contract_creation,
+        14 => (changed.calls, changed.tokens) = (new.calls, new.tokens),
         _ => changed = new,
     }
     changed
@@ -220,10 +230,11 @@ fn data() -> impl Strategy<Value = Bytes> {
 }
 
 fn transfer() -> impl Strategy<Value = Transfer> {
-    (prop_oneof![3 => Just(1_u64), 1 => Just(10)], 1..4_u8, 0..5_u64, data(), 1..60_u128).prop_map(
+    let to = proptest::option::weighted(0.8, (1..4_u8).prop_map(address));
+    (prop_oneof![3 => Just(1_u64), 1 => Just(10)], to, 0..5_u64, data(), 1..60_u128).prop_map(
         |(chain_id, to, value, data, gas_price)| Transfer {
             chain_id,
-            to: address(to),
+            to,
             value: wei(value),
             data,
             gas_limit: 100_000,
@@ -242,7 +253,7 @@ proptest! {
     fn what_does_not_loosen_lets_nothing_new_pass(
         old in guardrails(),
         other in guardrails(),
-        which in 0..16_usize,
+        which in 0..17_usize,
         transfers in proptest::collection::vec(transfer(), 8),
         spent in 0..4_u64,
     ) {

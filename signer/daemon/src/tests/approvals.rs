@@ -60,7 +60,7 @@ impl Desk {
 fn coins(to: Address) -> Transfer {
     let args = (to, U256::from(5)).abi_encode_params();
     let data: Bytes = [hex!("a9059cbb").as_slice(), &args].concat().into();
-    Transfer { to: COIN, data, gas_limit: 60_000, ..pay("0") }
+    Transfer { to: Some(COIN), data, gas_limit: 60_000, ..pay("0") }
 }
 
 #[tokio::test]
@@ -228,13 +228,13 @@ async fn a_recipient_is_known_once_something_signed_went_there() {
     assert_eq!(causes(&d, pay("9")).await, []);
     assert_eq!(causes(&d, Transfer { chain_id: 1, ..pay("9") }).await, [], "on any chain");
     let own = d.key.peek().unwrap().address;
-    assert_eq!(causes(&d, Transfer { to: own, ..pay("1") }).await, [], "its own address");
+    assert_eq!(causes(&d, Transfer { to: Some(own), ..pay("1") }).await, [], "its own address");
     // A token's recipient and the token itself, each.
     let tokens = d.submit(coins(OTHER)).await.unwrap();
     d.approve(&d.owner, &tokens).await.unwrap();
     d.sign(&tokens, 1).await.unwrap();
     assert_eq!(causes(&d, coins(OTHER)).await, []);
-    assert_eq!(causes(&d, Transfer { to: OTHER, ..pay("1") }).await, []);
+    assert_eq!(causes(&d, Transfer { to: Some(OTHER), ..pay("1") }).await, []);
     assert_eq!(causes(&d, coins(Address::repeat_byte(0x37))).await, [Cause::NewRecipient]);
     // What can't be read may go anywhere.
     let opaque = Transfer { data: hex!("12345678").into(), ..coins(OTHER) };

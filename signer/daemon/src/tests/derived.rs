@@ -90,7 +90,7 @@ async fn a_transaction_is_sped_up_as_it_was_and_counts_once() {
 
 #[tokio::test]
 async fn a_cancel_moves_nothing_and_passes_lists_and_limits() {
-    let friend = pay("1").to;
+    let friend = pay("1").to.unwrap();
     let limits = Guardrails {
         to_allowlist: vec![friend],
         allowed_chains: vec![8453],

@@ -25,7 +25,7 @@ fn coins(daily: u64) -> Guardrails {
 fn send(amount: u64) -> Transfer {
     let args = (FRIEND, U256::from(amount)).abi_encode_params();
     let data: Bytes = [hex!("a9059cbb").as_slice(), &args].concat().into();
-    Transfer { to: COIN, data, gas_limit: 60_000, ..pay("0") }
+    Transfer { to: Some(COIN), data, gas_limit: 60_000, ..pay("0") }
 }
 
 fn replacing(nonce: u64, eighths: u32, transfer: Transfer) -> Transfer {

@@ -33,7 +33,7 @@ pub fn fees(max: u128, tip: u128) -> Fees {
 pub fn pay(value: &str) -> Transfer {
     Transfer {
         chain_id: 8453,
-        to: FRIEND,
+        to: Some(FRIEND),
         value: ether(value),
         data: Bytes::new(),
         gas_limit: 21_000,
@@ -172,7 +172,7 @@ async fn guardrails_refuse_at_submission() {
     .await;
     for (name, transfer) in [
         ("tx_allowed_chains", Transfer { chain_id: 1, ..pay("0.1") }),
-        ("tx_to_allowlist", Transfer { to: Address::ZERO, ..pay("0.1") }),
+        ("tx_to_allowlist", Transfer { to: Some(Address::ZERO), ..pay("0.1") }),
         ("tx_max_value_eth", pay("1.000000000000000001")),
         ("tx_max_fee_eth", Transfer { gas_limit: 50_000, ..pay("0.1") }),
     ] {

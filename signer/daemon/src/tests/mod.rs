@@ -28,6 +28,7 @@ mod asserted;
 mod backups;
 mod cmek;
 mod confirmed;
+mod creations;
 mod dependencies;
 mod derived;
 mod devices;

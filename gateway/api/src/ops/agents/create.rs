@@ -88,6 +88,9 @@ pub struct CreateAgentRequest {
     /// Whether the gateway may raise the fees of a transaction that waits, within the caps, where the installation does that.
     #[serde(default)]
     tx_auto_bump: Patch<bool>,
+    /// Whether contracts may be created; refused when left out.
+    #[serde(default)]
+    tx_contract_creation: Patch<bool>,
     #[serde(flatten)]
     _nothing_else: NothingElse,
 }
@@ -144,6 +147,7 @@ impl Operation for CreateAgent {
             unlimited_approvals: new.tx_unlimited_approvals,
             approval: new.tx_approval_policy,
             auto_bump: new.tx_auto_bump,
+            contract_creation: new.tx_contract_creation,
         };
         let mut settings = default_settings();
         settings.intents = new.intents_api_enabled.unwrap_or(false);

@@ -24,6 +24,7 @@ pub struct GuardrailPatches {
     pub unlimited_approvals: Patch<bool>,
     pub approval: Patch<ApprovalPolicyEntry>,
     pub auto_bump: Patch<bool>,
+    pub contract_creation: Patch<bool>,
 }
 
 impl GuardrailPatches {
@@ -61,6 +62,7 @@ impl GuardrailPatches {
                 .unwrap_or_default(),
             approval: self.approval.try_map(ApprovalPolicyEntry::check)?.over(now.approval),
             auto_bump: self.auto_bump.over(Some(now.auto_bump)).unwrap_or_default(),
+            contract_creation: self.contract_creation.over(Some(now.contract_creation)).unwrap_or_default(),
         })
     }
 }

@@ -102,6 +102,7 @@ struct GuardrailsShown {
     #[serde(skip_serializing_if = "Option::is_none")]
     tx_approval_policy: Option<ApprovalPolicyEntry>,
     tx_auto_bump: bool,
+    tx_contract_creation: bool,
 }
 
 impl GuardrailsShown {
@@ -125,6 +126,7 @@ impl GuardrailsShown {
             tx_unlimited_approvals: limits.unlimited_approvals,
             tx_approval_policy: limits.approval.as_ref().map(ApprovalPolicyEntry::of),
             tx_auto_bump: limits.auto_bump,
+            tx_contract_creation: limits.contract_creation,
         })
     }
 }

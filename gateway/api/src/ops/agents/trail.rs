@@ -8,7 +8,7 @@ use super::AgentResponse;
 use crate::cx::Cx;
 
 /// All that a person decides about an agent, and which key it has: the prefix is shown to everybody who sees the agent.
-const FIELDS: [&str; 26] = [
+const FIELDS: [&str; 27] = [
     "name",
     "description",
     "auth_method",
@@ -35,6 +35,7 @@ const FIELDS: [&str; 26] = [
     "tx_unlimited_approvals",
     "tx_approval_policy",
     "tx_auto_bump",
+    "tx_contract_creation",
 ];
 
 /// The fields' values; null: none.

@@ -16,7 +16,9 @@ pub struct TransactionShown {
     chain: String,
     chain_id: u64,
     from: String,
-    to: String,
+    /// Left out where it creates a contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
     /// Decimal, in the chain's own currency.
     value: String,
     value_wei: String,
@@ -25,7 +27,8 @@ pub struct TransactionShown {
     data: Option<String>,
     /// Of the calldata.
     data_bytes: usize,
-    /// What the calldata says, of the commonest calls of tokens; of others, which function it is.
+    /// What the calldata says, of the commonest calls of tokens; of others, which function it is; of a new contract, how
+    /// much code it is and its Keccak-256.
     #[serde(skip_serializing_if = "Option::is_none")]
     call: Option<String>,
     gas_limit: u64,
@@ -58,12 +61,12 @@ impl TransactionShown {
             chain: names(intent, chains).0,
             chain_id: transfer.chain_id,
             from: intent.from.to_checksum(None),
-            to: transfer.to.to_checksum(None),
+            to: transfer.to.map(|to| to.to_checksum(None)),
             value: transfer.value.to_ether(),
             value_wei: transfer.value.to_string(),
             data: (whole || transfer.data.len() <= BRIEF).then(|| transfer.data.to_string()),
             data_bytes: transfer.data.len(),
-            call: words::call(&transfer.data),
+            call: words::does(transfer),
             gas_limit: transfer.gas_limit,
             gas_price: gas_price.map(|fee| fee.to_string()),
             max_fee_per_gas: max_fee.map(|fee| fee.to_string()),

@@ -1,19 +1,21 @@
 //! A transaction in words, made from what the signer signs and from nothing else.
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, U256, keccak256};
 use domain::Wei;
 use signer_protocol::approval::{Cause, Needed};
 use signer_protocol::intent::{Intent, Transfer};
 
 use domain::approval::Risk;
 
-/// `Pay 0.5 ETH to 0x… on base, with fees of at most 0.001 ETH.` `chain` and `currency` are the registry's names.
+/// `Pay 0.5 ETH to 0x… on base, with fees of at most 0.001 ETH.` Of a new contract: `Deploy a contract with 0 ETH: 900 bytes
+/// of code with the Keccak-256 0x…; on base, …` `chain` and `currency` are the registry's names.
 pub fn summary(intent: &Intent, chain: &str, currency: &str) -> String {
     let Transfer { to, value, data, replaces, .. } = &intent.transfer;
     let value = value.to_ether();
-    let mut text = match call(data) {
-        None => format!("Pay {value} {currency} to {to}"),
-        Some(call) => format!("Call {to} with {value} {currency}: {call};"),
+    let mut text = match (to, call(data)) {
+        (None, _) => format!("Deploy a contract with {value} {currency}: {};", code(data)),
+        (Some(to), None) => format!("Pay {value} {currency} to {to}"),
+        (Some(to), Some(call)) => format!("Call {to} with {value} {currency}: {call};"),
     };
     text.push_str(&format!(" on {chain}, with fees of at most {} {currency}", most_fees(intent).to_ether()));
     if let Some(nonce) = replaces {
@@ -49,6 +51,19 @@ pub fn cause(cause: Cause) -> &'static str {
         Cause::ContractCall => "contract_call",
         Cause::Simulation => "simulation",
     }
+}
+
+/// What its bytes say: those of a call, or a new contract's code. `None`: there are none.
+pub fn does(transfer: &Transfer) -> Option<String> {
+    match transfer.to {
+        Some(_) => call(&transfer.data),
+        None => Some(code(&transfer.data)),
+    }
+}
+
+/// Which code creates a contract: whoever builds the same source finds the same hash.
+fn code(data: &[u8]) -> String {
+    format!("{} bytes of code with the Keccak-256 {}", data.len(), keccak256(data))
 }
 
 /// What calldata says, of the commonest calls of tokens; of others, which function it is. `None`: there is none.
@@ -124,6 +139,14 @@ mod tests {
         assert!(of("095ea7b3", &[to, U256::MAX]).contains("any number"));
         assert!(of("a22cb465", &[to, U256::ONE]).contains("every item"));
         assert_eq!(call(&[]), None);
+    }
+
+    #[test]
+    fn a_new_contracts_code_is_told_by_its_length_and_hash() {
+        // The Keccak-256 of nothing; what looks like a transfer is code all the same.
+        assert!(code(&[]).starts_with("0 bytes of code with the Keccak-256 0xc5d24601"));
+        let looks = data("a9059cbb", &[U256::ONE, U256::ONE]);
+        assert!(code(&looks).starts_with("68 bytes of code with the Keccak-256 0x"));
     }
 
     #[test]

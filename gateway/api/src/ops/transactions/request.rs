@@ -1,6 +1,7 @@
 //! What an agent asks to have signed, read and checked.
 
 use alloy_primitives::{Address, B256, Bytes};
+use domain::gas::MAX_INIT_CODE;
 use domain::{AccessList, Accessed, Error, Result, SecretPath, Wei};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ const MAX_DATA: usize = 128 * 1024;
 
 #[derive(Deserialize, JsonSchema)]
 pub struct SubmitTransactionRequest {
-    /// 20-byte address; in mixed case with its EIP-55 checksum.
+    /// 20-byte address; in mixed case with its EIP-55 checksum. Left out by an agent that may create contracts: data is the
+    /// new contract's code then, with what its constructor takes.
     #[serde(default)]
     to: Option<String>,
     /// Decimal ether, such as "0.5".
@@ -56,7 +58,7 @@ pub struct SubmitTransactionRequest {
 /// A transaction to try.
 #[derive(Deserialize, JsonSchema)]
 pub struct SimulateTransactionRequest {
-    /// 20-byte address; in mixed case with its EIP-55 checksum.
+    /// 20-byte address; in mixed case with its EIP-55 checksum. Left out: data is the code of a contract that is created.
     #[serde(default)]
     to: Option<String>,
     /// Decimal ether, such as "0.5".
@@ -149,7 +151,8 @@ pub enum WantedFees {
 pub struct Wanted {
     /// Enabled or not: a request that came before it was disabled is still found by its key.
     pub chain: Chain,
-    pub to: Address,
+    /// `None`: it creates a contract.
+    pub to: Option<Address>,
     pub value: Wei,
     pub data: Bytes,
     pub key_path: SecretPath,
@@ -169,18 +172,17 @@ impl SubmitTransactionRequest {
             ChainName::Id(id) => id.to_string(),
         };
         let chain = cx.gateway.chains.find(cx.store(), &name).await?.ok_or_else(unknown_chain)?;
-        let to = self.to.filter(|to| !to.is_empty() && to != "0x").ok_or_else(|| {
-            let rule = "must be a 20-byte address: contracts are not created; call a factory contract that is allowed";
-            Error::invalid("to", rule)
-        })?;
-        let to = address("to", &to)?;
+        let to = self.to.map(|to| address("to", &to)).transpose()?;
         let value = Wei::parse_ether("value", &self.value)?;
         let data = calldata(self.data.as_deref())?;
+        if to.is_none() {
+            init_code(&data)?;
+        }
         let path = self.signing_key_path.unwrap_or_else(|| format!("keys/{}-signer", chain.name));
         let key_path =
             SecretPath::parse(&path).map_err(|e| Error::invalid("signing_key_path", e.detail()))?;
         let access_list = access_list(self.access_list.unwrap_or_default())?;
-        let least = domain::gas::least(&data, &access_list);
+        let least = domain::gas::least(to, &data, &access_list);
         if self.gas_limit.is_some_and(|gas| gas < least) {
             return Err(Error::invalid("gas_limit", format!("must be at least {least}")));
         }
@@ -252,6 +254,19 @@ fn calldata(text: Option<&str>) -> Result<Bytes> {
         return Err(Error::invalid("data", "must have at most 128 KiB"));
     }
     Ok(data.into())
+}
+
+/// What creates a contract.
+fn init_code(data: &[u8]) -> Result<()> {
+    if data.is_empty() {
+        let rule = "must be a 20-byte address; to create a contract, send its code as data";
+        return Err(Error::invalid("to", rule));
+    }
+    if data.len() > MAX_INIT_CODE {
+        let rule = format!("must have at most {MAX_INIT_CODE} bytes where it creates a contract (EIP-3860)");
+        return Err(Error::invalid("data", rule));
+    }
+    Ok(())
 }
 
 pub fn fees(

@@ -20,7 +20,12 @@ pub struct TransactionResponse {
     chain: String,
     chain_id: u64,
     from: String,
-    to: String,
+    /// Left out where it creates a contract.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    /// Of what it has created, once it is in a block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contract_address: Option<String>,
     value_wei: String,
     status: Status,
     /// What it waits for, or waited.
@@ -90,7 +95,8 @@ impl TransactionResponse {
             chain: tx.chain.clone(),
             chain_id: tx.chain_id,
             from: tx.from.to_checksum(None),
-            to: tx.to.to_checksum(None),
+            to: tx.to.map(|to| to.to_checksum(None)),
+            contract_address: created(tx).map(|address| address.to_checksum(None)),
             value_wei: tx.value.to_string(),
             status: tx.status,
             approval_id: tx.approval,
@@ -130,7 +136,8 @@ impl TransactionResponse {
             chain: wanted.chain.name.clone(),
             chain_id: wanted.chain.chain_id,
             from: from.to_checksum(None),
-            to: wanted.to.to_checksum(None),
+            to: wanted.to.map(|to| to.to_checksum(None)),
+            contract_address: None,
             value_wei: wanted.value.to_string(),
             status: Status::SimulationFailed,
             approval_id: None,
@@ -155,4 +162,10 @@ impl TransactionResponse {
             signed_at: None,
         }
     }
+}
+
+/// The address of a contract follows from who creates it, and at which nonce.
+fn created(tx: &Transaction) -> Option<Address> {
+    let nonce = tx.nonce.filter(|_| tx.to.is_none() && tx.status == Status::Confirmed)?;
+    Some(tx.from.create(nonce))
 }

@@ -63,7 +63,7 @@ impl Operation for SimulateTransaction {
         )
         .takes(&[
             arg("chain").about("A name or id that list_chains gives."),
-            arg("to").required(),
+            arg("to").required().about("20-byte address; in mixed case with its EIP-55 checksum."),
             arg("value").about("Decimal ether, such as 0.5; 0 for a call without value."),
             arg("data"),
             arg("signing_key_path"),
@@ -183,7 +183,7 @@ async fn simulate(cx: &Cx, may: &May, wanted: &[Wanted]) -> Result<Vec<Simulatio
     let tried = attempts.iter().zip(&answers).map(|(Attempt { call, .. }, answer)| {
         serde_json::json!({
             "from": call.from.to_checksum(None),
-            "to": call.to.to_checksum(None),
+            "to": call.to.map(|to| to.to_checksum(None)),
             "value_wei": call.value.to_string(),
             "simulation_id": answer.id(),
             "status": answer.status(),

@@ -57,7 +57,7 @@ impl Operation for SubmitTransaction {
         )
         .takes(&[
             arg("chain").about("A name or id that list_chains gives."),
-            arg("to").required(),
+            arg("to").required().about("20-byte address; in mixed case with its EIP-55 checksum."),
             arg("value").about("Decimal ether, such as 0.5; 0 for a call without value."),
             arg("data"),
             arg("signing_key_path"),
@@ -176,7 +176,7 @@ async fn submit(
         Estimate::Gas(limit) => (limit, None),
         // Signed it will not be, unless people want it; whether it might be, the guardrails say first.
         Estimate::Fails(reason) => {
-            let least = domain::gas::least(&wanted.data, &wanted.access_list);
+            let least = domain::gas::least(wanted.to, &wanted.data, &wanted.access_list);
             (wanted.gas_limit.unwrap_or(least), Some(reason))
         }
     };
@@ -341,7 +341,7 @@ async fn store(
     act.note("agent_id", tx.agent.to_string());
     act.note("chain_id", tx.chain_id);
     act.note("from", tx.from.to_checksum(None));
-    act.note("to", tx.to.to_checksum(None));
+    act.note("to", tx.to.map(|to| to.to_checksum(None)));
     act.note("value_wei", tx.value.to_string());
     act.commit(tx.id).await?;
     Ok(true)
