@@ -21,6 +21,7 @@ use crate::notes::Asked;
 use crate::refusal;
 
 mod confirm;
+pub mod fits;
 mod follow;
 pub mod replace;
 mod settle;
@@ -79,7 +80,9 @@ async fn sign(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>
     let nonce = match tx.nonce {
         Some(nonce) => nonce,
         None => {
-            let on_chain = node(gateway, &tx).await?.next_nonce(tx.from).await?;
+            let node = node(gateway, &tx).await?;
+            fits::fits_now(gateway, &node, &tx).await?;
+            let on_chain = node.next_nonce(tx.from).await?;
             let mut db = gateway.store.begin().await?;
             let nonce = nonces::reserve(&mut db, account, on_chain, tx.id).await?;
             db.commit().await?;

@@ -1,13 +1,66 @@
 //! What a transaction is signed with that depends on the chain: its gas limit and its fees.
 
 use ::chains::{Call, Node, NodeError, Quote};
-use domain::{Error, Result};
+use domain::{Error, Kind, Result};
 use signer_protocol::intent::Fees;
+use store::nonces::OnChain;
 
 use super::request::{Wanted, WantedFees};
+use crate::jobs::transactions::fits::Room;
+
+/// What the chain says of a transaction.
+pub struct Answer {
+    /// To sign with; of what would fail, the least that it may be.
+    pub gas_limit: u64,
+    pub fees: Fees,
+    pub on_chain: OnChain,
+    /// It would fail now, and why.
+    pub fails: Option<String>,
+}
+
+/// Asks for everything at once. `simulated`: whether it is to be tried before it is signed. `people_decide`: whether on
+/// what would fail too.
+///
+/// # Errors
+/// `Unprocessable` for what would fail or can't be paid, where nobody decides on it after a simulation; `Invalid` for gas
+/// and fees with which it would be in no block.
+pub async fn ask(
+    node: &Node,
+    call: &Call,
+    wanted: &Wanted,
+    simulated: bool,
+    people_decide: bool,
+) -> Result<Answer> {
+    let on_chain = async {
+        let (mined, pending) = tokio::try_join!(node.mined_nonce(call.from), node.next_nonce(call.from))?;
+        Ok::<_, Error>(OnChain { mined, pending })
+    };
+    // That it can't be paid says more than how the estimate fails for it.
+    let estimate = async { Ok(estimated(node, call, wanted, simulated).await) };
+    let room = Room::of(&wanted.chain, node, call.from);
+    let (estimate, fees, on_chain, room) = tokio::try_join!(estimate, fees(node, wanted), on_chain, room)?;
+    if let Some(given) = wanted.gas_limit {
+        room.takes(given)?;
+    }
+    let least = || domain::gas::least(&wanted.data, &wanted.access_list);
+    let gas_limit = match (wanted.gas_limit, &estimate) {
+        (Some(given), _) => given,
+        (None, Ok(Estimate::Gas(limit))) => room.within(*limit),
+        (None, _) => least(),
+    };
+    let fails = match (estimate, room.pays(wanted.value, gas_limit, &fees)) {
+        (Ok(_), Err(short)) if simulated || people_decide => Some(short.detail().to_owned()),
+        (Err(error), Err(_)) if error.kind() != Kind::Unprocessable => return Err(error),
+        (_, Err(short)) => return Err(short),
+        (Err(error), Ok(())) => return Err(error),
+        (Ok(Estimate::Fails(reason)), Ok(())) => Some(reason),
+        (Ok(Estimate::Gas(_)), Ok(())) => None,
+    };
+    Ok(Answer { gas_limit, fees, on_chain, fails })
+}
 
 /// What the chain says of a call.
-pub enum Estimate {
+enum Estimate {
     /// The gas limit to sign with.
     Gas(u64),
     /// It would fail now, and why.
@@ -15,7 +68,7 @@ pub enum Estimate {
 }
 
 /// The agent's gas limit, else the node's estimate. `simulated`: the node is asked whether it would work in any case.
-pub async fn estimated(node: &Node, call: &Call, wanted: &Wanted, simulated: bool) -> Result<Estimate> {
+async fn estimated(node: &Node, call: &Call, wanted: &Wanted, simulated: bool) -> Result<Estimate> {
     if let Some(limit) = wanted.gas_limit.filter(|_| !simulated) {
         return Ok(Estimate::Gas(limit));
     }
@@ -31,7 +84,7 @@ pub async fn estimated(node: &Node, call: &Call, wanted: &Wanted, simulated: boo
     }
 }
 
-pub async fn fees(node: &Node, wanted: &Wanted) -> Result<Fees> {
+async fn fees(node: &Node, wanted: &Wanted) -> Result<Fees> {
     let quote = node.quote().await;
     match wanted.fees {
         WantedFees::Legacy { gas_price } => {

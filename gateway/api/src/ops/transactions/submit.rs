@@ -10,11 +10,11 @@ use http::{Method, StatusCode};
 use signer_protocol::Attested;
 use signer_protocol::intent::{Intent, Release, Submit, Transfer};
 use signer_protocol::record::Principal;
-use store::nonces::{Account, OnChain};
+use store::nonces::Account;
 use store::transactions::{Accepted, LEASE, Transaction};
 use store::{chains, idempotency, transactions};
 
-use super::fees::{Estimate, estimated, fees};
+use super::fees::{self, Answer};
 use super::nonce::{NonceWanted, replaced};
 use super::request::{SubmitTransactionRequest, Wanted, unknown_chain};
 use super::simulated::{Failed, Outcome};
@@ -168,19 +168,11 @@ async fn submit(
     };
     let simulated =
         wanted.simulate_first || cx.gateway.installation.is_on(cx.store(), &REQUIRE_SIMULATION).await?;
-    let (estimate, fees, on_chain) =
-        tokio::try_join!(estimated(&node, &call, wanted, simulated), fees(&node, wanted), async {
-            let (mined, pending) = tokio::try_join!(node.mined_nonce(from), node.next_nonce(from))?;
-            Ok::<_, Error>(OnChain { mined, pending })
-        },)?;
-    let (gas_limit, fails) = match estimate {
-        Estimate::Gas(limit) => (limit, None),
-        // Signed it will not be, unless people want it; whether it might be, the guardrails say first.
-        Estimate::Fails(reason) => {
-            let least = domain::gas::least(&wanted.data, &wanted.access_list);
-            (wanted.gas_limit.unwrap_or(least), Some(reason))
-        }
-    };
+    // What fails will not be signed, unless people want it; whether it might be, the guardrails say first.
+    let Answer { gas_limit, fees, on_chain, fails } =
+        fees::ask(&node, &call, wanted, simulated, people_decide(cx)?).await?;
+    // What can't be paid is tried for people to see why.
+    let simulated = simulated || fails.is_some();
     let replaces = replaced(cx, wanted, account, &fees).await?;
     let attempt = Attempt { call, gas_limit: wanted.gas_limit.or(fails.is_none().then_some(gas_limit)) };
     // Before the signer is asked: how it went is known to whoever decides.
