@@ -53,6 +53,7 @@ mod secret_deletion;
 mod secret_lists;
 mod secret_versions;
 mod secrets;
+mod shared_key;
 mod shares;
 mod shares_bounds;
 mod shares_open;

@@ -49,8 +49,10 @@ pub async fn ask(
         (None, _) => least(),
     };
     let fails = match (estimate, room.pays(wanted.value, gas_limit, &fees)) {
-        (Ok(_), Err(short)) if simulated || people_decide => Some(short.detail().to_owned()),
         (Err(error), Err(_)) if error.kind() != Kind::Unprocessable => return Err(error),
+        (_, Err(short)) if simulated || people_decide => {
+            Some(short.detail().trim_end_matches('.').to_owned())
+        }
         (_, Err(short)) => return Err(short),
         (Err(error), Ok(())) => return Err(error),
         (Ok(Estimate::Fails(reason)), Ok(())) => Some(reason),
