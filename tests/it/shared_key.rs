@@ -69,7 +69,7 @@ both! {
         has(&w, ETHER).await;
         let waits = async || {
             let waiting = bot.submit(&pay("2", 21_000)).expect(202, "awaiting_approval").await;
-            assert_eq!(waiting["simulation_status"], "reverted", "{waiting}");
+            assert_eq!(waiting["simulation_status"], "error", "it can not even run: {waiting}");
             ids(&waiting)
         };
         let refused = bot.send(ADDRESSES[1], "2").reply().await;
