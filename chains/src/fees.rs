@@ -19,6 +19,27 @@ pub enum Quote {
     },
 }
 
+/// What the latest block tells of the next ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Head {
+    pub quote: Quote,
+    /// Of all that is in one block together. `None`: the node does not say.
+    pub gas_limit: Option<u64>,
+}
+
+/// The most that one transaction may ask for since EIP-7825.
+pub(crate) const GAS_CAP: u64 = 1 << 24;
+/// Where that is known to be in force: Ethereum, Sepolia, Hoodi. Nobody can be asked about it.
+const CAPPED: [u64; 3] = [1, 11_155_111, 560_048];
+
+impl Head {
+    /// The most gas that a transaction may ask for, to be in a block of this chain. `None`: it is not known.
+    pub fn most_gas(&self, chain_id: u64) -> Option<u64> {
+        let cap = CAPPED.contains(&chain_id).then_some(GAS_CAP);
+        self.gas_limit.into_iter().chain(cap).min()
+    }
+}
+
 /// Blocks whose tips are looked at.
 pub(crate) const BLOCKS: &str = "0xa";
 /// Of the tips in a block, by gas: half paid less.
@@ -32,6 +53,7 @@ const LEAST_TIP: u128 = 1_000_000;
 pub(crate) struct Header {
     /// `None` before EIP-1559.
     pub base_fee_per_gas: Option<Quantity<u128>>,
+    pub gas_limit: Option<Quantity<u64>>,
 }
 
 /// `eth_feeHistory`: what the last blocks cost.
@@ -99,6 +121,15 @@ mod tests {
         assert_eq!((none.tip(), none.next_base_fee()), (None, Some(8)));
         let rewards: FeeHistory = serde_json::from_str(r#"{"baseFeePerGas":[],"reward":[[]]}"#).unwrap();
         assert_eq!((rewards.tip(), rewards.next_base_fee()), (None, None));
+    }
+
+    #[test]
+    fn one_transaction_has_no_more_than_a_block_and_on_ethereum_no_more_than_its_cap() {
+        let head = |gas_limit| Head { quote: Quote::Legacy { gas_price: 1 }, gas_limit };
+        assert_eq!(head(Some(60_000_000)).most_gas(31_337), Some(60_000_000));
+        assert_eq!(head(Some(60_000_000)).most_gas(1), Some(GAS_CAP));
+        assert_eq!(head(Some(9_000_000)).most_gas(1), Some(9_000_000));
+        assert_eq!((head(None).most_gas(1), head(None).most_gas(2)), (Some(GAS_CAP), None));
     }
 
     proptest! {

@@ -22,7 +22,7 @@ pub mod simulate;
 pub use address::checked as checked_address;
 pub use broadcast::Broadcast;
 pub use error::NodeError;
-pub use fees::Quote;
+pub use fees::{Head, Quote};
 pub use node::{Call, Gas, Node};
 pub use pool::Nodes;
 pub use receipt::Receipt;

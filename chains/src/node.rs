@@ -13,14 +13,14 @@ use serde::de::IgnoredAny;
 use crate::address::NodeUrl;
 use crate::broadcast::Broadcast;
 use crate::error::NodeError;
-use crate::fees::{BLOCKS, FeeHistory, Header, PERCENTILE, Quote};
+use crate::fees::{BLOCKS, FeeHistory, GAS_CAP, Head, Header, PERCENTILE, Quote};
 use crate::quantity::Quantity;
 use crate::receipt::{Answer, Receipt};
 use crate::rpc::Rpc;
 use crate::simulate::{Token, Way};
 
 /// Fees move once a block; within this time, any number of submissions ask once.
-const QUOTE_LASTS: Duration = Duration::from_secs(1);
+const HEAD_LASTS: Duration = Duration::from_secs(1);
 /// What stands behind an address changes rarely, and by an operator's hand.
 const CHAIN_ID_LASTS: Duration = Duration::from_secs(60);
 /// A node that is renewed knows more; a token rarely changes its name.
@@ -29,8 +29,6 @@ const WAY_LASTS: Duration = Duration::from_secs(600);
 const TOKENS: u64 = 1_000;
 /// A transaction's intrinsic cost (EIP-2028). An estimate of just this runs no code, so it can't grow.
 const INTRINSIC_GAS: u64 = 21_000;
-/// The most that one transaction may ask for since EIP-7825.
-pub(crate) const GAS_CAP: u64 = 1 << 24;
 
 type Result<T, E = NodeError> = std::result::Result<T, E>;
 
@@ -38,7 +36,7 @@ type Result<T, E = NodeError> = std::result::Result<T, E>;
 #[derive(Clone)]
 pub struct Node {
     pub(crate) rpc: Rpc,
-    quote: Cache<(), Quote>,
+    head: Cache<(), Head>,
     /// The best way to simulate that it has been seen to know.
     pub(crate) way: Cache<(), Way>,
     pub(crate) tokens: Cache<Address, Token>,
@@ -94,7 +92,7 @@ impl Node {
     pub(crate) fn new(client: Client, url: NodeUrl) -> Self {
         Self {
             rpc: Rpc::new(client, url),
-            quote: remembered(QUOTE_LASTS),
+            head: remembered(HEAD_LASTS),
             way: remembered(WAY_LASTS),
             tokens: Cache::builder().max_capacity(TOKENS).time_to_live(WAY_LASTS).build(),
             chain_id: remembered(CHAIN_ID_LASTS),
@@ -158,14 +156,25 @@ impl Node {
         Ok(Gas { needed: gas, limit: with_margin(gas)? })
     }
 
-    /// What the chain asks for now, a second old at most. Concurrent callers share one request.
+    /// What the chain asks for now, a second old at most.
     pub async fn quote(&self) -> Result<Quote> {
-        self.quote.try_get_with((), self.ask_fees()).await.map_err(Arc::unwrap_or_clone)
+        self.head().await.map(|head| head.quote)
     }
 
-    async fn ask_fees(&self) -> Result<Quote> {
+    /// The latest block, a second old at most. Concurrent callers share one request.
+    pub async fn head(&self) -> Result<Head> {
+        self.head.try_get_with((), self.ask_head()).await.map_err(Arc::unwrap_or_clone)
+    }
+
+    async fn ask_head(&self) -> Result<Head> {
         let latest: Option<Header> = self.rpc.ask("eth_getBlockByNumber", ("latest", false)).await?;
         let latest = latest.ok_or_else(|| NodeError::Malformed("no latest block".to_owned()))?;
+        // A chain whose blocks have no limit writes 0, or leaves it out.
+        let gas_limit = latest.gas_limit.map(|Quantity(gas)| gas).filter(|gas| *gas > 0);
+        Ok(Head { quote: self.ask_fees(&latest).await?, gas_limit })
+    }
+
+    async fn ask_fees(&self, latest: &Header) -> Result<Quote> {
         let Some(Quantity(base_fee)) = latest.base_fee_per_gas else {
             let Quantity(gas_price) = self.rpc.ask("eth_gasPrice", ()).await?;
             return Ok(Quote::Legacy { gas_price });

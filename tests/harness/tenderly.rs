@@ -2,6 +2,7 @@
 //! (<https://docs.tenderly.co/api-reference/simulations/simulate-transaction>).
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -26,6 +27,9 @@ pub struct Asked {
 struct Shared {
     asked: Vec<Asked>,
     answer: Option<(u16, Value)>,
+    late: Duration,
+    at_once: usize,
+    most_at_once: usize,
 }
 
 pub struct FakeTenderly {
@@ -59,6 +63,16 @@ impl FakeTenderly {
         self.shared.lock().unwrap().answer = Some((status, body));
     }
 
+    /// From now on so long after it was asked.
+    pub fn is_slow(&self, late: Duration) {
+        self.shared.lock().unwrap().late = late;
+    }
+
+    /// How many it was asked at the same time.
+    pub fn most_at_once(&self) -> usize {
+        self.shared.lock().unwrap().most_at_once
+    }
+
     /// From now on nothing, for ever.
     pub fn hangs(&self) {
         self.shared.lock().unwrap().answer = None;
@@ -78,11 +92,15 @@ async fn simulate(
     if headers.get("x-access-key").is_none_or(|key| key != TENDERLY_KEY) {
         return (StatusCode::UNAUTHORIZED, Json(refusal("unauthorized", "Unauthorized")));
     }
-    let answer = {
+    let (answer, late) = {
         let mut shared = shared.lock().unwrap();
         shared.asked.push(Asked { account, project, what, body });
-        shared.answer.clone()
+        shared.at_once += 1;
+        shared.most_at_once = shared.most_at_once.max(shared.at_once);
+        (shared.answer.clone(), shared.late)
     };
+    tokio::time::sleep(late).await;
+    shared.lock().unwrap().at_once -= 1;
     match answer {
         Some((status, body)) => (StatusCode::from_u16(status).unwrap(), Json(body)),
         None => std::future::pending().await,

@@ -55,6 +55,7 @@ mod secret_deletion;
 mod secret_lists;
 mod secret_versions;
 mod secrets;
+mod shared_key;
 mod shares;
 mod shares_bounds;
 mod shares_open;

@@ -1,7 +1,10 @@
 //! A simulation before the signature: what fails, or can't be simulated, is not signed.
 
+use std::time::Duration;
+
+use futures::future::join_all;
 use harness::tenderly::simulated;
-use harness::{ADDRESSES, Database, FakeTenderly, World, both, calldata, json};
+use harness::{ADDRESSES, Agent, Call, Database, FakeTenderly, World, both, calldata, json};
 
 const REQUIRED: &str = "/v1/admin/settings/intents_api.require_simulation";
 
@@ -114,4 +117,57 @@ async fn without_a_simulation_nothing_is_signed_sqlite() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_simulation_nothing_is_signed_postgres() {
     without_a_simulation_nothing_is_signed(Database::Postgres).await;
+}
+
+fn simulate(bot: &Agent<'_>) -> Call {
+    let body = json!({"to": ADDRESSES[1], "value": "0.1", "chain": "local"});
+    bot.post(&format!("{}/simulate", bot.transactions()), &body)
+}
+
+async fn who_floods_with_simulations_keeps_nobody_else_waiting(database: Database) {
+    let tenderly = FakeTenderly::start().await;
+    let w = World::on(database).chain().all(&tenderly.settings()).start().await;
+    let ada = w.owner("ada").await;
+    let vault = ada.vault("main").await;
+    vault.put_key("keys/local-signer", 0).await;
+    let agent = async |name| ada.agent(name).intents().reads(&vault, "keys/**").make().await;
+    let (loud, other) = (agent("loud").await, agent("other").await);
+    tenderly.answers(200, simulated("5f0c9a3e-0b5e-4e4e-9d5f-000000000001", &[], &[]));
+    tenderly.is_slow(Duration::from_secs(4));
+    let flood = join_all((0..12).map(|_| simulate(&loud).reply()));
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let tried = json!({"to": ADDRESSES[1], "value": "0.1", "chain": "local", "simulate_first": true});
+        let (_, sent, refused, _) = tokio::join!(
+            simulate(&other).expect(200, "success"),
+            // What is not simulated waits for nothing.
+            loud.send(ADDRESSES[1], "0.1").expect(201, "signed_tx"),
+            loud.submit(&tried).header("idempotency-key", "k").expect(429, "Nothing was signed"),
+            other.submit(&tried).expect(201, "success"),
+        );
+        assert!(
+            sent.get("simulation_id").is_none() && refused["detail"].as_str().unwrap().contains("by you")
+        );
+    };
+    let (flood, ()) = tokio::join!(flood, meanwhile);
+    let (served, refused): (Vec<_>, Vec<_>) = flood.iter().partition(|reply| reply.status == 200);
+    assert_eq!((served.len(), refused.len()), (2, 10));
+    for reply in refused {
+        assert_eq!((reply.status, &*reply.headers["retry-after"]), (429, "1"), "{}", reply.text);
+    }
+    assert_eq!(tenderly.most_at_once(), 4, "two of each agent");
+    // What was refused holds nothing: the same key is good once there is room.
+    tenderly.is_slow(Duration::ZERO);
+    let tried = json!({"to": ADDRESSES[1], "value": "0.1", "chain": "local", "simulate_first": true});
+    loud.submit(&tried).header("idempotency-key", "k").expect(201, "success").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_floods_with_simulations_keeps_nobody_else_waiting_sqlite() {
+    who_floods_with_simulations_keeps_nobody_else_waiting(Database::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_floods_with_simulations_keeps_nobody_else_waiting_postgres() {
+    who_floods_with_simulations_keeps_nobody_else_waiting(Database::Postgres).await;
 }

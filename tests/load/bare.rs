@@ -36,7 +36,10 @@ fn answer(asked: &Value) -> Value {
         "eth_getTransactionCount" => json!("0x0"),
         "eth_estimateGas" => json!("0x5208"),
         "eth_blockNumber" => json!("0x1"),
-        "eth_getBlockByNumber" => json!({"number": "0x1", "hash": block, "baseFeePerGas": "0x3b9aca00"}),
+        "eth_getBlockByNumber" => {
+            json!({"number": "0x1", "hash": block, "baseFeePerGas": "0x3b9aca00", "gasLimit": "0x1c9c380"})
+        }
+        "eth_getBalance" => json!("0x3635c9adc5dea00000"),
         "eth_feeHistory" => json!({"baseFeePerGas": ["0x3b9aca00"], "reward": []}),
         "eth_maxPriorityFeePerGas" => json!("0x3b9aca00"),
         "eth_sendRawTransaction" => json!(keccak256(hex::decode(&first.as_str().unwrap()[2..]).unwrap())),

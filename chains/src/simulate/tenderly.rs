@@ -16,7 +16,8 @@ use serde_json::json;
 use super::ways::after_another;
 use super::{Attempt, Revert, RevertKind, Run, Simulation, Source, told};
 use crate::error::line;
-use crate::node::{GAS_CAP, Node};
+use crate::fees::GAS_CAP;
+use crate::node::Node;
 use crate::rpc::client;
 use answer::{Bundle, CANT_RUN, Problem, Single, Words};
 

@@ -159,7 +159,7 @@ async fn slow_nodes_are_given_up() {
 #[tokio::test]
 async fn sixty_four_submissions_ask_for_fees_once() {
     let fake = Fake::start(|method, params| match method {
-        "eth_getBlockByNumber" => Reply::result(json!({ "baseFeePerGas": "0x64" })),
+        "eth_getBlockByNumber" => Reply::result(json!({ "baseFeePerGas": "0x64", "gasLimit": "0x1c9c380" })),
         "eth_feeHistory" => {
             assert_eq!(params[1], "latest");
             Reply::result(json!({ "baseFeePerGas": ["0x64", "0x6e"], "reward": [["0x1e8480"]] }))
@@ -181,7 +181,19 @@ async fn sixty_four_submissions_ask_for_fees_once() {
     for task in tasks {
         assert_eq!(task.await.unwrap(), Ok(expected));
     }
+    assert_eq!(fake.node.head().await.map(|head| head.gas_limit), Ok(Some(30_000_000)));
     assert_eq!(fake.asked(), 2);
+}
+
+#[tokio::test]
+async fn blocks_without_a_limit_bound_nothing() {
+    for block in [json!({ "baseFeePerGas": "0x64" }), json!({ "baseFeePerGas": "0x64", "gasLimit": "0x0" })] {
+        let fake = Fake::start(move |method, _| match method {
+            "eth_getBlockByNumber" => Reply::result(block.clone()),
+            _ => Reply::error(-32601, "the method does not exist/is not available"),
+        });
+        assert_eq!(fake.await.node.head().await.map(|head| head.gas_limit), Ok(None));
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use crate::openid::{Google, Openid};
 use crate::outside::mail::Post;
 use crate::password::Hasher;
 use crate::registry::Registry;
+use crate::simulating::Simulating;
 use crate::streams::Streams;
 use crate::throttle::Lines;
 use crate::{authenticate, jobs, ops, refusal};
@@ -90,6 +91,7 @@ pub struct Gateway {
     pub(crate) chains: Registry,
     /// Who simulates, where it is not the chains' own nodes.
     pub(crate) tenderly: Option<Tenderly>,
+    pub(crate) simulating: Simulating,
     pub(crate) installation: Installation,
     pub(crate) streams: Streams,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -122,6 +124,7 @@ impl Gateway {
             exports: Once::new(EXPORTS),
             chains,
             tenderly: settings.tenderly.clone().map(Tenderly::new).transpose()?,
+            simulating: Simulating::new(),
             installation: Installation::new(),
             streams,
             signer_info: OnceCell::new(),

@@ -30,6 +30,7 @@ pub mod pipeline;
 mod problem;
 mod refusal;
 mod registry;
+mod simulating;
 mod streams;
 mod throttle;
 pub mod tool;

@@ -21,6 +21,7 @@ use crate::notes::Asked;
 use crate::refusal;
 
 mod confirm;
+pub mod fits;
 mod follow;
 pub mod replace;
 mod settle;
@@ -87,7 +88,11 @@ async fn sign(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>
             (accepted.intent, key)
         }
     };
-    let key = match key {
+    let checked = match key {
+        Ok(key) => fits::now(gateway, &tx).await.map(|()| key),
+        refused => refused,
+    };
+    let key = match checked {
         Ok(key) => key,
         Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => return Err(error),
         Err(error) => {

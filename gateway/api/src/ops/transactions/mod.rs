@@ -1,5 +1,6 @@
 //! Transactions: submitted by agents, followed by everyone who may see the agent.
 
+mod fees;
 mod key;
 mod kinds;
 mod list;

@@ -188,9 +188,11 @@ fn allowance(simulation: &Simulation, allowance: &Allowance) -> AllowanceRespons
 /// Tries transactions one after the other: at Tenderly where it is configured, else on the chain's node.
 ///
 /// # Errors
-/// `Unavailable` if whoever simulates says nothing of them: nobody else is asked then.
+/// `Unavailable` if whoever simulates says nothing of them: nobody else is asked then. `TooManyRequests` while too many are
+/// simulated.
 pub async fn run(cx: &Cx, chain: &Chain, node: &Node, attempts: &[Attempt]) -> Result<Vec<Simulation>> {
-    let currency = &chain.native_currency;
+    let (currency, who) = (&chain.native_currency, cx.caller()?.principal());
+    let _turn = cx.gateway.simulating.turn(who.id, who.org, chain.chain_id).await?;
     match &cx.gateway.tenderly {
         Some(tenderly) => Ok(tenderly.simulate(chain.chain_id, currency, node, attempts).await?),
         None => Ok(node.simulate(currency, attempts).await?),
@@ -227,7 +229,7 @@ pub struct Failed {
 /// does, whatever the simulation says.
 ///
 /// # Errors
-/// `Unavailable` where it can't be simulated: then it is not signed.
+/// `Unavailable` where it can't be simulated, `TooManyRequests` where that would take too long: then it is not signed.
 pub async fn before_signing(
     cx: &Cx,
     chain: &Chain,
@@ -251,10 +253,10 @@ pub async fn before_signing(
 
 fn nothing_signed(error: Error) -> Error {
     match error.kind() {
-        Kind::Unavailable => {
+        Kind::Unavailable | Kind::TooManyRequests { .. } => {
             let detail =
                 format!("Nothing was signed, since the transaction can't be simulated. {}", error.detail());
-            Error::unavailable(detail).because(error)
+            Error::new(error.kind(), detail).because(error)
         }
         _ => error,
     }

@@ -1,21 +1,22 @@
 //! Submitting a transaction: checked here and in the signer, stored, then carried as far as it goes at once.
 
+use ::chains::Call;
 use ::chains::simulate::Attempt;
-use ::chains::{Call, Node, NodeError, Quote};
 use domain::access::{self, Permit};
 use domain::setting::REQUIRE_SIMULATION;
 use domain::transaction::Status;
 use domain::{AgentId, Error, IntentId, Kind, OrMissing as _, Result, TxId};
 use http::{Method, StatusCode};
 use signer_protocol::Attested;
-use signer_protocol::intent::{Fees, Intent, Release, Submit, Transfer};
+use signer_protocol::intent::{Intent, Release, Submit, Transfer};
 use signer_protocol::record::Principal;
-use store::nonces::{Account, OnChain};
+use store::nonces::Account;
 use store::transactions::{Accepted, LEASE, Transaction};
 use store::{chains, idempotency, transactions};
 
+use super::fees::{self, Answer};
 use super::nonce::{NonceWanted, replaced};
-use super::request::{SubmitTransactionRequest, Wanted, WantedFees, unknown_chain};
+use super::request::{SubmitTransactionRequest, Wanted, unknown_chain};
 use super::simulated::{Failed, Outcome};
 use super::{TransactionResponse, key, simulated};
 use crate::access::OnAgent;
@@ -167,19 +168,11 @@ async fn submit(
     };
     let simulated =
         wanted.simulate_first || cx.gateway.installation.is_on(cx.store(), &REQUIRE_SIMULATION).await?;
-    let (estimate, fees, on_chain) =
-        tokio::try_join!(estimated(&node, &call, wanted, simulated), fees(&node, wanted), async {
-            let (mined, pending) = tokio::try_join!(node.mined_nonce(from), node.next_nonce(from))?;
-            Ok::<_, Error>(OnChain { mined, pending })
-        },)?;
-    let (gas_limit, fails) = match estimate {
-        Estimate::Gas(limit) => (limit, None),
-        // Signed it will not be, unless people want it; whether it might be, the guardrails say first.
-        Estimate::Fails(reason) => {
-            let least = domain::gas::least(wanted.to, &wanted.data, &wanted.access_list);
-            (wanted.gas_limit.unwrap_or(least), Some(reason))
-        }
-    };
+    // What fails will not be signed, unless people want it; whether it might be, the guardrails say first.
+    let Answer { gas_limit, fees, on_chain, fails } =
+        fees::ask(&node, &call, wanted, simulated, people_decide(cx)?).await?;
+    // What can't be paid is tried for people to see why.
+    let simulated = simulated || fails.is_some();
     let replaces = replaced(cx, wanted, account, &fees).await?;
     let attempt = Attempt { call, gas_limit: wanted.gas_limit.or(fails.is_none().then_some(gas_limit)) };
     // Before the signer is asked: how it went is known to whoever decides.
@@ -358,73 +351,5 @@ async fn release(cx: &Cx, intent: Attested<Intent>) {
     let request = Release { intent };
     if let Err(error) = cx.signer(async |signer, context| signer.release(context, request).await).await {
         tracing::warn!(%error, "an intent was not released");
-    }
-}
-
-/// What the chain says of a call.
-enum Estimate {
-    /// The gas limit to sign with.
-    Gas(u64),
-    /// It would fail now, and why.
-    Fails(String),
-}
-
-/// The agent's gas limit, else the node's estimate. `simulated`: the node is asked whether it would work in any case.
-async fn estimated(node: &Node, call: &Call, wanted: &Wanted, simulated: bool) -> Result<Estimate> {
-    if let Some(limit) = wanted.gas_limit.filter(|_| !simulated) {
-        return Ok(Estimate::Gas(limit));
-    }
-    match (node.estimate_gas(call).await, wanted.gas_limit) {
-        (Ok(gas), Some(limit)) if limit < gas.needed => {
-            Ok(Estimate::Fails(format!("out of gas: it takes {}, and gas_limit is {limit}", gas.needed)))
-        }
-        (Ok(gas), given) => Ok(Estimate::Gas(given.unwrap_or(gas.limit))),
-        (Err(NodeError::Answered { revert: Some(reason), .. }), _) if simulated => {
-            Ok(Estimate::Fails(reason.to_string()))
-        }
-        (Err(error), _) => Err(error.into()),
-    }
-}
-
-async fn fees(node: &Node, wanted: &Wanted) -> Result<Fees> {
-    let quote = node.quote().await;
-    match wanted.fees {
-        WantedFees::Legacy { gas_price } => {
-            mined_now("gas_price", gas_price, quote.ok())?;
-            Ok(Fees::Legacy { gas_price })
-        }
-        WantedFees::Eip1559 { max_fee_per_gas: Some(fee), max_priority_fee_per_gas: Some(tip) } => {
-            mined_now("max_fee_per_gas", fee, quote.ok())?;
-            Ok(Fees::Eip1559 { max_fee_per_gas: fee, max_priority_fee_per_gas: tip })
-        }
-        WantedFees::Any => Ok(match quote? {
-            Quote::Legacy { gas_price } => Fees::Legacy { gas_price },
-            Quote::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas, .. } => {
-                Fees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas }
-            }
-        }),
-        WantedFees::Eip1559 { max_fee_per_gas, max_priority_fee_per_gas } => match quote? {
-            Quote::Legacy { .. } => Err(Error::invalid(
-                "max_fee_per_gas",
-                format!("must be left out: {} has no EIP-1559 fees; use gas_price", wanted.chain.name),
-            )),
-            quote @ Quote::Eip1559 { base_fee, max_priority_fee_per_gas: tip, .. } => {
-                let priority = max_priority_fee_per_gas.unwrap_or(tip);
-                let cap = max_fee_per_gas.unwrap_or(base_fee.saturating_mul(2).saturating_add(priority));
-                mined_now("max_fee_per_gas", cap, Some(quote))?;
-                Ok(Fees::Eip1559 { max_fee_per_gas: cap, max_priority_fee_per_gas: priority.min(cap) })
-            }
-        },
-    }
-}
-
-/// Signed at less than the base fee, it would be in no block, and its nonce would be held against everyone who shares the
-/// key.
-fn mined_now(field: &str, cap: u128, quote: Option<Quote>) -> Result<()> {
-    match quote {
-        Some(Quote::Eip1559 { base_fee, .. }) if cap < base_fee => {
-            Err(Error::invalid(field, format!("must be at least {base_fee} wei, the chain's base fee now")))
-        }
-        _ => Ok(()),
     }
 }
