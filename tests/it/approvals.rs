@@ -449,10 +449,13 @@ both! {
             bot.post(&step(made["id"].as_str().unwrap(), "cancel"), &json!({})).expect(200, "").await;
         }
         asked(&quiet, &vault.path("db/password")).await;
-        for _ in 0..10 {
-            assert!(w.mail("ada@example.org", "An approval is asked for").await.contains("\"bot\""));
+        let mut of_bot = 0;
+        for _ in 0..11 {
+            let mail = w.mail("ada@example.org", "An approval is asked for").await;
+            of_bot += usize::from(mail.contains("\"bot\""));
+            assert!(mail.contains("\"bot\"") || mail.contains("\"quiet\""), "{mail}");
         }
-        assert!(w.mail("ada@example.org", "An approval is asked for").await.contains("\"quiet\""));
+        assert_eq!(of_bot, 10);
     }
 }
 
