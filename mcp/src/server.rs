@@ -42,8 +42,13 @@ impl Server {
         &self,
         listed: &Listed,
         made: arguments::Made,
-    ) -> (Outbound, Option<(&'static str, String)>) {
-        (pipeline::serve(&self.gateway, &listed.entry, made.request).await, made.fresh)
+        context: &RequestContext<RoleServer>,
+    ) -> Result<(Outbound, Option<(&'static str, String)>), ErrorData> {
+        // The library drops no handler whose client has gone. What was begun goes on to its end by itself.
+        let served =
+            context.ct.run_until_cancelled(pipeline::serve(&self.gateway, &listed.entry, made.request));
+        let gone = || ErrorData::internal_error("The client has hung up.", None);
+        Ok((served.await.ok_or_else(gone)?, made.fresh))
     }
 }
 
@@ -84,7 +89,7 @@ impl ServerHandler for Server {
             Ok(made) => made,
             Err(error) => return Ok(answer::refusal(&error).into()),
         };
-        let (out, fresh) = self.serve(listed, made).await;
+        let (out, fresh) = self.serve(listed, made, &context).await?;
         Ok(answer::result(out, fresh).into())
     }
 
@@ -129,7 +134,7 @@ impl ServerHandler for Server {
             )
         })?;
         let made = arguments::request(listed, Map::new(), &parts.headers, visit).map_err(protocol_error)?;
-        let (out, _) = self.serve(listed, made).await;
+        let (out, _) = self.serve(listed, made, &context).await?;
         let body = String::from_utf8(out.body).map_err(|e| ErrorData::internal_error(e.to_string(), None))?;
         if !out.status.is_success() {
             return Err(refused(&body));

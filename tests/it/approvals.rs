@@ -436,3 +436,49 @@ both! {
         assert!(sent >= 1 && sent + mails <= 10, "{sent} sent, {mails} wait");
     }
 }
+
+both! {
+    async fn ones_many_requests_leave_room_for_the_mails_of_another(w: World) {
+        let ada = w.owner("ada").await;
+        let (vault, bot) = guarded(&ada, ONE).await;
+        let quiet = ada.agent("quiet").make().await;
+        ask_first(&vault, ("agent", &quiet.id), "db/*", ONE).await;
+        let body = json!({"vault_id": vault.id, "secret_path": "db/password"});
+        for _ in 0..12 {
+            let made = bot.post("/v1/approvals", &body).expect(201, "").await;
+            bot.post(&step(made["id"].as_str().unwrap(), "cancel"), &json!({})).expect(200, "").await;
+        }
+        asked(&quiet, &vault.path("db/password")).await;
+        let mut of_bot = 0;
+        for _ in 0..11 {
+            let mail = w.mail("ada@example.org", "An approval is asked for").await;
+            of_bot += usize::from(mail.contains("\"bot\""));
+            assert!(mail.contains("\"bot\"") || mail.contains("\"quiet\""), "{mail}");
+        }
+        assert_eq!(of_bot, 10);
+    }
+}
+
+both! {
+    /// It is no mistake: more people may be invited yet. But whoever writes it is told.
+    async fn a_policy_for_more_people_than_there_are_warns(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        let bot = ada.agent("bot").make().await;
+        let list = format!("/v1/vaults/{}/policies", vault.id);
+        let policy = |terms: Value| json!({"secret_path_pattern": "**", "principal_type": "agent", "principal_id": bot.id,
+            "permissions": ["read"], "conditions": {"require_approval": terms}});
+        let made = ada.post(&list, &policy(json!({"approvals": 2}))).expect(201, "2 people must approve, and 1 could today").await;
+        assert!(ada.post(&list, &policy(json!(true))).expect(201, "").await.get("warning").is_none());
+        let one = format!("{list}/{}", made["id"].as_str().unwrap());
+        let ten = json!({"conditions": {"require_approval": {"approvals": 10}}});
+        ada.put(&one, &ten).expect(200, "10 people must approve, and 1 could today").await;
+        member(&ada, "bob", "admin").await;
+        let two = json!({"conditions": {"require_approval": {"approvals": 2}}});
+        assert!(ada.put(&one, &two).expect(200, "").await.get("warning").is_none());
+        // Who asks does not decide.
+        let hers = json!({"secret_path_pattern": "**", "principal_type": "user", "principal_id": ada.id().await,
+            "permissions": ["read"], "conditions": {"require_approval": {"approvals": 2}}});
+        ada.post(&list, &hers).expect(201, "2 people must approve, and 1 could today").await;
+    }
+}

@@ -119,3 +119,35 @@ both! {
         assert!(code == Some(0) && begun.elapsed() < Duration::from_secs(20), "{code:?} {:?}", begun.elapsed());
     }
 }
+
+both! {
+    async fn who_hangs_up_gives_their_place_to_the_next(w: World) {
+        let ada = w.owner("ada").await;
+        let (vault, bot) = guarded(&ada, "true").await;
+        let id = asked(&bot, &vault.path("db/password")).await;
+        let soon = Duration::from_secs(1);
+        let wait = |seconds: u8| format!("/v1/approvals/wait?approval_id={id}&timeout_seconds={seconds}");
+        let (long, one, none) = (wait(25), format!("/v1/approvals/{id}?wait=28"), wait(0));
+        let over_mcp = json!({"approval_id": id, "timeout_seconds": 25});
+        for _ in 0..2 {
+            let eight = async {
+                let rest = join_all((0..3).flat_map(|_| [bot.get(&long).reply(), bot.get(&one).reply()]));
+                tokio::join!(rest, bot.tool("wait_for_approval", &over_mcp), bot.tool("wait_for_approval", &over_mcp))
+            };
+            let full = async {
+                tokio::time::sleep(soon).await;
+                bot.get(&long).expect(429, "requests that wait").await;
+                // What does not wait takes no place.
+                bot.get(&none).expect(200, "pending").await;
+                bot.get(&format!("/v1/approvals/{id}?wait=0")).expect(200, "pending").await;
+            };
+            tokio::select! {
+                _ = eight => panic!("somebody has not waited"),
+                () = full => {}
+            }
+            // All eight have hung up.
+            tokio::time::sleep(soon).await;
+            bot.get(&wait(1)).expect(200, "pending").await;
+        }
+    }
+}

@@ -236,7 +236,13 @@ both! {
             exported(token, &all).await
         };
         let (code, out, err) = run(&ada.token, &place, &[]).await;
-        assert!(code == Some(0) && out.is_empty() && err.is_empty(), "{code:?} {out} {err}");
+        assert!(code == Some(0) && out.is_empty() && err.lines().count() == 1, "{code:?} {out} {err}");
+        let lines: Vec<Value> =
+            std::fs::read_to_string(&file).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (end, events) = lines.split_last().unwrap();
+        let head = end["checkpoint"]["hash"].as_str().unwrap();
+        assert!(err.starts_with(&format!("{place}: {} events, signed up to event ", events.len())), "{err}");
+        assert!(err.ends_with(&format!(": {head}.\n")), "{err}");
         assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions()) & 0o777, 0o600);
         let verified = kept.run(&file, None);
         assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));

@@ -129,6 +129,22 @@ both! {
         ada.get("/v1/audit/events?actor=x").expect(400, "actor must be left out").await;
         ada.get("/v1/approvals?state=pending").expect(400, "state must be left out").await;
         ada.get(&format!("/v1/vaults/{}/secrets?prefixes=a", vault.id)).expect(400, "prefixes must be left out").await;
+        for at in [format!("/v1/vaults/{}", vault.id), "/v1/vaults".to_owned(), vault.path("a"), "/v1/auth/me".to_owned()] {
+            ada.get(&format!("{at}?limit=1")).expect(400, "limit: must be left out").await;
+        }
+        ada.delete(&format!("/v1/vaults/{}?force=true", vault.id)).expect(400, "force: must be left out").await;
+        ada.get(&format!("/v1/vaults/{}", vault.id)).expect(200, "").await;
+        // Whoever logs in is told what is taken for nothing; RFC 8628 has a scope.
+        let (key, bot) = (ada.api_key(&json!({"name": "x"})).await.1, ada.agent("narrow").make().await);
+        for (path, mut body) in [
+            ("/v1/auth/api-key-token", json!({"api_key": key})),
+            ("/v1/auth/agent-token", json!({"agent_id": bot.id, "api_key": bot.key})),
+            ("/v1/auth/device/code", json!({"client_id": "tv", "scope": "openid"})),
+        ] {
+            w.post(path, &body).expect(200, "").await;
+            body["vault_ids"] = json!([vault.id]);
+            w.post(path, &body).expect(400, "vault_ids must be left out").await;
+        }
     }
 }
 
@@ -151,6 +167,19 @@ both! {
         assert_eq!(ada.get(&at).expect(200, "").await["expires_at"], never["expires_at"]);
         w.post("/v1/auth/google", &json!({"id_token": "x"})).expect(404, "TALON_GOOGLE_CLIENT_ID").await;
         assert!(!w.said().contains("ERROR"), "{}", w.said());
+    }
+}
+
+/// Whoever reads the beginning alone is told nothing of the rest.
+#[test]
+fn a_document_for_head_ends_quietly() {
+    for document in ["openapi", "tools"] {
+        let mut command = harness::talon();
+        command.arg(document).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{document}: {output:?}");
     }
 }
 

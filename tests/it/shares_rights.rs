@@ -189,3 +189,33 @@ both! {
         asked(&ada, &secret, anyone()).expect(201, "").await;
     }
 }
+
+both! {
+    /// What a key's scopes don't reach shows in no page and no cursor.
+    async fn pages_tell_a_scoped_key_of_nothing_else(w: World) {
+        let (ada, bob) = (w.owner("ada").await, w.owner("bob").await);
+        let vault = ada.vault("main").await;
+        let (near, far) = (secret(&vault, "keys/a", "note").await, secret(&vault, "prod/b", "note").await);
+        let to = json!({"recipient_type": "user", "recipient_id": bob.id().await});
+        let mut inside = Vec::new();
+        for n in 0..9 {
+            let is_near = n == 3 || n == 6;
+            let made = share(&ada, if is_near { &near } else { &far }, to.clone()).await;
+            if is_near {
+                inside.push(made);
+            }
+        }
+        inside.reverse();
+        let scopes = json!({"name": "ci", "scopes": ["keys/**"]});
+        let (hers, his) = (ada.api_key(&scopes).await.1, bob.api_key(&scopes).await.1);
+        for limit in [1, 2, 3, 500] {
+            assert_eq!(pages(&ada.through(&hers), "outbound", limit).await, inside, "by {limit}");
+            assert!(pages(&bob.through(&his), "inbound", limit).await.is_empty(), "by {limit}");
+        }
+        // Each cursor is of a share that was shown.
+        let first = ada.through(&hers).get("/v1/shares/outbound?limit=1").expect(200, "next_cursor").await;
+        assert_eq!(first["shares"][0]["id"], inside[0], "{first}");
+        let alone = ada.get("/v1/shares/outbound?limit=3").expect(200, "next_cursor").await;
+        assert_eq!((&first["next_cursor"], &alone["shares"][2]["id"]), (&alone["next_cursor"], &first["shares"][0]["id"]));
+    }
+}

@@ -15,6 +15,7 @@ use signer_protocol::token::Caller as SignerCaller;
 use signer_protocol::{Attested, SignerClient};
 use store::vaults::Vault;
 use store::{Store, Tx};
+use tokio::sync::watch;
 
 use crate::authenticate::Caller;
 use crate::certificate::Fingerprint;
@@ -32,6 +33,8 @@ pub struct Cx {
     pub(crate) certificate: Option<Fingerprint>,
     pub(crate) now: Time,
     pub(crate) caller: Option<Caller>,
+    /// Its other end is dropped when the client hangs up.
+    pub(crate) client: watch::Receiver<()>,
 }
 
 impl Cx {
@@ -46,7 +49,14 @@ impl Cx {
             certificate: None,
             now: gateway.clock.now(),
             caller: None,
+            client: watch::channel(()).1,
         }
+    }
+
+    /// Ends when nobody is there any more to hear the answer. What writes goes on all the same.
+    pub(crate) async fn hung_up(&self) {
+        let mut client = self.client.clone();
+        while client.changed().await.is_ok() {}
     }
 
     pub fn store(&self) -> &Store {

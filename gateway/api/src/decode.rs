@@ -130,8 +130,8 @@ pub trait Params: Sized + Send {
 }
 
 impl Params for () {
-    fn read(_: &Inbound, _: &Method) -> Result<Self> {
-        Ok(())
+    fn read(request: &Inbound, _: &Method) -> Result<Self> {
+        query::nothing(request.query.as_deref().unwrap_or_default())
     }
     fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
         None

@@ -29,6 +29,9 @@ const SOON: Duration = Duration::from_millis(500);
 /// Addresses told apart in that time; all others are one.
 const ADDRESSES: usize = 256;
 
+/// What a refusal calls the approval that it is about.
+pub const APPROVAL: &str = "approval_id";
+
 enum Note {
     Used(ApiKeyId, Time),
     Event(Box<Event>),
@@ -105,8 +108,10 @@ impl Notes {
             // The signer's own sentence: it holds no value, no key and no credential.
             ("detail".to_owned(), error.cause().unwrap_or(error.detail()).into()),
         ]);
-        if let Some(name) = error.extra().get("guardrail") {
-            details.insert("guardrail".to_owned(), name.clone());
+        for name in ["guardrail", APPROVAL] {
+            if let Some(value) = error.extra().get(name) {
+                details.insert(name.to_owned(), value.clone());
+            }
         }
         self.try_note(Note::Event(Box::new(Event {
             id: EventId::new(),

@@ -9,6 +9,7 @@ use domain::{Error, PrincipalId, RequestId, Result};
 use futures::stream::BoxStream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use ipnet::IpNet;
+use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::access::ONLY_AGENTS;
@@ -62,13 +63,16 @@ impl Outbound {
     }
 }
 
-/// Serves one request. It runs to its end even if the caller hangs up: nothing is left half-done.
+/// Serves one request. It runs to its end even if the caller hangs up: nothing is left half-done. What does nothing but wait asks
+/// [`Cx::hung_up`].
 pub async fn serve(gateway: &Arc<Gateway>, entry: &Entry, mut request: Inbound) -> Outbound {
     let id = RequestId::new();
     blank_out(&mut request.headers);
     let span = tracing::info_span!("request", %id, operation = entry.route.id);
     let (gateway, entry) = (gateway.clone(), entry.clone());
-    let work = async move { steps(gateway, &entry, request, id).await }.instrument(span.clone());
+    // Goes with this future, which the doors drop when the client has gone.
+    let (_present, client) = watch::channel(());
+    let work = async move { steps(gateway, &entry, request, id, client).await }.instrument(span.clone());
     let result = match tokio::spawn(work).await {
         Ok(result) => result,
         Err(panic) => Err(Error::internal(format!("the operation ended in a panic: {panic}"))),
@@ -138,6 +142,7 @@ async fn steps(
     entry: &Entry,
     mut request: Inbound,
     id: RequestId,
+    client: watch::Receiver<()>,
 ) -> Result<Outbound> {
     let now = gateway.clock.now();
     let address = client_address(&gateway.settings.trusted_proxies, &request.headers, request.peer);
@@ -152,7 +157,7 @@ async fn steps(
     let certificate = certificate::shown(&gateway.settings, &mut request);
     let headers = request.headers.clone();
     let route = entry.route.clone();
-    let cx = Cx { gateway, route, request: id, headers, address, certificate, now, caller };
+    let cx = Cx { gateway, route, request: id, headers, address, certificate, now, caller, client };
     let gateway = cx.gateway.clone();
     let who = cx.caller.as_ref().map(|caller| (caller.principal().id, caller.principal().org));
     implied::complete(&cx, entry, &mut request).await?;

@@ -144,6 +144,9 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn std::error::Error>> {
 
 fn print(document: &serde_json::Value) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let document = serde_json::to_string_pretty(document)?;
-    std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes())?;
-    Ok(ExitCode::SUCCESS)
+    match std::io::Write::write_all(&mut std::io::stdout(), format!("{document}\n").as_bytes()) {
+        // Whoever reads has had enough: `| head`.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => Ok(written.map(|()| ExitCode::SUCCESS)?),
+    }
 }

@@ -87,6 +87,7 @@ pub struct Counted {
 }
 
 /// A part of a list.
+#[derive(Clone, Copy)]
 pub struct Page {
     /// The one before the first.
     pub after: Option<Place>,

@@ -11,8 +11,8 @@ use signer_protocol::backup::{FileError, Kind, LedgerCopy, Reader};
 use subtle::ConstantTimeEq as _;
 
 use crate::config::Config;
-use crate::keys::Keystore;
-use crate::ledger::{self, OldLedger};
+use crate::keys::{FIRST, Keystore, Roots};
+use crate::ledger::{self, OldLedger, Written};
 use crate::options::Options;
 use crate::start::{StartError, folder};
 use crate::{keystore, statements};
@@ -62,7 +62,7 @@ pub(crate) fn restore(config: &Config, file: &Path, accepted: bool) -> Result<()
         }
         say(&format!("WARNING: {found}, and is replaced all the same: {FORGOTTEN}."));
     }
-    put(file, &place, &copy, &config.clock)?;
+    put(file, &place, &copy, keystore.roots(), &config.clock)?;
     drop(old);
     say(&format!("The ledger of {} is in place.", copy.taken_at));
     Ok(())
@@ -113,7 +113,7 @@ fn genuine(file: &Path, keystore: &dyn Keystore) -> Result<LedgerCopy, StartErro
 }
 
 /// Under its name there is the old ledger or the new one, never a part.
-fn put(file: &Path, place: &Path, copy: &LedgerCopy, clock: &Clock) -> Result<(), StartError> {
+fn put(file: &Path, place: &Path, copy: &LedgerCopy, roots: Roots, clock: &Clock) -> Result<(), StartError> {
     let failed = |cause: String| StartError::new(format!("{} can't be written ({cause})", place.display()));
     let unfinished = place.with_extension("restoring");
     if unfinished.exists() {
@@ -134,14 +134,33 @@ fn put(file: &Path, place: &Path, copy: &LedgerCopy, clock: &Clock) -> Result<()
             }
         }
     });
-    let entries = ledger::write_copy(&unfinished, parts, clock.now()).map_err(failed)?;
+    let Written { entries, root } = ledger::write_copy(&unfinished, parts, clock.now()).map_err(failed)?;
     // Read a second time: it may be another file by now.
     if entries != copy.entries || hash.finalize()[..] != copy.sha256.0[..] {
         return Err(unusable(file, &FileError::Damaged));
     }
+    if let Err(other) = opens(roots, root) {
+        std::fs::remove_file(&unfinished).map_err(|error| failed(error.to_string()))?;
+        return Err(StartError::new(format!("{}: {other}", file.display())));
+    }
     std::fs::rename(&unfinished, place)
         .and_then(|()| File::open(place.parent().unwrap_or(Path::new(".")))?.sync_all())
         .map_err(|error| failed(error.to_string()))
+}
+
+/// Whether what was wrapped with this ledger's newest root can be opened here.
+fn opens(roots: Roots, root: u64) -> Result<(), String> {
+    let here = [Some(roots.newest), roots.older].map(|here| here.map(u64::from));
+    // As long as nobody asked, it is the first.
+    let root = root.max(FIRST.into());
+    if here.contains(&Some(root)) {
+        return Ok(());
+    }
+    let there = here.iter().flatten().map(u64::to_string).collect::<Vec<_>>().join(" and ");
+    Err(format!(
+        "what it holds is wrapped by root {root}, and the keystore has root {there}: put a copy of the keystore in place that has \
+         root {root}; where there is none, because that root was retired, nobody opens this backup"
+    ))
 }
 
 fn frames(file: &Path) -> Result<Reader<BufReader<File>>, StartError> {

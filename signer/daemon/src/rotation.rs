@@ -37,10 +37,12 @@ pub fn rotate_root(options: Options) -> Result<(), StartError> {
 }
 
 pub(crate) fn rotate(config: &Config) -> Result<String, StartError> {
-    let _ledger = held(config)?;
+    let ledger = held(config)?;
     // What can't be opened is not made anew.
     keystore::open(config)?;
     let Roots { newest, older } = keystore::rotate(config)?;
+    // Who is killed before that has a ledger that learns it from the next start.
+    settled(ledger.use_root(newest))?;
     let older = older.unwrap_or_default();
     Ok(format!(
         "Root {newest} wraps from now on. Copy the keystore again, and start Talon: what root {older} wraps is wrapped anew. When \
@@ -84,9 +86,10 @@ pub(crate) fn retire(config: &Config, accept_missing: u64, force: bool) -> Resul
         }
     }
     keystore::retire(config)?;
-    let failed = |error: std::io::Error| StartError::new(format!("the runtime does not start ({error})"));
-    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
-    runtime.block_on(ledger.retired(newest)).map_err(refused)?;
+    settled(async {
+        ledger.use_root(newest).await?;
+        ledger.retired(newest).await
+    })?;
     let counted = finished.map_or_else(String::new, |(at, count)| {
         format!(
             " On {at} there were under root {newest}: {} keys of vaults, {} keys that sign, {} second factors, {} keys of webhooks.",
@@ -97,6 +100,13 @@ pub(crate) fn retire(config: &Config, accept_missing: u64, force: bool) -> Resul
         "Root {older} is destroyed.{counted} Backups from before can't be opened any more, once you have destroyed every copy of \
          the keystore from before, too.\n"
     ))
+}
+
+/// A change of the ledger, from a command that has no runtime.
+fn settled(change: impl Future<Output = crate::refuse::Result<()>>) -> Result<(), StartError> {
+    let failed = |error: std::io::Error| StartError::new(format!("the runtime does not start ({error})"));
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+    runtime.block_on(change).map_err(StartError::from)
 }
 
 /// The ledger, which no signer has open as long.

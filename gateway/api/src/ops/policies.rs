@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use signer_protocol::record::Principal;
 use store::policies;
 
+use super::approvals::too_few;
 use super::{OfPolicy, OfVault};
 use crate::access::{Granted, OnVault};
 use crate::cx::Cx;
@@ -37,6 +38,9 @@ pub struct PolicyResponse {
     created_by: String,
     created_by_type: &'static str,
     created_at: Time,
+    /// What to mind, of a policy that was just made or changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 impl From<&Policy> for PolicyResponse {
@@ -53,7 +57,20 @@ impl From<&Policy> for PolicyResponse {
             created_by: policy.created_by.uuid(),
             created_by_type: policy.created_by.kind(),
             created_at: policy.created_at,
+            warning: None,
         }
+    }
+}
+
+impl PolicyResponse {
+    /// As it is stored already: what can't be looked up now is no error any more.
+    async fn warned(cx: &Cx, may: &Permit<ManagePolicies, VaultId>, policy: &Policy) -> Self {
+        let looked = match policy.conditions.approval() {
+            Some(terms) => too_few(cx, may.org(), policy.principal, terms.approvals).await,
+            None => Ok(None),
+        };
+        let warning = looked.inspect_err(|error| tracing::warn!(%error, "who may approve was not looked up"));
+        Self { warning: warning.unwrap_or_default(), ..Self::from(policy) }
     }
 }
 
@@ -134,7 +151,7 @@ impl Operation for CreatePolicy {
         note(&mut act, &policy);
         act.commit(policy.id).await?;
         cx.gateway.known.forget_policies(policy.principal).await;
-        Ok(Reply::of(PolicyResponse::from(&policy)))
+        Ok(Reply::of(PolicyResponse::warned(cx, &granted.may, &policy).await))
     }
 }
 
@@ -218,7 +235,7 @@ impl Operation for UpdatePolicy {
         note(&mut act, &policy);
         act.commit(policy.id).await?;
         cx.gateway.known.forget_policies(policy.principal).await;
-        Ok(Reply::of(PolicyResponse::from(&policy)))
+        Ok(Reply::of(PolicyResponse::warned(cx, &granted.may, &policy).await))
     }
 }
 

@@ -10,9 +10,9 @@ mod roots;
 pub mod software;
 
 pub use error::OpenError;
-pub use roots::Roots;
+pub use roots::{FIRST, Roots};
 #[cfg(test)]
-pub use roots::{FIRST, mark, split, unknown};
+pub use roots::{mark, split, unknown};
 
 /// A 256-bit key in memory, zeroed when dropped.
 pub type Key = Zeroizing<[u8; 32]>;

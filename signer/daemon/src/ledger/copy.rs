@@ -13,7 +13,7 @@ use redb::{TableDefinition, Value, WriteTransaction};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::tables::{Each, FORMAT, LINE, META, RESTORED, SEQUENCE, each};
+use super::tables::{Each, FORMAT, LINE, META, RESTORED, ROOT, SEQUENCE, each};
 use super::{Ledger, OpenError, broken, no_ledger};
 use crate::refuse::{Result, conflict};
 
@@ -184,6 +184,13 @@ impl OldLedger {
     }
 }
 
+/// What was written.
+pub struct Written {
+    pub entries: u64,
+    /// The newest root that was in use with it; 0 if it was never asked about.
+    pub root: u64,
+}
+
 /// Makes a ledger of the parts of a copy, in a file that is not there yet. Nobody but the signer may have made the
 /// parts: that is for the caller to know.
 ///
@@ -193,7 +200,7 @@ pub fn write_copy(
     file: &Path,
     parts: impl Iterator<Item = Result<Vec<u8>, String>>,
     now: Time,
-) -> Result<u64, String> {
+) -> Result<Written, String> {
     let made = std::fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(file);
     let backend =
         FileBackend::new(made.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
@@ -217,12 +224,13 @@ pub fn write_copy(
     }
     let restored = |tx: &WriteTransaction| {
         let at = u64::try_from(now.millis()).unwrap_or_default();
-        tx.open_table(META)?.insert(RESTORED, at)?;
-        Ok::<_, redb::Error>(())
+        let mut meta = tx.open_table(META)?;
+        meta.insert(RESTORED, at)?;
+        Ok::<_, redb::Error>(meta.get(ROOT)?.map_or(0, |root| root.value()))
     };
-    restored(&tx).map_err(|error| error.to_string())?;
+    let root = restored(&tx).map_err(|error| error.to_string())?;
     tx.commit().map_err(|error| error.to_string())?;
-    Ok(entries)
+    Ok(Written { entries, root })
 }
 
 /// The newest format that can be put back.

@@ -38,7 +38,7 @@ mod window;
 mod writer;
 
 pub use approvals::{Decision, Yes};
-pub use copy::{Given, Moment, NEWEST, OldLedger, write_copy};
+pub use copy::{Given, Moment, NEWEST, OldLedger, Written, write_copy};
 pub use factors::{Factor, Guessed, wrong_code};
 pub use heads::Head;
 pub use organisations::{over, stopped};

@@ -14,7 +14,7 @@ use crate::config::{Config, KeystoreConfig};
 use crate::keys::software;
 use crate::ledger;
 use crate::restore::restore;
-use crate::start::open;
+use crate::start::{StartError, open};
 
 fn config(folder: &Path) -> Config {
     Config::new(folder.join("signer.sock"), folder.to_owned(), KeystoreConfig::Software { passphrase: None })
@@ -165,4 +165,35 @@ async fn a_restored_ledger_begins_a_history_of_its_own() {
     restore(&config, &backup, true).unwrap();
     let signer = open(&config).unwrap();
     assert!(signer.ledger.revoked(old).unwrap() && !signer.ledger.revoked(new).unwrap());
+}
+
+#[tokio::test]
+async fn a_copy_is_not_restored_where_its_root_is_missing() {
+    let (_folder, config) = private();
+    let spare = tempfile::tempdir().unwrap();
+    let command = |work: &(dyn Fn() -> Result<String, StartError> + Sync)| {
+        std::thread::scope(|threads| threads.spawn(work).join().unwrap()).unwrap()
+    };
+    let backup = async || {
+        let signer = open(&config).unwrap();
+        signer.root_state().await.unwrap();
+        let copy = begin(&signer).await;
+        rest(&signer, copy).await
+    };
+    let first = backup().await;
+    let (_one, one) = elsewhere(&config);
+    command(&|| crate::rotation::rotate(&config));
+    let second = backup().await;
+    let (_both, both) = elsewhere(&config);
+    command(&|| crate::rotation::retire(&config, 0, true));
+    let (_two, two) = elsewhere(&config);
+    for (parts, keystore, root, there) in [(&second, &one, 2, 1), (&first, &two, 1, 2)] {
+        let sentence = restore(keystore, &file(&spare, parts, |_| {}), false).unwrap_err().to_string();
+        assert!(sentence.contains(&format!("root {root}, and the keystore has root {there}")), "{sentence}");
+        let left = std::fs::read_dir(&keystore.data).unwrap().count();
+        assert_eq!(left, 1, "the keystore alone");
+    }
+    for (parts, keystore) in [(&first, &one), (&first, &both), (&second, &two)] {
+        restore(keystore, &file(&spare, parts, |_| {}), false).unwrap();
+    }
 }

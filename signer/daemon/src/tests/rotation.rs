@@ -15,7 +15,6 @@ use crate::authority::Authority;
 use crate::config::{Config, KeystoreConfig};
 use crate::keys::software;
 use crate::ledger::{self, SETTLED};
-use crate::rotation::rotate;
 use crate::start::{StartError, open};
 
 fn place(clock: &Clock) -> (TempDir, Config) {
@@ -27,7 +26,11 @@ fn place(clock: &Clock) -> (TempDir, Config) {
     (folder, config)
 }
 
-/// The command has a runtime of its own, and a process.
+/// The commands have a runtime of their own, and a process.
+fn rotate(config: &Config) -> Result<String, StartError> {
+    std::thread::scope(|threads| threads.spawn(|| crate::rotation::rotate(config)).join().unwrap())
+}
+
 fn retire(config: &Config, accept_missing: u64, force: bool) -> Result<String, StartError> {
     std::thread::scope(|threads| {
         threads.spawn(|| crate::rotation::retire(config, accept_missing, force)).join().unwrap()
@@ -131,4 +134,20 @@ async fn with_a_restored_ledger_nothing_is_finished() {
     drop(db);
     assert!(retire(&config, 0, false).unwrap_err().to_string().contains("has not said"));
     assert_eq!(open(&config).unwrap().root_state().await.unwrap().finished, None);
+}
+
+#[tokio::test]
+async fn from_the_rotation_on_an_older_copy_of_the_keystore_is_known_for_one() {
+    let (_folder, config) = place(&Clock::default());
+    drop(open(&config).unwrap());
+    let file = config.data.join(software::FILE);
+    let old = std::fs::read(&file).unwrap();
+    rotate(&config).unwrap();
+    let new = std::fs::read(&file).unwrap();
+    // Nothing was started in between.
+    std::fs::write(&file, old).unwrap();
+    let sentence = open(&config).err().unwrap().to_string();
+    assert!(sentence.contains("it has root 1, and root 2 was in use"), "{sentence}");
+    std::fs::write(&file, new).unwrap();
+    assert_eq!(open(&config).unwrap().root_state().await.unwrap().newest, 2);
 }

@@ -76,8 +76,8 @@ pub async fn now(gateway: &Gateway, tx: &Transaction) -> Result<()> {
     let quote = async { node.quote().await.map_err(Error::from) };
     let asked = tokio::try_join!(quote, Room::of(&chain, &node, tx.from));
     // Whatever a node answers instead, it is no word on the transaction.
-    let (quote, room) =
-        asked.map_err(|error| Error::unavailable("The node does not say what it takes now.").because(error))?;
+    let (quote, room) = asked
+        .map_err(|error| Error::unavailable("The node does not say what it takes now.").because(error))?;
     let fits = outbids(&tx.fees, quote)
         .and_then(|()| room.takes(tx.gas_limit))
         .and_then(|()| room.pays(tx.value, tx.gas_limit, &tx.fees));

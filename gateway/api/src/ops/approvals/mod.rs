@@ -10,6 +10,7 @@ pub mod waiting;
 mod words;
 
 pub use decide::{ApproveApproval, CancelApproval, DecideApproval, DenyApproval};
+pub use letters::too_few;
 pub use request::{CreateApproval, again, settle};
 pub use show::{ApprovalResponse, GetApproval, ListApprovals};
 pub use wait::WaitForApproval;

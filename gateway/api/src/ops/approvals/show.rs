@@ -12,7 +12,7 @@ use store::approvals::{self, Found, Which};
 use store::chains::Chain;
 
 use super::shown::{self, TransactionShown};
-use super::wait::{Named, decided, seen};
+use super::wait::{Named, decided};
 use super::words;
 use crate::access::InOrg;
 use crate::cx::Cx;
@@ -239,11 +239,7 @@ impl Operation for GetApproval {
         path: OfApproval,
         decode::From(query): Self::Params,
     ) -> Result<Reply<ApprovalResponse>> {
-        let (waits, named) = (wait(query.wait)?, Named::ById(path.approval_id));
-        let found = match waits.is_zero() {
-            true => seen(cx, &may, named).await?,
-            false => decided(cx, &may, named, waits).await?,
-        };
+        let found = decided(cx, &may, Named::ById(path.approval_id), wait(query.wait)?).await?;
         Ok(Reply::of(ApprovalResponse::whole(cx, &found, cx.gateway.clock.now()).await?))
     }
 }

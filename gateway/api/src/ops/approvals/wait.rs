@@ -123,6 +123,9 @@ pub async fn decided(
     named: Named,
     at_most: Duration,
 ) -> Result<Found> {
+    if at_most.is_zero() {
+        return seen(cx, may, named).await;
+    }
     let end = Instant::now() + at_most;
     // First listen, then look at what there is.
     let mut news = cx.gateway.streams.news_for(may.by(), may.org())?;
@@ -131,8 +134,15 @@ pub async fn decided(
         let now = cx.gateway.clock.now();
         // Nobody tells of what runs out by itself.
         let until = end.min(Instant::now() + left(&approval, now));
-        let waits = approval.status_at(now) == Status::Pending;
-        if !waits || !news.about(&approval.id.to_string(), until).await {
+        if approval.status_at(now) != Status::Pending {
+            break;
+        }
+        let id = approval.id.to_string();
+        let told = tokio::select! {
+            told = news.about(&id, until) => told,
+            () = cx.hung_up() => false,
+        };
+        if !told {
             break;
         }
     }

@@ -21,6 +21,7 @@ use super::{announce, details, words};
 use crate::cx::{Act, Cx};
 use crate::gateway::Gateway;
 use crate::jobs::transactions::{carry, still};
+use crate::notes::APPROVAL;
 use crate::{refusal, throttle};
 
 type May = Permit<access::DecideApproval, OrgId>;
@@ -224,23 +225,9 @@ async fn deny(cx: &Cx, id: ApprovalId, intent: &Attested<Intent>) -> Result<()> 
     }
 }
 
-/// Puts on the trail that the signer took somebody's answer to an approval for none.
+/// The signer took somebody's answer to an approval for none: on the trail as any refusal of its, with the approval.
 async fn refused(cx: &Cx, id: ApprovalId, refusal: Refusal) -> Error {
-    if matches!(
-        refusal.reason,
-        Reason::Forbidden | Reason::Tampered | Reason::RolledBack | Reason::Unauthenticated
-    ) {
-        let noted = async {
-            let mut act = cx.begin_as("approval.refused", "approval").await?;
-            act.note("reason", format!("{:?}", refusal.reason));
-            act.note("detail", refusal.detail.clone());
-            act.commit(id).await
-        };
-        if let Err(error) = noted.await {
-            tracing::error!(%error, approval = %id, "a refused approval was not put on the audit trail");
-        }
-    }
-    cx.refused(refusal).await
+    cx.refused(refusal).await.with(APPROVAL, id.to_string())
 }
 
 /// `awaiting_approval → pending`, with the nonce of the transaction that it replaces; another's is reserved when it is signed.

@@ -17,7 +17,7 @@ use store::agents::{self, Agent};
 use super::{TokenResponse, asserted, rubbish};
 use crate::access::Public;
 use crate::cx::Cx;
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::gate;
 use crate::gateway::Gateway;
 use crate::notes::Tried;
@@ -38,6 +38,8 @@ pub struct AgentTokenRequest {
     /// The agent's key, or the token of its issuer and client. An agent that has shown its certificate needs none.
     #[serde(default)]
     api_key: Option<SecretText>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 /// Exchanges for a token what an agent logs in with.

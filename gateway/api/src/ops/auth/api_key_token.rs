@@ -20,7 +20,7 @@ use super::agent_token::PREFIX;
 use super::{TokenResponse, rubbish};
 use crate::access::Public;
 use crate::cx::Cx;
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::gate;
 use crate::gateway::Gateway;
 use crate::notes::COARSE;
@@ -39,6 +39,8 @@ const WRONG: &str =
 pub struct UserApiKeyTokenRequest {
     /// `1ck_…`
     api_key: SecretText,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 /// Exchanges a personal API key for a token.

@@ -19,11 +19,12 @@ use store::users;
 use super::text;
 use crate::access::{Own, Public};
 use crate::cx::Cx;
+use crate::decode::{self, NothingElse};
 use crate::known::digest;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfDevice, name};
 use crate::password::random;
-use crate::{decode, gate, throttle};
+use crate::{gate, throttle};
 
 /// How long both codes last.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -44,6 +45,11 @@ const ANSWERED: &str = "The device was answered already, or its code has expired
 pub struct DeviceCodeRequest {
     /// What the device calls itself: 1 to 200 characters. Whoever approves sees it, and nobody has checked it.
     client_id: String,
+    /// As RFC 8628 names it; taken, and of no meaning here: the token is that of whoever approves.
+    #[serde(default, rename = "scope")]
+    _scope: Option<String>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 #[derive(Serialize, JsonSchema)]

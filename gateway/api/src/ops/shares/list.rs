@@ -59,6 +59,8 @@ impl ShareListItem {
 
 /// Shares on one page, at most; so many, too, when nobody says how many.
 const MOST: u32 = 500;
+/// Looks for the shares of one page, each at so many: where more than 10,000 in a row are beyond the caller's bounds, the list ends.
+const LOOKS: usize = 20;
 
 #[derive(Deserialize, JsonSchema)]
 pub struct SharesQuery {
@@ -70,14 +72,13 @@ pub struct SharesQuery {
     cursor: Option<String>,
 }
 
-/// The page, and one share more, which tells whether there is another.
 fn page(limit: Option<u32>, cursor: Option<&str>) -> Result<Page> {
     let limit = limit.unwrap_or(MOST);
     if !(1..=MOST).contains(&limit) {
         return Err(Error::invalid("limit", format!("must be 1 to {MOST}")));
     }
     let place = |cursor| place(cursor).ok_or_else(|| Error::invalid("cursor", "must be a next_cursor"));
-    Ok(Page { after: cursor.map(place).transpose()?, limit: limit + 1 })
+    Ok(Page { after: cursor.map(place).transpose()?, limit })
 }
 
 /// Milliseconds, and what names a share and opens none.
@@ -99,23 +100,42 @@ pub struct ShareListResponse {
     next_cursor: Option<String>,
 }
 
-impl ShareListResponse {
-    /// Those of a page that the caller's own bounds reach, each by its name for the caller.
-    fn of(
-        cx: &Cx,
-        mut shares: Vec<Share>,
-        page: &Page,
-        name: impl Fn(&Share) -> String,
-    ) -> Result<Reply<Self>> {
-        let limit = page.limit as usize - 1;
-        let more = shares.len() > limit;
-        shares.truncate(limit);
-        let next_cursor = shares.last().filter(|_| more).map(cursor);
+/// A page of those that the caller's own bounds reach. What they don't reach shows nowhere: the page is filled up, and its cursor
+/// is of a share that is on it.
+struct Filling {
+    limit: usize,
+    shares: Vec<Share>,
+    /// What to look for next; `None`: there is no more, or enough.
+    next: Option<Page>,
+    looks: usize,
+}
+
+impl Filling {
+    /// One share more tells whether there is another page.
+    fn of(page: Page) -> Self {
+        let next = Some(Page { limit: page.limit + 1, ..page });
+        Self { limit: page.limit as usize, shares: Vec::new(), next, looks: 0 }
+    }
+
+    fn add(&mut self, cx: &Cx, asked: Page, found: Vec<Share>) -> Result<()> {
         let subject = cx.subject()?;
-        let within = shares.into_iter().filter(|share| facts(share, None).is_within(&subject));
-        let shares = within.map(|share| (name(&share), share));
+        let after = found.last().map(|share| Place { created_at: share.created_at, id: share.id });
+        let is_end = found.len() < asked.limit as usize;
+        self.shares.extend(found.into_iter().filter(|share| facts(share, None).is_within(&subject)));
+        self.looks += 1;
+        let is_done = is_end || self.shares.len() > self.limit || self.looks == LOOKS;
+        self.next = (!is_done).then_some(Page { after, limit: MOST });
+        Ok(())
+    }
+
+    /// Each by its name for the caller.
+    fn reply(mut self, cx: &Cx, name: impl Fn(&Share) -> String) -> Reply<ShareListResponse> {
+        let more = self.shares.len() > self.limit;
+        self.shares.truncate(self.limit);
+        let next_cursor = self.shares.last().filter(|_| more).map(cursor);
+        let shares = self.shares.into_iter().map(|share| (name(&share), share));
         let shares = shares.map(|(name, share)| ShareListItem::new(share, name, cx.now())).collect();
-        Ok(Reply::of(Self { shares, next_cursor }))
+        Reply::of(ShareListResponse { shares, next_cursor })
     }
 }
 
@@ -155,16 +175,20 @@ impl Operation for ListOutbound {
         (): (),
         decode::From(query): Self::Params,
     ) -> Result<Reply<ShareListResponse>> {
-        let page = page(query.limit, query.cursor.as_deref())?;
+        let mut page = Filling::of(page(query.limit, query.cursor.as_deref())?);
         if !query.all {
-            let own = shares::outbound(cx.store(), &may, &page).await?;
-            return ShareListResponse::of(cx, own, &page, |share| share.id.to_string());
+            while let Some(part) = page.next {
+                page.add(cx, part, shares::outbound(cx.store(), &may, &part).await?)?;
+            }
+            return Ok(page.reply(cx, |share| share.id.to_string()));
         }
         let may_all = access::org::<ListAllShares>(&cx.subject()?)?;
-        let all = shares::of_all(cx.store(), &may_all, &page).await?;
-        ShareListResponse::of(cx, all, &page, |share| {
+        while let Some(part) = page.next {
+            page.add(cx, part, shares::of_all(cx.store(), &may_all, &part).await?)?;
+        }
+        Ok(page.reply(cx, |share| {
             if share.by == may.by() { share.id.to_string() } else { ShareRef::of(share.id).to_string() }
-        })
+        }))
     }
 }
 
@@ -191,13 +215,16 @@ impl Operation for ListInbound {
         (): (),
         decode::From(query): Self::Params,
     ) -> Result<Reply<ShareListResponse>> {
-        let page = page(query.limit, query.cursor.as_deref())?;
+        let mut page = Filling::of(page(query.limit, query.cursor.as_deref())?);
         let user = match may.by() {
             PrincipalId::User(id) => users::facts(cx.store(), id).await?,
             PrincipalId::Agent(_) => None,
         };
         let verified = user.filter(|user| user.email_verified).map(|user| user.email);
-        let inbound = shares::inbound(cx.store(), &may, verified.as_deref(), cx.now(), &page).await?;
-        ShareListResponse::of(cx, inbound, &page, |share| share.id.to_string())
+        let email = verified.as_deref();
+        while let Some(part) = page.next {
+            page.add(cx, part, shares::inbound(cx.store(), &may, email, cx.now(), &part).await?)?;
+        }
+        Ok(page.reply(cx, |share| share.id.to_string()))
     }
 }
