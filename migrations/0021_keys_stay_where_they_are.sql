@@ -6,7 +6,8 @@ ALTER TABLE transactions ADD COLUMN key_version BIGINT;
 UPDATE transactions SET
     key_secret_id = (SELECT MAX(v.secret_id) FROM secret_versions v WHERE v.signing_key = transactions.signing_key),
     key_version = (SELECT MAX(v.version) FROM secret_versions v WHERE v.signing_key = transactions.signing_key)
-    WHERE status IN ('awaiting_approval', 'pending', 'signed', 'broadcast');
+    WHERE status IN ('awaiting_approval', 'pending', 'signed', 'broadcast')
+    OR (status IN ('confirmed', 'reverted') AND lease_until < 9223372036854775807);
 
 -- PostgreSQL leaves what is in a dropped column on its pages.
 UPDATE transactions SET signing_key = '';
