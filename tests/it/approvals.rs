@@ -480,5 +480,11 @@ both! {
         let hers = json!({"secret_path_pattern": "**", "principal_type": "user", "principal_id": ada.id().await,
             "permissions": ["read"], "conditions": {"require_approval": {"approvals": 2}}});
         ada.post(&list, &hers).expect(201, "2 people must approve, and 1 could today").await;
+        // An agent's transactions likewise: both people may decide on them.
+        let at = format!("/v1/agents/{}", bot.id);
+        let three = json!({"tx_approval_policy": {"always": true, "approvals": 3}});
+        ada.patch(&at, &three).expect(200, "3 people must approve, and 2 could today").await;
+        let two = json!({"tx_approval_policy": {"always": true, "approvals": 2}});
+        assert!(ada.patch(&at, &two).expect(200, "").await.get("warning").is_none());
     }
 }

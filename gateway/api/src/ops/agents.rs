@@ -248,7 +248,7 @@ impl Operation for UpdateAgent {
         };
         settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
         let agent = change(cx, &may, agent, Change::Update(settings), texts).await?;
-        Ok(Reply::of(AgentResponse::new(cx, &agent).await?))
+        Ok(Reply::of(AgentResponse::changed(cx, &agent).await?))
     }
 }
 

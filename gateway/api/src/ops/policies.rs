@@ -63,14 +63,12 @@ impl From<&Policy> for PolicyResponse {
 }
 
 impl PolicyResponse {
-    /// As it is stored already: what can't be looked up now is no error any more.
     async fn warned(cx: &Cx, may: &Permit<ManagePolicies, VaultId>, policy: &Policy) -> Self {
-        let looked = match policy.conditions.approval() {
+        let warning = match policy.conditions.approval() {
             Some(terms) => too_few(cx, may.org(), policy.principal, terms.approvals).await,
-            None => Ok(None),
+            None => None,
         };
-        let warning = looked.inspect_err(|error| tracing::warn!(%error, "who may approve was not looked up"));
-        Self { warning: warning.unwrap_or_default(), ..Self::from(policy) }
+        Self { warning, ..Self::from(policy) }
     }
 }
 

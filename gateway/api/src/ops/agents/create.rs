@@ -158,7 +158,7 @@ impl Operation for CreateAgent {
         settings.guardrails = guardrails.apply(cx, settings.guardrails).await?;
         let (name, description) = (name("name", &new.name)?, description(new.description)?);
         let (agent, key) = register(cx, &may, (name, description), &method, settings).await?;
-        let response = AgentResponse::new(cx, &agent).await?;
+        let response = AgentResponse::changed(cx, &agent).await?;
         Ok(Reply::of(AgentCreatedResponse { agent: response, api_key: key.as_ref().map(Revealed::new) }))
     }
 }

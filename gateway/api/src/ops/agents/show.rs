@@ -13,6 +13,7 @@ use super::approval::ApprovalPolicyEntry;
 use super::principal;
 use super::tokens::{AllowedCallsEntry, TokenLimitEntry};
 use crate::cx::Cx;
+use crate::ops::approvals::too_few;
 use crate::refusal;
 
 /// Records that are vouched for in one request: each has some 110 KB at most, and a frame 4 MiB.
@@ -75,6 +76,9 @@ pub struct AgentResponse {
     expires_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_active_at: Option<Time>,
+    /// What to mind, of an agent that was just made or changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
 }
 
 /// What bounds an agent's transactions. An empty list bounds nothing, nor does a limit that is left out.
@@ -160,7 +164,18 @@ impl AgentResponse {
             created_at: agent.created_at,
             expires_at: record.expires_at,
             last_active_at: agent.last_active_at,
+            warning: None,
         })
+    }
+
+    /// As it was just made or changed.
+    pub async fn changed(cx: &Cx, agent: &Agent) -> Result<Self> {
+        let approval = principal(agent)?.guardrails.approval;
+        let warning = match approval {
+            Some(policy) => too_few(cx, agent.org, PrincipalId::Agent(agent.id), policy.approvals).await,
+            None => None,
+        };
+        Ok(Self { warning, ..Self::new(cx, agent).await? })
     }
 }
 

@@ -43,12 +43,15 @@ async fn deciders(cx: &Cx, org: OrgId, requester: PrincipalId) -> Result<Vec<use
     Ok(people.into_iter().filter(decides).collect())
 }
 
-/// What to tell whoever asks for the approval of more people than there are. It is no error: people may be invited yet.
-pub async fn too_few(cx: &Cx, org: OrgId, requester: PrincipalId, needed: u32) -> Result<Option<String>> {
-    let there = deciders(cx, org, requester).await?.len();
-    Ok((there < needed as usize).then(|| {
+/// What to tell whoever asks for the approval of more people than there are. It is no error: people may be invited yet. What
+/// it is told of is stored already: what can't be looked up now is no error any more.
+pub async fn too_few(cx: &Cx, org: OrgId, requester: PrincipalId, needed: u32) -> Option<String> {
+    let there = deciders(cx, org, requester).await;
+    let there =
+        there.inspect_err(|error| tracing::warn!(%error, "who may approve was not looked up")).ok()?.len();
+    (there < needed as usize).then(|| {
         format!("{needed} people must approve, and {there} could today: until there are more owners or admins, nothing is approved.")
-    }))
+    })
 }
 
 impl Letters {
