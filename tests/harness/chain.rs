@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::parts;
-use crate::process::Process;
+use crate::process::{Process, signal};
 
 /// Keys of anvil's mnemonic ("test test … junk"), with 10,000 ether each.
 pub const KEYS: [&str; 4] = [
@@ -53,6 +53,11 @@ impl Anvil {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Stops it in the middle of whatever it does, or lets it go on.
+    pub fn freeze(&self, frozen: bool) {
+        signal(self.process.id(), if frozen { "STOP" } else { "CONT" });
     }
 
     /// SIGKILL. Of a durable chain, what the last [`crash`](Self::crash) kept is there afterwards.

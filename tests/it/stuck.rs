@@ -259,7 +259,19 @@ both! {
         w.sql("UPDATE nonces SET next = 3").await;
         let above = bot.submit(&cheap("2")).expect(201, "").await;
         assert_eq!(above["nonce"], 3);
-        w.sql(&format!("INSERT INTO free_nonces (chain_id, address, nonce, given_up_by, given_up_at) VALUES (31337, '{}', 2, '{refused}', 0)", ADDRESSES[0])).await;
+        // Others have waited longer, and nobody can fill them: they hold up none.
+        w.sql(&format!("INSERT INTO transactions (id, org_id, agent_id, chain, chain_id, from_address, to_address, value_wei, gas_limit, \
+            max_fee_per_gas, max_priority_fee_per_gas, nonce, status, intent, lease_until, created_at, updated_at, bumps) \
+            SELECT 'no id', org_id, agent_id, chain, chain_id, '{}', to_address, value_wei, gas_limit, max_fee_per_gas, \
+            max_priority_fee_per_gas, 1000, 'broadcast', intent, 9223372036854775807, created_at, updated_at, 0 \
+            FROM transactions WHERE id = '{refused}'", ADDRESSES[3])).await;
+        let gap = async |address: &str, nonce: u64, at: i64| {
+            w.sql(&format!("INSERT INTO free_nonces (chain_id, address, nonce, given_up_by, given_up_at) VALUES (31337, '{address}', {nonce}, '{refused}', {at})")).await;
+        };
+        for nonce in 100..125 {
+            gap(ADDRESSES[3], nonce, -1).await;
+        }
+        gap(ADDRESSES[0], 2, 0).await;
         until(&w, &format!("replaces = '{refused}' AND nonce = 2 AND status = 'broadcast' AND value_wei = '0'")).await;
         mine(&w, 1).await;
         bot.until(id(&above), "confirmed").await;

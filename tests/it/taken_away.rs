@@ -1,6 +1,9 @@
 //! What an agent is given can be taken away while its transactions wait: then they are not signed.
 
-use harness::{ADDRESSES, Agent, Database, Person, Value, Vault, World, both, json};
+use std::time::Duration;
+
+use futures::future::join_all;
+use harness::{ADDRESSES, Agent, CustomerKey, Database, Person, Value, Vault, World, both, json};
 
 use crate::approvals::{approve, step};
 use crate::tx_approvals::{careful, funded, sent, waits};
@@ -79,6 +82,84 @@ both! {
     }
 }
 
+both! {
+    with chain,
+    /// However long an agent makes its submission take.
+    async fn what_is_taken_away_while_it_is_submitted_is_not_signed(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = funded(&ada).await;
+        let bot = ada.agent("bot").intents().reads(&vault, "keys/**").make().await;
+        bot.send(ADDRESSES[1], "1").expect(201, "").await;
+        w.anvil().await.freeze(true);
+        let takes_away = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            ada.post(&format!("/v1/vaults/{}/secret-version-disable/{KEY}/1", vault.id), &json!({})).expect(200, "").await;
+            w.anvil().await.freeze(false);
+        };
+        let (refused, ()) = tokio::join!(bot.send(ADDRESSES[1], "1").expect(410, "(version 1) is disabled"), takes_away);
+        assert!(refused.to_string().contains("nothing is signed"), "{refused}");
+        assert_eq!(sent(&w).await, 1);
+        let list = bot.get(&bot.transactions()).expect(200, "").await;
+        assert_eq!(list["transactions"][0]["status"], "failed", "{list}");
+    }
+}
+
+both! {
+    with chain,
+    async fn a_key_whose_vault_becomes_the_customers_signs_nothing_that_waits(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = funded(&ada).await;
+        let bot = careful(&ada, &vault, json!({"always": true})).await;
+        let (_, id) = waits(&bot, "1").await;
+        let fingerprint = json!({"fingerprint": CustomerKey([7; 32]).fingerprint()});
+        ada.post(&format!("/v1/vaults/{}/cmek", vault.id), &fingerprint).expect(200, "").await;
+        ada.post(&step(&id, "approve"), &json!({})).expect(409, "CMEK vault").await;
+        ada.post(&step(&id, "deny"), &json!({})).expect(200, "\"denied\"").await;
+    }
+}
+
+both! {
+    with chain,
+    async fn what_a_person_has_cancelled_does_not_come_back(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = funded(&ada).await;
+        w.hold_blocks().await;
+        let bot = ada.agent("bot").intents().reads(&vault, "keys/**").make().await;
+        let out = bot.send(ADDRESSES[1], "1").expect(201, "broadcast").await;
+        let cancel = format!("{}/{}/cancel", bot.transactions(), out["id"].as_str().unwrap());
+        ada.post(&cancel, &json!({})).expect(201, "broadcast").await;
+        let again = json!({"to": ADDRESSES[1], "value": "1", "chain": "local", "nonce": 0,
+            "max_fee_per_gas": "900000000000", "max_priority_fee_per_gas": "90000000000"});
+        bot.submit(&again).expect(409, "a person has cancelled").await;
+        // What people have not decided on is not cancelled but taken back.
+        let careful = careful(&ada, &vault, json!({"always": true})).await;
+        let (tx, id) = waits(&careful, "1").await;
+        let cancel = format!("{}/{tx}/cancel", careful.transactions());
+        careful.post(&cancel, &json!({})).expect(409, &format!("/v1/approvals/{id}/cancel")).await;
+    }
+}
+
+both! {
+    with chain,
+    /// Nobody has tampered with anything: whoever looks for that must not be drowned in it.
+    async fn changes_at_once_look_like_no_tampering(w: World) {
+        let ada = w.owner("ada").await;
+        let vault = funded(&ada).await;
+        let bot = ada.agent("bot").intents().reads(&vault, "keys/**").make().await;
+        let at = format!("/v1/agents/{}", bot.id);
+        let changes = join_all((0..10).map(|n| ada.patch(&at, &json!({"description": format!("{n}")})).reply()));
+        let submissions = join_all((0..20).map(|_| bot.send(ADDRESSES[1], "0.01").reply()));
+        let (changes, submissions) = tokio::join!(changes, submissions);
+        for reply in changes.iter().chain(&submissions) {
+            assert!(matches!(reply.status, 200 | 201 | 409 | 503), "{} {}", reply.status, reply.text);
+        }
+        let rotated = join_all((0..20).map(|_| ada.post(&format!("{at}/rotate-key"), &json!({})).reply())).await;
+        assert!(rotated.iter().all(|reply| matches!(reply.status, 200 | 409)), "{:?}", rotated.iter().map(|r| &r.text).collect::<Vec<_>>());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(count(&w, "SELECT COUNT(*) FROM audit_events WHERE action = 'signer.refusal'").await, 0);
+    }
+}
+
 /// Approved while the node was away: what is taken away before it is back is not signed.
 async fn taken_away_between_the_approval_and_the_signature(database: Database) {
     let w = World::on(database).durable_chain().start().await;
@@ -120,7 +201,7 @@ async fn erased(w: &World) {
         if count(w, left).await == 0 {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     panic!("not erased:\n{}", w.said());
 }

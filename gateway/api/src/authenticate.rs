@@ -8,6 +8,8 @@ use domain::access::{Subject, Through};
 use domain::{Error, Kind, PrincipalId, Result, SecretText, Time, VaultId};
 use http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use signer_protocol::Attested;
+use signer_protocol::record::Principal;
 use signer_protocol::token::{ACCESS, Caller as SignerCaller, Claims, FromKey, ISSUER, MFA};
 use signer_protocol::wire::Secret;
 
@@ -30,6 +32,11 @@ impl Caller {
     /// The caller's own record says what it may do; the token only proves who it is.
     pub fn principal(&self) -> &signer_protocol::record::Principal {
         &self.known.principal
+    }
+
+    /// As the database had it.
+    pub(crate) fn record(&self) -> &Attested<Principal> {
+        &self.known.record
     }
 
     pub fn subject(&self, address: Option<std::net::IpAddr>, at: Time) -> Subject<'_> {

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use serde_json::{Map, Value};
 use signer_protocol::record::{Change, ChangePrincipal, Principal};
 use signer_protocol::token::Caller as SignerCaller;
-use signer_protocol::{Attested, SignerClient};
+use signer_protocol::{Attested, Reason, Refusal, SignerClient};
 use store::vaults::Vault;
 use store::{Store, Tx};
 use tokio::sync::watch;
@@ -21,6 +21,7 @@ use crate::authenticate::Caller;
 use crate::certificate::Fingerprint;
 use crate::gateway::Gateway;
 use crate::operation::Route;
+use crate::refusal;
 
 /// One request.
 pub struct Cx {
@@ -111,9 +112,29 @@ impl Cx {
         base: Option<Attested<Principal>>,
         change: Change,
     ) -> Result<Attested<Principal>> {
-        let request =
-            ChangePrincipal { by: self.for_signer()?, base, change, passkey: self.passkey().await? };
-        self.signer(async |signer, context| signer.change_principal(context, request).await).await
+        let (by, passkey) = (self.for_signer()?, self.passkey().await?);
+        let request = ChangePrincipal { by, base: base.clone(), change, passkey };
+        let answer =
+            self.gateway.signer.call(async |signer, context| signer.change_principal(context, request).await);
+        match (answer.await, base) {
+            (Ok(record), _) => Ok(record),
+            (Err(refusal), Some(base)) if self.was_changed(&refusal, &base).await => {
+                Err(refusal::of_change(refusal))
+            }
+            (Err(refusal), _) => Err(self.refused(refusal).await),
+        }
+    }
+
+    /// Whether the signer calls a record rolled back that has a successor in the database: then it was changed a moment ago, by
+    /// another request, and nobody has tampered with anything.
+    pub(crate) async fn was_changed(&self, refusal: &Refusal, sent: &Attested<Principal>) -> bool {
+        let Ok(Principal { id, org, .. }) = sent.peek() else { return false };
+        if refusal.reason != Reason::RolledBack {
+            return false;
+        }
+        self.gateway.known.forget_principal(id).await;
+        let now = self.gateway.known.principal(self.store(), id, org).await;
+        now.is_ok_and(|now| now.is_some_and(|now| now.record != *sent))
     }
 
     /// Asks the signer; see [`signer_protocol::Client::call`].
@@ -122,8 +143,7 @@ impl Cx {
         request: impl AsyncFnOnce(
             &SignerClient,
             signer_protocol::Context,
-        )
-            -> Result<Result<T, signer_protocol::Refusal>, signer_protocol::RpcError>,
+        ) -> Result<Result<T, Refusal>, signer_protocol::RpcError>,
     ) -> Result<T> {
         match self.gateway.signer.call(request).await {
             Ok(answer) => Ok(answer),

@@ -92,6 +92,7 @@ pub struct Gateway {
     /// Who simulates, where it is not the chains' own nodes.
     pub(crate) tenderly: Option<Tenderly>,
     pub(crate) simulating: Simulating,
+    pub(crate) estimating: Simulating,
     pub(crate) installation: Installation,
     pub(crate) streams: Streams,
     /// Who the signer is; it does not change while it holds the same keys.
@@ -125,6 +126,7 @@ impl Gateway {
             chains,
             tenderly: settings.tenderly.clone().map(Tenderly::new).transpose()?,
             simulating: Simulating::new(),
+            estimating: Simulating::estimates(),
             installation: Installation::new(),
             streams,
             signer_info: OnceCell::new(),

@@ -40,6 +40,11 @@ impl Cx {
 
     /// The signer's refusal as an error; where it asks for a passkey, with the ids of the caller's.
     pub(crate) async fn refused(&self, refusal: Refusal) -> Error {
+        if let Some(caller) = &self.caller
+            && self.was_changed(&refusal, caller.record()).await
+        {
+            return refusal::of_change(refusal);
+        }
         let asks = matches!(refusal.reason, Reason::PasskeyRequired(_));
         let error = refusal::error(refusal);
         match self.caller.as_ref().map(|caller| caller.principal().id) {

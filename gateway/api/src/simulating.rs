@@ -1,4 +1,5 @@
-//! Simulations are slow, and others wait behind them: so few run at once, of each caller, organisation and chain.
+//! Simulations are slow, and others wait behind them: so few run at once, of each caller, organisation and chain. Estimates of
+//! gas are simulations, too; most are quick, so there are more of them.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -10,11 +11,10 @@ use moka::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// At this gateway, at once.
-const OF_ONE: usize = 2;
-/// With many agents nobody takes a chain's places alone.
-const OF_AN_ORGANISATION: usize = 6;
-const OF_A_CHAIN: usize = 8;
+/// At this gateway, at once: of one caller; of an organisation, for with many agents nobody takes a chain's places alone; and of
+/// a chain.
+const SIMULATIONS: [usize; 3] = [2, 6, 8];
+const ESTIMATES: [usize; 3] = [8, 24, 32];
 /// For a place; who asked first is served first.
 const WAIT: Duration = Duration::from_secs(2);
 /// So many of a kind are told apart.
@@ -35,10 +35,18 @@ pub struct Turn {
 
 impl Simulating {
     pub fn new() -> Self {
+        Self::of(SIMULATIONS)
+    }
+
+    pub fn estimates() -> Self {
+        Self::of(ESTIMATES)
+    }
+
+    fn of([caller, organisation, chain]: [usize; 3]) -> Self {
         Self {
-            callers: Places::new(OF_ONE),
-            organisations: Places::new(OF_AN_ORGANISATION),
-            chains: Places::new(OF_A_CHAIN),
+            callers: Places::new(caller),
+            organisations: Places::new(organisation),
+            chains: Places::new(chain),
         }
     }
 
@@ -109,12 +117,13 @@ mod tests {
         let all = Simulating::new();
         let org = OrgId::new();
         let mut held = Vec::new();
-        for _ in 0..OF_AN_ORGANISATION {
+        let [_, of_organisation, of_chain] = SIMULATIONS;
+        for _ in 0..of_organisation {
             held.push(all.turn(agent(), org, 1).await.unwrap());
         }
         let refused = all.turn(agent(), org, 1).await.err().unwrap();
         assert!(refused.detail().contains("by your organisation"), "{refused}");
-        for _ in OF_AN_ORGANISATION..OF_A_CHAIN {
+        for _ in of_organisation..of_chain {
             held.push(all.turn(agent(), OrgId::new(), 1).await.unwrap());
         }
         let refused = all.turn(agent(), OrgId::new(), 1).await.err().unwrap();

@@ -40,6 +40,8 @@ const PAGE: i64 = 500;
 const OF_ONE: usize = 8;
 const OF_ORGANISATION: usize = 256;
 const OF_ALL: usize = 1024;
+/// An organisation has no more than this part of what is free: however many take all that they get, there is room for another.
+const OF_WHAT_IS_FREE: usize = 4;
 
 pub struct Streams {
     /// The number of the newest event when the gateway began.
@@ -97,7 +99,7 @@ impl Streams {
         let of = |taken: Option<&usize>, most: usize| taken.is_some_and(|taken| *taken >= most);
         let refusal = if of(open.principals.get(&who), OF_ONE) {
             Some("You have too many streams of events open, or requests that wait; end one.")
-        } else if of(open.organisations.get(&org), OF_ORGANISATION) {
+        } else if of(open.organisations.get(&org), share(open.all)) {
             Some("Your organisation has too many streams of events open, or requests that wait.")
         } else {
             (open.all >= OF_ALL).then_some("Too many streams of events are open at this gateway.")
@@ -110,6 +112,11 @@ impl Streams {
         *open.organisations.entry(org).or_default() += 1;
         Ok(Place { open: self.open.clone(), who, org })
     }
+}
+
+/// What an organisation may have while so many are open at this gateway.
+fn share(all: usize) -> usize {
+    (OF_ALL.saturating_sub(all) / OF_WHAT_IS_FREE).clamp(OF_ONE, OF_ORGANISATION)
 }
 
 /// News of an organisation, for whoever may hear of what they ask about.
@@ -313,15 +320,21 @@ mod tests {
         let mine: Vec<_> = (0..OF_ONE).map(|_| streams.place(me, org).map_err(drop)).collect();
         assert!(mine.iter().all(Result::is_ok) && streams.place(me, org).is_err());
         let somebody = || PrincipalId::User(UserId::new());
-        let ours: Vec<_> =
-            (OF_ONE..OF_ORGANISATION).map(|_| streams.place(somebody(), org).map_err(drop)).collect();
-        assert!(ours.iter().all(Result::is_ok) && streams.place(somebody(), org).is_err());
-        let all: Vec<_> = (OF_ORGANISATION..OF_ALL)
-            .map(|_| streams.place(somebody(), OrgId::new()).map_err(drop))
-            .collect();
-        assert!(all.iter().all(Result::is_ok) && streams.place(somebody(), OrgId::new()).is_err());
+        let ours: Vec<_> = std::iter::from_fn(|| streams.place(somebody(), org).ok()).collect();
+        assert_eq!(mine.len() + ours.len(), 205, "a quarter of what is free");
+        let all: Vec<_> = std::iter::from_fn(|| streams.place(somebody(), OrgId::new()).ok()).collect();
+        assert_eq!(mine.len() + ours.len() + all.len(), OF_ALL);
         drop((mine, ours, all));
         assert!(streams.place(me, org).is_ok());
+        // Greedy organisations, one after the other: the next still gets its part.
+        let mut greedy = Vec::new();
+        for _ in 0..10 {
+            let org = OrgId::new();
+            greedy.push(Vec::from_iter(std::iter::from_fn(|| streams.place(somebody(), org).ok())));
+        }
+        let parts: Vec<usize> = greedy.iter().map(Vec::len).collect();
+        assert!(parts.is_sorted_by(|a, b| a >= b) && parts[9] >= OF_ONE, "{parts:?}");
+        drop(greedy);
         let open = lock(&streams.open);
         assert!(open.all == 0 && open.principals.is_empty() && open.organisations.is_empty());
     }

@@ -13,7 +13,7 @@ use signer_protocol::intent::{Intent, Release, Sign};
 use signer_protocol::{Attested, Reason, Refusal};
 use store::nonces::{self, Account};
 use store::settling::{InBlock, NEVER};
-use store::transactions::{self, Accepted, Step, Transaction};
+use store::transactions::{self, Step, Transaction};
 use store::{Tx, replacements};
 
 use crate::gateway::Gateway;
@@ -30,14 +30,14 @@ pub mod still;
 pub use follow::follow;
 use settle::{settle, settle_with};
 
-/// Carries a transaction as far as it goes now, then lets go of it. `accepted` is looked up where it is not known.
+/// Carries a transaction as far as it goes now, then lets go of it.
 ///
 /// # Errors
 /// What refused it before the signature, or `Unavailable` while the signer or the database is away. A node that is
 /// away is no error: the transaction stays `signed`, and goes out when the node is back.
-pub async fn carry(gateway: &Gateway, tx: Transaction, accepted: Option<Accepted>) -> Result<Transaction> {
+pub async fn carry(gateway: &Gateway, tx: Transaction) -> Result<Transaction> {
     let (id, created_at) = (tx.id, tx.created_at);
-    let outcome = steps(gateway, tx, accepted).await;
+    let outcome = steps(gateway, tx).await;
     if !matches!(outcome, Ok(Carried::Moved(_))) {
         let now = gateway.clock.now();
         let mut db = gateway.store.begin().await?;
@@ -63,9 +63,9 @@ fn pause(created_at: Time, now: Time) -> Duration {
     Duration::from_millis((age / 8).clamp(250, 30_000))
 }
 
-async fn steps(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>) -> Result<Carried> {
+async fn steps(gateway: &Gateway, mut tx: Transaction) -> Result<Carried> {
     if tx.status == Status::Pending {
-        tx = sign(gateway, tx, accepted).await?;
+        tx = sign(gateway, tx).await?;
     }
     match tx.status {
         Status::Signed => broadcast(gateway, tx).await,
@@ -75,23 +75,19 @@ async fn steps(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted
     }
 }
 
-/// `pending → signed`, or `failed` if it is refused for good. `accepted`: a moment ago; what has waited is asked again.
-async fn sign(gateway: &Gateway, mut tx: Transaction, accepted: Option<Accepted>) -> Result<Transaction> {
+/// `pending → signed`, or `failed` if it is refused for good. Whatever was true when it was submitted is asked again here: an
+/// agent can make its submission take long.
+async fn sign(gateway: &Gateway, mut tx: Transaction) -> Result<Transaction> {
     let account = Account { chain_id: tx.chain_id, address: tx.from };
     let agent = PrincipalId::Agent(tx.agent);
     let record = gateway.known.principal(&gateway.store, agent, tx.org).await?.or_missing("agent")?;
-    let (intent, key) = match accepted {
-        Some(Accepted { intent, key: Some(found) }) => (intent, Ok(found.key)),
-        _ => {
-            let accepted = transactions::accepted(&gateway.store, tx.id).await?.or_missing("transaction")?;
-            let key = still::key(gateway, &accepted, &record).await;
-            (accepted.intent, key)
-        }
+    let accepted = transactions::accepted(&gateway.store, tx.id).await?.or_missing("transaction")?;
+    let checked = async {
+        let key = still::key(gateway, &accepted, &record).await?;
+        fits::now(gateway, &tx).await.map(|()| key)
     };
-    let checked = match key {
-        Ok(key) => fits::now(gateway, &tx).await.map(|()| key),
-        refused => refused,
-    };
+    let checked = checked.await;
+    let intent = accepted.intent;
     let key = match checked {
         Ok(key) => key,
         Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => return Err(error),

@@ -92,7 +92,7 @@ impl Follower {
         for (tx, place) in taken.into_iter().zip(free) {
             let (gateway, id) = (self.gateway.clone(), tx.id);
             self.carried.spawn(async move {
-                if let Err(error) = carry(&gateway, tx, None).await {
+                if let Err(error) = carry(&gateway, tx).await {
                     tracing::warn!(%error, transaction = %id, "a transaction could not be carried further yet");
                 }
                 drop(place);

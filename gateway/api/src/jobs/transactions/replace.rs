@@ -191,10 +191,15 @@ async fn bumped(gateway: &Gateway, tx: &Transaction, node: &Node, mined: u64) ->
 
 /// Fills the nonces that were given up, and that others wait behind.
 pub async fn fill_gaps(gateway: &Gateway) -> Result<()> {
-    for gap in replacements::gaps(&gateway.store, gateway.clock.now()).await? {
-        if let Err(error) = fill(gateway, &gap).await {
-            tracing::warn!(%error, nonce = gap.nonce, "a gap could not be filled yet");
-        }
+    let gaps = replacements::gaps(&gateway.store, gateway.clock.now()).await?;
+    // At once: a node that hangs holds up no other chain.
+    let filled = futures::future::join_all(gaps.iter().map(|gap| fill(gateway, gap))).await;
+    for (gap, filled) in gaps.iter().zip(filled) {
+        let Err(error) = filled else { continue };
+        tracing::warn!(%error, nonce = gap.nonce, "a gap could not be filled yet");
+        let mut db = gateway.store.begin().await?;
+        replacements::put_off(&mut db, gap, gateway.clock.now()).await?;
+        db.commit().await?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! signer asks its own rules; what only the database says is asked here.
 
 use domain::access::{self, ReadSecret};
-use domain::{Error, Kind, OrMissing as _, Result};
+use domain::{Error, Kind, Result};
 use signer_protocol::Attested;
 use signer_protocol::key::SigningKey;
 use signer_protocol::replace::Derived;
@@ -42,10 +42,23 @@ pub async fn key(
             format!("The key at {path} (version {version}) is {state}: nothing is signed with it."),
         ));
     }
-    let vault = vaults::facts(&gateway.store, intent.vault).await?.or_missing("vault")?;
+    let Some(vault) = vaults::facts(&gateway.store, intent.vault).await? else {
+        return Err(Error::new(
+            Kind::Gone,
+            format!("The vault of the key at {path} was deleted, and the key with it."),
+        ));
+    };
+    if vault.cmek.is_some() {
+        return Err(Error::new(
+            Kind::Gone,
+            format!("The key at {path} is in a CMEK vault now: Talon signs with no key there."),
+        ));
+    }
     let policies = policies::for_principal(&gateway.store, agent.principal.id).await?;
     if access::still::<ReadSecret>(&agent.absent(now), &vault.facts(), &policies, path.clone()) {
         return Ok(found.key.clone());
     }
-    Err(Error::forbidden(format!("The agent may not use the key at {path} any more: no policy lets it.")))
+    Err(Error::forbidden(format!(
+        "The agent may not use the key at {path} any more: its policies, scopes or vaults do not let it."
+    )))
 }

@@ -183,13 +183,13 @@ pub async fn decide(
     Ok(Found { approval: after, intent: Some(intent) })
 }
 
-/// Nobody is let say yes to what can't be signed any more.
+/// Nobody is let say yes where the key is out of use, or the agent may not use it. The signer has the last word on all else.
 async fn can_be_signed(cx: &Cx, tx: &Transaction) -> Result<()> {
     let accepted = transactions::accepted(cx.store(), tx.id).await?.or_missing("transaction")?;
     let agent = cx.gateway.known.principal(cx.store(), PrincipalId::Agent(tx.agent), tx.org).await?;
     let key = still::key(&cx.gateway, &accepted, &*agent.or_missing("agent")?).await;
     key.map(drop).map_err(|error| {
-        Error::conflict(format!("{} Deny it, or give the agent its key back first.", error.detail()))
+        Error::conflict(format!("{} Deny it, unless you give the agent its key back first.", error.detail()))
     })
 }
 
@@ -245,7 +245,7 @@ async fn go_on(cx: &Cx, act: &mut Act, waiting: Waiting, intent: &Attested<Inten
 async fn set_off(gateway: &Gateway, tx: TxId) {
     let carried = async {
         let tx = transactions::by_id(&gateway.store, tx).await?.or_missing("transaction")?;
-        carry(gateway, tx, None).await
+        carry(gateway, tx).await
     };
     if let Err(error) = carried.await {
         match error.kind() {

@@ -6,6 +6,7 @@ use signer_protocol::intent::Fees;
 use store::nonces::OnChain;
 
 use super::request::{Wanted, WantedFees};
+use crate::cx::Cx;
 use crate::jobs::transactions::fits::Room;
 
 /// What the chain says of a transaction.
@@ -25,6 +26,7 @@ pub struct Answer {
 /// `Unprocessable` for what would fail or can't be paid, where nobody decides on it after a simulation; `Invalid` for gas
 /// and fees with which it would be in no block.
 pub async fn ask(
+    cx: &Cx,
     node: &Node,
     call: &Call,
     wanted: &Wanted,
@@ -36,7 +38,7 @@ pub async fn ask(
         Ok::<_, Error>(OnChain { mined, pending })
     };
     // That it can't be paid says more than how the estimate fails for it.
-    let estimate = async { Ok(estimated(node, call, wanted, simulated).await) };
+    let estimate = async { Ok(estimated(cx, node, call, wanted, simulated).await) };
     let room = Room::of(&wanted.chain, node, call.from);
     let (estimate, fees, on_chain, room) = tokio::try_join!(estimate, fees(node, wanted), on_chain, room)?;
     if let Some(given) = wanted.gas_limit {
@@ -70,10 +72,12 @@ enum Estimate {
 }
 
 /// The agent's gas limit, else the node's estimate. `simulated`: the node is asked whether it would work in any case.
-async fn estimated(node: &Node, call: &Call, wanted: &Wanted, simulated: bool) -> Result<Estimate> {
+async fn estimated(cx: &Cx, node: &Node, call: &Call, wanted: &Wanted, simulated: bool) -> Result<Estimate> {
     if let Some(limit) = wanted.gas_limit.filter(|_| !simulated) {
         return Ok(Estimate::Gas(limit));
     }
+    let who = cx.caller()?.principal();
+    let _turn = cx.gateway.estimating.turn(who.id, who.org, wanted.chain.chain_id).await?;
     match (node.estimate_gas(call).await, wanted.gas_limit) {
         (Ok(gas), Some(limit)) if limit < gas.needed => {
             Ok(Estimate::Fails(format!("out of gas: it takes {}, and gas_limit is {limit}", gas.needed)))

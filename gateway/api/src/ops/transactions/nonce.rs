@@ -1,6 +1,6 @@
 //! Which nonce a transaction gets.
 
-use domain::{Error, Result, TxId};
+use domain::{Error, OrMissing as _, Result, TxId};
 use signer_protocol::intent::Fees;
 use store::nonces::{self, Account, OnChain};
 use store::transactions;
@@ -36,6 +36,11 @@ pub async fn replaced(cx: &Cx, wanted: &Wanted, account: Account, fees: &Fees) -
     else {
         return Ok(None);
     };
+    let accepted = transactions::accepted(cx.store(), now.id).await?.or_missing("transaction")?;
+    let derived = accepted.intent.peek().map_err(Error::internal)?.derived;
+    if derived.is_some_and(|derived| derived.outlives_its_agent()) {
+        return Err(Error::conflict("nonce: a person has cancelled what it was used for; leave it out."));
+    }
     let same_kind = std::mem::discriminant(&now.fees) == std::mem::discriminant(fees);
     if same_kind && fees.raises(&now.fees) {
         Ok(Some(nonce))

@@ -217,7 +217,7 @@ async fn replace(
     }
     act.commit(new.id).await?;
     let new = Transaction { nonce: Some(nonce), ..new };
-    let tx = match carry(&cx.gateway, new.clone(), Some(accepted)).await {
+    let tx = match carry(&cx.gateway, new.clone()).await {
         Ok(tx) => tx,
         // It is stored, and will go out.
         Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => {
@@ -267,6 +267,12 @@ fn too_late(of: &Transaction) -> Error {
             None => format!("It is in a block ({}): nothing can take its place.", of.status.as_str()),
         },
         (Status::Replaced, _) => "It was replaced: another transaction took its nonce.".to_owned(),
+        (Status::AwaitingApproval, _) => match of.approval {
+            Some(id) => format!(
+                "People have not decided on it yet: take it back with POST /v1/approvals/{id}/cancel, or have it denied."
+            ),
+            None => "People have not decided on it yet.".to_owned(),
+        },
         (status, _) => format!("It was never signed ({}): there is nothing to replace.", status.as_str()),
     };
     Error::conflict(what)

@@ -170,7 +170,7 @@ async fn submit(
         wanted.simulate_first || cx.gateway.installation.is_on(cx.store(), &REQUIRE_SIMULATION).await?;
     // What fails will not be signed, unless people want it; whether it might be, the guardrails say first.
     let Answer { gas_limit, fees, on_chain, fails } =
-        fees::ask(&node, &call, wanted, simulated, people_decide(cx)?).await?;
+        fees::ask(cx, &node, &call, wanted, simulated, people_decide(cx)?).await?;
     // What can't be paid is tried for people to see why.
     let simulated = simulated || fails.is_some();
     let replaces = replaced(cx, wanted, account, &fees).await?;
@@ -275,7 +275,7 @@ async fn submit(
             return twin(cx, may, wanted, key).await?.ok_or(error);
         }
     }
-    let tx = match carry(&cx.gateway, tx.clone(), Some(accepted)).await {
+    let tx = match carry(&cx.gateway, tx.clone()).await {
         Ok(tx) => tx,
         // It is stored, and will go out: to say "try again" now would have it paid twice.
         Err(error) if matches!(error.kind(), Kind::Unavailable | Kind::Internal) => {
