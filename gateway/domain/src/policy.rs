@@ -120,7 +120,7 @@ const MAX_BYTES: usize = 4 * 1024;
 const MAX_NETWORKS: usize = 100;
 
 impl Conditions {
-    /// Conditions as a caller gives them. An approval that is not required says nothing; null is no condition.
+    /// Conditions as a caller gives them. A condition that is null, or an approval that is not required, says nothing.
     ///
     /// # Errors
     /// `Invalid`, naming the condition that is unknown or malformed, or the limit that all of them exceed.
@@ -149,14 +149,6 @@ impl Conditions {
     /// The first condition that does not hold, by name. `None`: they all do.
     pub fn unmet(&self, at: Time, address: Option<IpAddr>) -> Option<&'static str> {
         self.terms.iter().find(|term| !term.holds(at, address)).map(Condition::name)
-    }
-
-    /// What people must approve; `None`: nothing.
-    pub fn approval(&self) -> Option<Terms> {
-        self.terms.iter().find_map(|term| match term {
-            Condition::RequireApproval(terms) => Some(*terms),
-            _ => None,
-        })
     }
 
     fn awaits(&self, at: Time, address: Option<IpAddr>) -> Option<Terms> {
@@ -195,6 +187,7 @@ impl Condition {
 
 fn term(key: &str, value: &Value) -> Result<Option<Condition>> {
     match (key, value) {
+        ("ip_allowlist" | "time_window", Value::Null) => Ok(None),
         ("ip_allowlist", value) => ip_allowlist(value).map(Condition::IpAllowlist).map(Some),
         ("time_window", value) => TimeWindow::parse(value).map(|w| Some(Condition::TimeWindow(Box::new(w)))),
         ("require_approval", value) => Ok(approval_terms(value)?.map(Condition::RequireApproval)),
@@ -222,7 +215,7 @@ fn approval_terms(value: &Value) -> Result<Option<Terms>> {
         )
     };
     let given = match value {
-        Value::Bool(false) => return Ok(None),
+        Value::Null | Value::Bool(false) => return Ok(None),
         Value::Bool(true) => return Ok(Some(Terms::default())),
         Value::Object(fields) if !fields.is_empty() => {
             serde_json::from_value::<GivenTerms>(value.clone()).map_err(|_| bad())?
@@ -381,7 +374,9 @@ mod tests {
         assert!(conditions(odd.clone()).unwrap_err().detail().contains("moon_phase"));
         let stored = Conditions::stored(odd.as_object().unwrap().clone());
         assert!(stored.unmet(at("2026-01-01T00:00:00Z"), None).is_some());
-        for nothing in [serde_json::json!({}), serde_json::json!({"require_approval": false})] {
+        for nothing in
+            [serde_json::json!({}), serde_json::json!({"ip_allowlist": null, "require_approval": false})]
+        {
             assert!(conditions(nothing).unwrap().unmet(at("2026-01-01T00:00:00Z"), None).is_none());
         }
     }
@@ -397,9 +392,6 @@ mod tests {
             (networks(101), "1 to 100"),
             (networks(0), "1 to 100"),
             (serde_json::json!({"ip_allowlist": false}), "1 to 100"),
-            (serde_json::json!({"ip_allowlist": null}), "1 to 100"),
-            (serde_json::json!({"time_window": null}), "must be {start"),
-            (serde_json::json!({"require_approval": null}), "must be true or false"),
             (serde_json::json!({"time_window": {}}), "must be {start"),
             (serde_json::json!({"moon_phase": null}), "is not a condition"),
             (serde_json::json!({"moon_phase": false}), "is not a condition"),
