@@ -130,8 +130,8 @@ pub trait Params: Sized + Send {
 }
 
 impl Params for () {
-    fn read(request: &Inbound, _: &Method) -> Result<Self> {
-        query::nothing(request.query.as_deref().unwrap_or_default())
+    fn read(_: &Inbound, _: &Method) -> Result<Self> {
+        Ok(())
     }
     fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
         None
@@ -168,6 +168,25 @@ impl<T: crate::operation::Fields + Default> Params for Maybe<T> {
     }
     fn schema(schemas: &mut SchemaGenerator) -> Option<Schema> {
         From::<T>::schema(schemas)
+    }
+}
+
+/// No fields, where ignoring one would do more than was meant: as [`NothingElse`].
+pub struct Nothing;
+
+#[derive(Deserialize, JsonSchema, Default)]
+struct NoFields {
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
+}
+
+impl Params for Nothing {
+    const OPTIONAL: bool = true;
+    fn read(request: &Inbound, method: &Method) -> Result<Self> {
+        Maybe::<NoFields>::read(request, method).map(|_| Self)
+    }
+    fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
+        None
     }
 }
 
@@ -249,8 +268,9 @@ fn rule(message: &str) -> String {
     {
         return message.to_owned();
     }
-    // What the standard library says of a query's numbers and switches.
+    // What uuid says, and the standard library of a query's numbers and switches.
     let known = [
+        ("UUID", "must be a UUID"),
         ("digit", "must be a whole number, 0 or more"),
         ("integer", "must be a whole number, 0 or more"),
         ("number too", "must be a number that is not so far out"),

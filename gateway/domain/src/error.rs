@@ -69,10 +69,14 @@ impl Error {
 
     /// `missing("vault")`: no such thing, or none that the caller may know of.
     pub fn missing(what: &str) -> Self {
-        Self::new(
-            Kind::Missing,
-            format!("No such {what}. Check the id or path, and that it belongs to your organisation."),
-        )
+        let check = match what {
+            // Whoever asks for these may have no organisation.
+            "share" => "Check the link or the id: it may have ended, or been taken back.",
+            "device code" => "Check what the device shows: a code is good once, and not for long.",
+            "account" => "Check the email.",
+            _ => "Check the id or path, and that it belongs to your organisation.",
+        };
+        Self::new(Kind::Missing, format!("No such {what}. {check}"))
     }
 
     pub fn conflict(detail: impl Into<String>) -> Self {

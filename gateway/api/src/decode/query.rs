@@ -18,17 +18,6 @@ pub fn query<T: DeserializeOwned>(text: &str) -> Result<T> {
     })
 }
 
-/// Of a query that has no fields.
-pub fn nothing(text: &str) -> Result<()> {
-    match pairs(text).next() {
-        Some((unknown, _)) => {
-            let rule = "must be left out: this has no query";
-            Err(Error::invalid(&field(&shown(&unknown), "query"), rule))
-        }
-        None => Ok(()),
-    }
-}
-
 fn pairs(text: &str) -> form_urlencoded::Parse<'_> {
     form_urlencoded::parse(text.as_bytes())
 }
@@ -78,20 +67,6 @@ mod tests {
     struct Sample {
         #[serde(default)]
         limit: Option<u32>,
-    }
-
-    #[test]
-    fn where_there_is_no_query_there_are_no_fields() {
-        assert!(nothing("").is_ok());
-        for (bad, said) in [
-            ("limit=3", "limit: must be left out"),
-            ("a", "a: must"),
-            ("=x", "query: must"),
-            ("%00=1", "query: must"),
-        ] {
-            let error = nothing(bad).unwrap_err();
-            assert!(error.detail().contains(said), "{bad}: {error}");
-        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use store::agents::{self, Agent};
 use super::{OfAgent, description, name};
 use crate::access::{Agents, InOrg, OnAgent};
 use crate::cx::Cx;
-use crate::decode::{self, NothingElse, Patch};
+use crate::decode::{self, Nothing, NothingElse, Patch};
 use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Effect, Tool};
 use approval::ApprovalPolicyEntry;
@@ -300,7 +300,7 @@ impl Operation for RotateAgentKey {
     )
     .audited("agent.rotate_key", "agent");
     type Path = OfAgent;
-    type Params = ();
+    type Params = Nothing;
     type Output = AgentKeyRotatedResponse;
     type Access = OnAgent<access::ChangeAgent>;
 
@@ -308,7 +308,7 @@ impl Operation for RotateAgentKey {
         cx: &Cx,
         may: Permit<access::ChangeAgent, AgentId>,
         path: OfAgent,
-        (): (),
+        _: Nothing,
     ) -> Result<Reply<AgentKeyRotatedResponse>> {
         let agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
         if principal(&agent)?.asserted.is_some() {

@@ -22,7 +22,7 @@ use super::vaults::VaultResponse;
 use super::{OfCmekJob, OfVault};
 use crate::access::{Granted, OnVault};
 use crate::cx::Cx;
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::jobs::cmek::{LEASE, Rotation};
 use crate::operation::{Operation, Reply, Route};
 
@@ -38,6 +38,8 @@ const GRANT: Duration = Duration::from_secs(23 * 60 * 60);
 pub struct EnableCmekRequest {
     /// SHA-256 of the key's 32 bytes: 64 hex digits, with or without `sha256:` in front.
     fingerprint: String,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 /// Demands a customer's key for new values.
@@ -122,6 +124,8 @@ async fn changed(cx: &Cx, id: VaultId) -> Result<Reply<VaultResponse>> {
 pub struct CmekRotateRequest {
     /// SHA-256 of the new key, as for enabling.
     new_fingerprint: String,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 #[derive(Serialize, JsonSchema)]

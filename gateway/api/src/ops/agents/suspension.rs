@@ -13,6 +13,7 @@ use super::record::{Row, change, settings_of};
 use super::{AgentResponse, principal};
 use crate::access::{InOrg, OnAgent};
 use crate::cx::Cx;
+use crate::decode::Nothing;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfAgent;
 
@@ -35,7 +36,7 @@ impl Operation for SuspendAllAgents {
     )
     .audited("agent.suspend_all", "organisation");
     type Path = ();
-    type Params = ();
+    type Params = Nothing;
     type Output = SuspensionResponse;
     type Access = InOrg<SuspendAgents>;
 
@@ -43,7 +44,7 @@ impl Operation for SuspendAllAgents {
         cx: &Cx,
         may: Permit<SuspendAgents, OrgId>,
         (): (),
-        (): (),
+        _: Nothing,
     ) -> Result<Reply<SuspensionResponse>> {
         switch(cx, &may, true).await
     }
@@ -62,7 +63,7 @@ impl Operation for ResumeAllAgents {
     )
     .audited("agent.resume_all", "organisation");
     type Path = ();
-    type Params = ();
+    type Params = Nothing;
     type Output = SuspensionResponse;
     type Access = InOrg<SuspendAgents>;
 
@@ -70,7 +71,7 @@ impl Operation for ResumeAllAgents {
         cx: &Cx,
         may: Permit<SuspendAgents, OrgId>,
         (): (),
-        (): (),
+        _: Nothing,
     ) -> Result<Reply<SuspensionResponse>> {
         switch(cx, &may, false).await
     }
@@ -104,7 +105,7 @@ impl Operation for SuspendAgent {
     )
     .audited("agent.suspend", "agent");
     type Path = OfAgent;
-    type Params = ();
+    type Params = Nothing;
     type Output = AgentResponse;
     type Access = OnAgent<ChangeAgent>;
 
@@ -112,7 +113,7 @@ impl Operation for SuspendAgent {
         cx: &Cx,
         may: Permit<ChangeAgent, AgentId>,
         path: OfAgent,
-        (): (),
+        _: Nothing,
     ) -> Result<Reply<AgentResponse>> {
         set_active(cx, &may, path.agent_id, false).await
     }
@@ -131,7 +132,7 @@ impl Operation for ResumeAgent {
     )
     .audited("agent.resume", "agent");
     type Path = OfAgent;
-    type Params = ();
+    type Params = Nothing;
     type Output = AgentResponse;
     type Access = OnAgent<ChangeAgent>;
 
@@ -139,7 +140,7 @@ impl Operation for ResumeAgent {
         cx: &Cx,
         may: Permit<ChangeAgent, AgentId>,
         path: OfAgent,
-        (): (),
+        _: Nothing,
     ) -> Result<Reply<AgentResponse>> {
         set_active(cx, &may, path.agent_id, true).await
     }

@@ -16,7 +16,7 @@ use store::vaults::Vault;
 use super::{ApprovalResponse, announce, details, letters, reason, waits_until};
 use crate::access::{Agents, MayRead};
 use crate::cx::Cx;
-use crate::decode;
+use crate::decode::{self, NothingElse};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::secrets::may_be_read;
 use crate::throttle;
@@ -191,6 +191,8 @@ pub struct CreateApprovalRequest {
     /// What the value is needed for: at most 500 characters. Whoever decides reads it.
     #[serde(default)]
     reason: Option<String>,
+    #[serde(flatten)]
+    _nothing_else: NothingElse,
 }
 
 /// Asks people to approve a read before it is made.
