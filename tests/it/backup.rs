@@ -186,15 +186,21 @@ both! {
         std::fs::write(&bad, "Dear Ada").unwrap();
         refused(&w, &["restore", &bad], "no backup").await;
         refused(&w, &["restore", &file], "keystore").await;
+        refused(&w, &["restore", "--keep-ledger", &file], "the keystore in").await;
 
         // A new keystore, as a first start makes it.
         w.restart().await;
-        let own = folder.path().join("own.bin");
+        assert_eq!(w.end(), Some(0));
+        let (own, ledger) = (folder.path().join("own.bin"), folder.path().join("own.redb"));
         std::fs::copy(keystore(&w), &own).unwrap();
+        std::fs::copy(w.data().join("signer/ledger.redb"), &ledger).unwrap();
         w.emptied().await;
         carry_keystore(&own, &w);
         refused(&w, &["restore", &file], "was not written by a signer with this keystore").await;
+        refused(&w, &["restore", "--keep-ledger", &file], "is missing, so it can't be kept").await;
         assert!(!w.data().join("signer/ledger.redb").exists());
+        std::fs::copy(&ledger, w.data().join("signer/ledger.redb")).unwrap();
+        refused(&w, &["restore", "--keep-ledger", &file], "was not written by a signer with this keystore").await;
         let users: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM users").fetch_one(&w.database().await).await.unwrap();
         assert_eq!(users, 0, "nothing of it was stored");
     }

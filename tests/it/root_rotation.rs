@@ -330,3 +330,49 @@ both! {
         all_opens().await;
     }
 }
+
+both! {
+    async fn beside_a_ledger_that_is_kept_an_older_backup_is_wrapped_anew_before_its_root_is_retired(w: World) {
+        let folder = tempfile::tempdir().unwrap();
+        let old = folder.path().join("old").display().to_string();
+        let ada = w.owner("ada").await;
+        let vault = ada.vault("main").await;
+        vault.put("a", "generic", "value-of-old").await;
+        succeeds(&w, &["backup", &old]);
+        rotate(&w);
+        w.restart().await;
+        finished(&w).await;
+
+        // The database is lost, keystore and ledger are not.
+        let ledger = || w.data().join("signer/ledger.redb");
+        let lose_the_database = async || {
+            assert_eq!(w.end(), Some(0));
+            let (keys, kept) = (folder.path().join("keystore"), folder.path().join("ledger"));
+            std::fs::copy(keystore(&w), &keys).unwrap();
+            std::fs::copy(ledger(), &kept).unwrap();
+            emptied(&w, Some(&keys)).await;
+            std::fs::copy(&kept, ledger()).unwrap();
+        };
+        lose_the_database().await;
+        succeeds(&w, &["restore", "--keep-ledger", &old]);
+        let (good, said) = signer(&w, &["retire-root"]);
+        assert!(!good && said.contains("has not said"), "{said}");
+        w.restart().await;
+        finished(&w).await;
+        assert_eq!(w.end(), Some(0));
+        let (good, said) = signer(&w, &["retire-root"]);
+        assert!(good && said.contains("Root 1 is destroyed"), "{said}");
+        w.restart().await;
+        ada.get(&vault.path("a")).expect(200, "value-of-old").await;
+
+        // Now that its root is gone, nothing is stored, and no ledger is said to be replaced.
+        lose_the_database().await;
+        for flag in ["--keep-ledger", "--accept-older-ledger"] {
+            let (good, said) = tokio::task::block_in_place(|| run(&w, &["restore", flag, &old]));
+            assert!(!good && said.contains("is wrapped by root 1, and the keystore has root 2"), "{said}");
+            assert!(!said.contains("replaced") && !said.contains("is kept"), "{said}");
+        }
+        let users: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM users").fetch_one(&w.database().await).await.unwrap();
+        assert_eq!(users, 0, "nothing of it was stored");
+    }
+}

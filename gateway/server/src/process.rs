@@ -115,13 +115,13 @@ impl Signer {
         Err(StartError::Signer(if sentence.is_empty() { late() } else { sentence }))
     }
 
-    /// Has it put a backup's ledger in place, and end.
+    /// Has it put a backup's ledger in place, and end; with a flag that says what becomes of the one that is there.
     ///
     /// # Errors
     /// With its own sentence.
-    pub async fn restore_ledger(&self, backup: &Path, accept_older: bool) -> Result<(), StartError> {
-        let older: &[&OsStr] = if accept_older { &["--accept-older-ledger".as_ref()] } else { &[] };
-        let words = [&["restore-ledger".as_ref(), backup.as_os_str()], older].concat();
+    pub async fn restore_ledger(&self, backup: &Path, flag: Option<&str>) -> Result<(), StartError> {
+        let mut words = vec![OsStr::new("restore-ledger"), backup.as_os_str()];
+        words.extend(flag.map(OsStr::new));
         let (mut child, sentence) = self.spawn(&words)?;
         let ended = child.wait().await.map_err(|error| StartError::Process("the signer", error))?;
         if ended.success() { Ok(()) } else { Err(StartError::Config(sentence.await.unwrap_or_default())) }

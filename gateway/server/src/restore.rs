@@ -26,11 +26,22 @@ pub struct Restore {
     /// Replace a ledger that is newer than the backup's: limits, nonces, codes and endings from in between are forgotten
     #[arg(long, conflicts_with = "keep_ledger")]
     accept_older_ledger: bool,
-    /// Leave the ledger that is there: whatever has changed since the backup is refused as rolled back
+    /// Leave the ledger that is there (there must be one): whatever has changed since the backup is refused as rolled back
     #[arg(long)]
     keep_ledger: bool,
     #[command(flatten)]
     flags: Flags,
+}
+
+impl Restore {
+    /// What the signer is told of the ledger that is there.
+    fn flag(&self) -> Option<&'static str> {
+        match (self.accept_older_ledger, self.keep_ledger) {
+            (_, true) => Some("--keep-ledger"),
+            (true, false) => Some("--accept-older-ledger"),
+            (false, false) => None,
+        }
+    }
 }
 
 /// Restores all of the backup, or nothing.
@@ -51,18 +62,20 @@ pub fn restore(asked: &Restore) -> Result<(), StartError> {
     let rows = runtime.block_on(async {
         let restoring = filled(&asked.file, &url).await?;
         let rows = restoring.rows();
-        if is_own(&config.signer) && !asked.keep_ledger {
-            let signer = Signer::new(&config, &data);
-            signer.restore_ledger(&asked.file, asked.accept_older_ledger).await?;
+        if is_own(&config.signer) {
+            Signer::new(&config, &data).restore_ledger(&asked.file, asked.flag()).await?;
         }
         restoring.commit(Clock::default().now()).await?;
         Store::open(&url).await?;
         Ok::<_, StartError>(rows)
     })?;
     let elsewhere = if is_own(&config.signer) {
-        ""
+        String::new()
     } else {
-        " The ledger is the signer's: run talon-signer restore-ledger with this file on its host."
+        let flag = asked.flag().map_or_else(String::new, |flag| format!(" {flag}"));
+        format!(
+            " The ledger is the signer's: run talon-signer restore-ledger{flag} with this file on its host."
+        )
     };
     let text = format!("{}: {rows} rows are restored.{elsewhere}\n", asked.file.display());
     let _closed = std::io::stdout().write_all(text.as_bytes());

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::keys::{FIRST, Keystore, Roots};
 use crate::ledger::{self, OldLedger, Written};
 use crate::options::Options;
-use crate::start::{StartError, folder};
+use crate::start::{StartError, folder, not_older};
 use crate::{keystore, statements};
 
 /// Options of `talon-signer restore-ledger`.
@@ -25,8 +25,12 @@ pub struct RestoreOptions {
     pub file: PathBuf,
 
     /// Replace a ledger that is newer than the backup's, or of which that can't be told.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "keep_ledger")]
     pub accept_older_ledger: bool,
+
+    /// Leave the ledger that is there, if the backup opens beside it.
+    #[arg(long)]
+    pub keep_ledger: bool,
 
     #[command(flatten)]
     pub signer: Options,
@@ -40,9 +44,15 @@ const FORGOTTEN: &str = "what was spent since does not count against limits, and
 /// Puts the ledger in place, whole or not at all, while no signer runs on the folder.
 ///
 /// # Errors
-/// If there is no keystore, the ledger is not of this keystore or damaged, or the one that is there is newer.
+/// If there is no keystore, the ledger is not of this keystore or damaged, or the one that is there is newer. If it is to be
+/// kept: as well if there is none.
 pub fn restore_ledger(options: RestoreOptions) -> Result<(), StartError> {
-    restore(&options.signer.config()?, &options.file, options.accept_older_ledger)
+    let config = options.signer.config()?;
+    if options.keep_ledger {
+        keep(&config, &options.file)
+    } else {
+        restore(&config, &options.file, options.accept_older_ledger)
+    }
 }
 
 pub(crate) fn restore(config: &Config, file: &Path, accepted: bool) -> Result<(), StartError> {
@@ -51,20 +61,52 @@ pub(crate) fn restore(config: &Config, file: &Path, accepted: bool) -> Result<()
     let copy = genuine(file, &*keystore)?;
     let place = config.data.join(ledger::FILE);
     let old = place.exists().then(|| OldLedger::open(&place)).transpose().map_err(StartError::from)?;
-    if let Some(old) = &old
-        && (old.mark.line != copy.line || old.mark.sequence > copy.sequence)
-    {
-        let found = format!("{} is newer than the backup's ledger, or of another history", place.display());
-        if !accepted {
-            return Err(StartError::new(format!(
-                "{found}: start on it as it is, or replace it with --accept-older-ledger; then {FORGOTTEN}"
-            )));
-        }
-        say(&format!("WARNING: {found}, and is replaced all the same: {FORGOTTEN}."));
+    let newer =
+        old.as_ref().is_some_and(|old| old.mark.line != copy.line || old.mark.sequence > copy.sequence);
+    if newer && !accepted {
+        return Err(StartError::new(format!(
+            "{} is newer than the backup's ledger, or of another history: start on it as it is, or replace it with \
+             --accept-older-ledger; then {FORGOTTEN}",
+            place.display()
+        )));
     }
     put(file, &place, &copy, keystore.roots(), &config.clock)?;
     drop(old);
+    if newer {
+        say(&format!(
+            "WARNING: the ledger in {} was newer than the backup's, or of another history, and was replaced all the same: \
+             {FORGOTTEN}.",
+            place.display()
+        ));
+    }
     say(&format!("The ledger of {} is in place.", copy.taken_at));
+    Ok(())
+}
+
+/// Leaves the ledger that is there, beside a database that is to come from this backup. Under the older root there may be
+/// something again: that root is not retired before a start has looked.
+pub(crate) fn keep(config: &Config, file: &Path) -> Result<(), StartError> {
+    folder(&config.data)?;
+    let keystore = opened(config)?;
+    let place = config.data.join(ledger::FILE);
+    if !place.exists() {
+        return Err(StartError::new(format!(
+            "{} is missing, so it can't be kept: put it there first, or take the backup's by leaving --keep-ledger out",
+            place.display()
+        )));
+    }
+    let kept = OldLedger::open(&place).map_err(StartError::from)?;
+    if kept.mark.format > ledger::NEWEST {
+        let (file, found) = (place.display().to_string(), kept.mark.format);
+        return Err(StartError::from(ledger::OpenError::Newer { file, found }));
+    }
+    not_older(keystore.roots(), kept.root)?;
+    let copy = genuine(file, &*keystore)?;
+    // That it could be put in place shows that it opens here.
+    let unused = written(file, &place, &copy, keystore.roots(), &config.clock)?;
+    std::fs::remove_file(&unused).map_err(|error| unwritten(&unused, &error.to_string()))?;
+    kept.unfinish().map_err(|cause| unwritten(&place, &cause))?;
+    say("The ledger that was there is kept.");
     Ok(())
 }
 
@@ -114,7 +156,21 @@ fn genuine(file: &Path, keystore: &dyn Keystore) -> Result<LedgerCopy, StartErro
 
 /// Under its name there is the old ledger or the new one, never a part.
 fn put(file: &Path, place: &Path, copy: &LedgerCopy, roots: Roots, clock: &Clock) -> Result<(), StartError> {
-    let failed = |cause: String| StartError::new(format!("{} can't be written ({cause})", place.display()));
+    let unfinished = written(file, place, copy, roots, clock)?;
+    std::fs::rename(&unfinished, place)
+        .and_then(|()| File::open(place.parent().unwrap_or(Path::new(".")))?.sync_all())
+        .map_err(|error| unwritten(place, &error.to_string()))
+}
+
+/// The new ledger, under a name of its own: whole, and of a root that is here.
+fn written(
+    file: &Path,
+    place: &Path,
+    copy: &LedgerCopy,
+    roots: Roots,
+    clock: &Clock,
+) -> Result<PathBuf, StartError> {
+    let failed = |cause: String| unwritten(place, &cause);
     let unfinished = place.with_extension("restoring");
     if unfinished.exists() {
         std::fs::remove_file(&unfinished).map_err(|error| failed(error.to_string()))?;
@@ -143,9 +199,7 @@ fn put(file: &Path, place: &Path, copy: &LedgerCopy, roots: Roots, clock: &Clock
         std::fs::remove_file(&unfinished).map_err(|error| failed(error.to_string()))?;
         return Err(StartError::new(format!("{}: {other}", file.display())));
     }
-    std::fs::rename(&unfinished, place)
-        .and_then(|()| File::open(place.parent().unwrap_or(Path::new(".")))?.sync_all())
-        .map_err(|error| failed(error.to_string()))
+    Ok(unfinished)
 }
 
 /// Whether what was wrapped with this ledger's newest root can be opened here.
@@ -170,6 +224,10 @@ fn frames(file: &Path) -> Result<Reader<BufReader<File>>, StartError> {
 
 fn unusable(file: &Path, error: &FileError) -> StartError {
     StartError::new(format!("{}: {error}", file.display()))
+}
+
+fn unwritten(place: &Path, cause: &str) -> StartError {
+    StartError::new(format!("{} can't be written ({cause})", place.display()))
 }
 
 fn say(line: &str) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::authority::Authority;
 use crate::config::Config;
+use crate::keys::Roots;
 use crate::ledger::{self, Ledger};
 use crate::service::Service;
 use crate::{keystore, listen, remote};
@@ -111,14 +112,19 @@ pub(crate) fn open(config: &Config) -> Result<Authority, StartError> {
     let ledger = Ledger::open(&file, config.clock.clone()).map_err(StartError::from)?;
     let keystore = keystore::open(config)?;
     keystore.health().map_err(StartError::from)?;
-    let (newest, known) = (keystore.roots().newest, ledger.newest_root().map_err(StartError::from)?);
+    not_older(keystore.roots(), ledger.newest_root().map_err(StartError::from)?)?;
+    Authority::new(keystore, config.key_threads, ledger, config.clock.clone(), config.limits.clone())
+}
+
+/// Refuses a keystore from before the newest root that its ledger knows.
+pub(crate) fn not_older(Roots { newest, .. }: Roots, known: u64) -> Result<(), StartError> {
     if known > u64::from(newest) {
         return Err(StartError::new(format!(
             "the keystore is older than its ledger: it has root {newest}, and root {known} was in use; put the copy in place that \
              was made after the last rotate-root"
         )));
     }
-    Authority::new(keystore, config.key_threads, ledger, config.clock.clone(), config.limits.clone())
+    Ok(())
 }
 
 /// There while a first start is not finished: a crash in it leaves keys without a ledger, which is then no loss.

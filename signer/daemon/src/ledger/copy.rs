@@ -13,7 +13,7 @@ use redb::{TableDefinition, Value, WriteTransaction};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::tables::{Each, FORMAT, LINE, META, RESTORED, ROOT, SEQUENCE, each};
+use super::tables::{Each, FORMAT, LINE, META, RESTORED, ROOT, ROOT_FINISHED, SEQUENCE, each};
 use super::{Ledger, OpenError, broken, no_ledger};
 use crate::refuse::{Result, conflict};
 
@@ -162,10 +162,12 @@ fn take<'p>(part: &mut &'p [u8]) -> Option<&'p [u8]> {
     Some(piece)
 }
 
-/// A ledger that lies where a copy is to go, held so that no signer starts on it.
+/// A ledger that lies where a copy is to go, or that is kept in its stead, held so that no signer starts on it.
 pub struct OldLedger {
     pub mark: Mark,
-    _held: Database,
+    /// The newest root that was in use with it; 0 if it was never asked about.
+    pub root: u64,
+    db: Database,
 }
 
 impl OldLedger {
@@ -179,8 +181,27 @@ impl OldLedger {
             DatabaseError::DatabaseAlreadyOpen => OpenError::InUse(name.clone()),
             error => damaged(error.into()),
         })?;
-        let mark = db.begin_read().map_err(redb::Error::from).and_then(|tx| Mark::read(&tx));
-        Ok(Self { mark: mark.map_err(damaged)?, _held: db })
+        let read = || {
+            let tx = db.begin_read()?;
+            let root = tx.open_table(META)?.get(ROOT)?.map_or(0, |root| root.value());
+            Ok::<_, redb::Error>((Mark::read(&tx)?, root))
+        };
+        let (mark, root) = read().map_err(damaged)?;
+        Ok(Self { mark, root, db })
+    }
+
+    /// Forgets that nothing was left under the older root: the database beside it is to be another one.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn unfinish(&self) -> Result<(), String> {
+        let removed = || {
+            let tx = self.db.begin_write()?;
+            tx.open_table(META)?.remove(ROOT_FINISHED)?;
+            tx.commit()?;
+            Ok::<_, redb::Error>(())
+        };
+        removed().map_err(|error| error.to_string())
     }
 }
 

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use domain::{Clock, Time, TokenId};
 use signer_protocol::Reason;
 use signer_protocol::backup::{CopyLedger, Header, Kind, LedgerPart, Writer};
+use signer_protocol::root::{Count, FinishRotation};
 use tempfile::TempDir;
 
 use super::reason;
 use crate::authority::Authority;
 use crate::config::{Config, KeystoreConfig};
 use crate::keys::software;
-use crate::ledger;
-use crate::restore::restore;
+use crate::ledger::{self, SETTLED};
+use crate::restore::{keep, restore};
 use crate::start::{StartError, open};
 
 fn config(folder: &Path) -> Config {
@@ -196,4 +197,79 @@ async fn a_copy_is_not_restored_where_its_root_is_missing() {
     for (parts, keystore) in [(&first, &one), (&first, &both), (&second, &two)] {
         restore(keystore, &file(&spare, parts, |_| {}), false).unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_ledger_is_kept_beside_its_own_keystore_alone() {
+    let (_folder, config) = private();
+    let signer = open(&config).unwrap();
+    let copy = begin(&signer).await;
+    let parts = rest(&signer, copy).await;
+    let (spare, damaged) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let backup = file(&spare, &parts, |_| {});
+    let refused = |config: &Config, file: &Path, why: &str| {
+        let files = || std::fs::read_dir(&config.data).unwrap().count();
+        let before = files();
+        let sentence = keep(config, file).unwrap_err().to_string();
+        assert!(sentence.contains(why), "{sentence}");
+        assert_eq!(files(), before, "nothing was written");
+    };
+    refused(&config, &backup, "another signer runs");
+    drop(signer);
+
+    let (_bare, bare) = private();
+    refused(&bare, &backup, "a backup holds no key");
+    let (_alone, alone) = elsewhere(&config);
+    refused(&alone, &backup, "is missing, so it can't be kept");
+    let (_other, other) = private();
+    drop(open(&other).unwrap());
+    refused(&other, &backup, "was not written by a signer with this keystore");
+    let edited = file(&damaged, &parts, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    refused(&config, &edited, "damaged");
+    keep(&config, &backup).unwrap();
+    assert!(!config.data.join("ledger.restoring").exists());
+    open(&config).unwrap();
+}
+
+#[tokio::test]
+async fn beside_a_ledger_that_was_kept_a_root_is_not_retired_before_all_was_looked_at() {
+    let clock = Clock::default();
+    let (_folder, place) = private();
+    let config = Config { clock: clock.clone(), ..place };
+    let command = |work: &(dyn Fn() -> Result<String, StartError> + Sync)| {
+        std::thread::scope(|threads| threads.spawn(work).join().unwrap())
+    };
+    let retire = || command(&|| crate::rotation::retire(&config, 0, false));
+    let signer = open(&config).unwrap();
+    let copy = begin(&signer).await;
+    let parts = rest(&signer, copy).await;
+    drop(signer);
+    let (spare, damaged) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let backup = file(&spare, &parts, |_| {});
+    let (_old, old) = elsewhere(&config);
+    command(&|| crate::rotation::rotate(&config)).unwrap();
+    let finish = async || {
+        let signer = open(&config).unwrap();
+        let before = signer.root_state().await.unwrap().finished;
+        clock.advance(SETTLED);
+        let request = FinishRotation { root: 2, count: Count::default() };
+        signer.finish_rotation(request).await.unwrap();
+        before
+    };
+    assert_eq!(finish().await, None);
+    // Who is refused has changed nothing.
+    let edited = file(&damaged, &parts, |bytes| *bytes.last_mut().unwrap() ^= 1);
+    keep(&config, &edited).unwrap_err();
+    assert!(finish().await.is_some());
+
+    keep(&config, &backup).unwrap();
+    assert!(retire().unwrap_err().to_string().contains("has not said"));
+    assert_eq!(finish().await, None);
+    assert!(retire().unwrap().contains("Root 1 is destroyed"));
+    let sentence = keep(&config, &backup).unwrap_err().to_string();
+    assert!(sentence.contains("root 1, and the keystore has root 2"), "{sentence}");
+    // A keystore from before the rotation, beside the ledger from after it.
+    std::fs::copy(config.data.join(ledger::FILE), old.data.join(ledger::FILE)).unwrap();
+    let sentence = keep(&old, &backup).unwrap_err().to_string();
+    assert!(sentence.contains("has root 1, and root 2 was in use"), "{sentence}");
 }
