@@ -1,6 +1,6 @@
 //! Passkeys over REST, with an authenticator that others wrote: added, asked for, good for one thing, lost.
 
-use harness::{Browser, PASSWORD, Person, Value, both, json};
+use harness::{Authenticator, Browser, PASSWORD, Person, Value, both, json};
 use reqwest::Method;
 
 /// An agent that submits, with a limit.
@@ -245,6 +245,53 @@ both! {
         ada.confirmed(&mut phone, delete).await.expect(204, "").await;
         ada.get("/v1/auth/me").expect(401, "").await;
     }
+}
+
+both! {
+    /// Else a stolen session locks its person out, by an authenticator of the thief's.
+    async fn a_second_factor_is_switched_on_by_a_passkey(w: World) {
+        let ada = w.owner("ada").await;
+        let mut phone = Browser::start();
+        ada.enrol(&mut phone).await;
+        let verify = |code: &Value| ada.post("/v1/auth/mfa/verify-setup", code);
+        let code = first_code(&ada).await;
+        let refused = verify(&code).expect(403, "passkey_required").await;
+        let shown = phone.confirm(&refused).await;
+        // What was shown is that secret, and no other.
+        let code = first_code(&ada).await;
+        verify(&code).header("x-passkey-assertion", &shown).expect(403, "another challenge").await;
+        ada.get("/v1/auth/mfa/status").expect(200, "false").await;
+        ada.confirmed(&mut phone, || verify(&code)).await.expect(200, "recovery_codes").await;
+        ada.get("/v1/auth/mfa/status").expect(200, "true").await;
+    }
+}
+
+both! {
+    async fn a_vault_is_deleted_by_a_passkey_whatever_the_token(w: World) {
+        let ada = w.owner("ada").await;
+        let (_, key) = ada.api_key(&json!({"name": "ci"})).await;
+        let (main, other) = (ada.vault("main").await, ada.vault("other").await);
+        main.put("api/token", "api_key", "v").await;
+        let mut phone = Browser::start();
+        ada.enrol(&mut phone).await;
+        let program = ada.through(&key);
+        let [main_path, other_path] = [&main, &other].map(|vault| format!("/v1/vaults/{}", vault.id));
+        program.delete(&main_path).expect(403, "passkey_required").await;
+        let refused = ada.delete(&main_path).expect(403, "passkey_required").await;
+        let shown = phone.confirm(&refused).await;
+        ada.delete(&other_path).header("x-passkey-assertion", &shown).expect(403, "another challenge").await;
+        ada.get(&main.path("api/token")).expect(200, "v").await;
+        ada.delete(&main_path).header("x-passkey-assertion", &shown).expect(204, "").await;
+        ada.get(&main.path("api/token")).expect(404, "").await;
+        ada.get(&other_path).expect(200, "other").await;
+        program.confirmed(&mut phone, || program.delete(&other_path)).await.expect(204, "").await;
+    }
+}
+
+/// Begins a second factor; the body with its first code.
+async fn first_code(ada: &Person<'_>) -> Value {
+    let setup = ada.post("/v1/auth/mfa/setup", &json!({})).expect(200, "secret").await;
+    json!({"code": Authenticator::new(setup["secret"].as_str().unwrap()).code(0).await})
 }
 
 /// Brings a new member into somebody's organisation; their id.

@@ -8,6 +8,7 @@ use signer_protocol::Attested;
 use signer_protocol::mfa::{
     DisableMfa, EnableMfa, EnabledMfa, Mfa, MfaProof, NewMfa, PendingMfa, SetUpMfa, VerifyMfa,
 };
+use signer_protocol::passkey::challenge_of_factor;
 use signer_protocol::record::Principal;
 use signer_protocol::token::IssuedToken;
 use signer_protocol::wire::{Blob, Secret};
@@ -57,6 +58,9 @@ impl Authority {
         if self.clock.now() >= pending.expires_at {
             return Err(conflict("The set-up has expired; start again."));
         }
+        // Before the code is used up: it comes again with the answer.
+        let challenge = challenge_of_factor(&request.by.record, &request.pending);
+        self.confirmed_by_passkey(&by, request.passkey.as_ref(), challenge, false).await?;
         self.ledger.guess(*user.as_bytes(), Guessed::SessionCode).await?;
         let step = self.step(user, &pending.seed, &request.code).await?.ok_or_else(wrong_code)?;
         self.ledger.use_factor(user, Factor::Step(step), Guessed::SessionCode, None).await?;

@@ -6,6 +6,7 @@ use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use domain::{OrgId, Role, VaultId};
 use signer_protocol::attested::Attested;
+use signer_protocol::passkey::challenge_of_destruction;
 use signer_protocol::record::Principal;
 use signer_protocol::sealing::{DestroyVaultKey, Holds, Label, MakeVaultKey, Open, Seal, Sealed, VaultKey};
 use signer_protocol::wire::{Blob, Secret};
@@ -63,6 +64,9 @@ impl Authority {
             return Err(forbidden("The vault of the agents' identities lasts as long as its organisation."));
         }
         by.rules_vault(&key)?;
+        // Through a key or a device of the person's, too.
+        let challenge = challenge_of_destruction(&request.by.record, &request.key);
+        self.confirmed_by_passkey(&by, request.passkey.as_ref(), challenge, false).await?;
         let manages = by.record().role.is_some_and(Role::manages);
         self.ledger.destroy(mark(&key, &request.key), manages).await
     }

@@ -6,6 +6,7 @@ use domain::{Time, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
+use crate::passkey::Asserted;
 use crate::record::{Credential, Principal};
 use crate::token::Caller;
 use crate::wire::{Blob, Secret};
@@ -59,6 +60,8 @@ pub struct EnableMfa {
     pub by: Caller,
     pub pending: Attested<PendingMfa>,
     pub code: Secret,
+    /// Over [`crate::passkey::challenge_of_factor`]: needed of whoever has a passkey.
+    pub passkey: Option<Asserted>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,7 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::attested::{Attested, Statement};
 use crate::intent::Intent;
+use crate::mfa::PendingMfa;
 use crate::record::{AgentSettings, Principal};
+use crate::sealing::VaultKey;
 use crate::token::Caller;
 use crate::wire::Blob;
 
@@ -160,6 +162,18 @@ pub fn challenge_of_leaving(base: &Attested<Principal>) -> [u8; 32] {
 /// What a passkey signs to end the organisation: 32 bytes. `owner` is its person's record now.
 pub fn challenge_of_ending(owner: &Attested<Principal>) -> [u8; 32] {
     challenge(b"talon/end-organisation/1", &[body(owner)])
+}
+
+/// What a passkey signs to switch its person's second factor on: 32 bytes. `base` is their record now, and `pending` holds the
+/// seed, so that nobody puts one of their own in its place.
+pub fn challenge_of_factor(base: &Attested<Principal>, pending: &Attested<PendingMfa>) -> [u8; 32] {
+    challenge(b"talon/enable-factor/1", &[body(base), body(pending)])
+}
+
+/// What a passkey signs to destroy a vault: 32 bytes. `person` is its person's record now. A vault is destroyed once, and for
+/// ever.
+pub fn challenge_of_destruction(person: &Attested<Principal>, key: &Attested<VaultKey>) -> [u8; 32] {
+    challenge(b"talon/destroy-vault/1", &[body(person), body(key)])
 }
 
 /// What a passkey signs to add another: 32 bytes. `pinned` is what the person's record has of their passkeys, and

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
 use crate::key::SigningKey;
+use crate::passkey::Asserted;
 use crate::token::Caller;
 use crate::wire::{Blob, Secret};
 
@@ -56,6 +57,8 @@ pub struct MakeVaultKey {
 pub struct DestroyVaultKey {
     pub by: Caller,
     pub key: Attested<VaultKey>,
+    /// Over [`crate::passkey::challenge_of_destruction`]: needed of whoever has a passkey.
+    pub passkey: Option<Asserted>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

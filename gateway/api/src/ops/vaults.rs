@@ -222,7 +222,8 @@ impl Operation for DeleteVault {
         (): (),
     ) -> Result<Reply<()>> {
         // The key first: a crash in between leaves a vault that can't be opened, and a second DELETE ends it.
-        let request = sealing::DestroyVaultKey { by: cx.for_signer()?, key: granted.vault.key.clone() };
+        let (by, passkey) = (cx.for_signer()?, cx.passkey().await?);
+        let request = sealing::DestroyVaultKey { by, key: granted.vault.key.clone(), passkey };
         cx.signer(async |signer, context| signer.destroy_vault_key(context, request).await).await?;
         let mut act = cx.begin().await?;
         if !vaults::delete(&mut act, &granted.may, cx.now()).await? {

@@ -220,7 +220,7 @@ async fn a_key_with_scopes_changes_nobody_and_destroys_no_vault() {
     }
     let made = w.create_agent(&scoped, AgentId::new(), &agent_key(7), settings()).await;
     assert_eq!(reason(made), Reason::Forbidden);
-    let destroy = |by: &Actor| DestroyVaultKey { by: by.caller(), key: vault.key.clone() };
+    let destroy = |by: &Actor| DestroyVaultKey { by: by.caller(), key: vault.key.clone(), passkey: None };
     assert_eq!(reason(w.signer.destroy_vault_key(destroy(&scoped)).await), Reason::Forbidden);
 
     let free = w.through(&owner, &w.key(&owner, &[]).await).await;

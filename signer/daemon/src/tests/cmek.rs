@@ -174,7 +174,7 @@ async fn a_vault_that_is_gone_changes_no_more() {
     let vault = w.vault(&owner).await;
     let value = w.stored(&owner, &vault, "a", &encrypted(&OLD, "x")).await;
     let grant = w.allow(&owner, &vault, DAY).await.unwrap();
-    let request = DestroyVaultKey { by: owner.caller(), key: vault.key.clone() };
+    let request = DestroyVaultKey { by: owner.caller(), key: vault.key.clone(), passkey: None };
     w.signer.destroy_vault_key(request).await.unwrap();
     assert_eq!(reason(w.rotate(&grant, &vault, vec![value]).await), Reason::Destroyed);
     assert_eq!(reason(w.allow(&owner, &vault, DAY).await), Reason::Destroyed);

@@ -1,21 +1,24 @@
-//! What else takes a passkey of whoever has one: keys, people who rule, and the end.
+//! What else takes a passkey of whoever has one: keys, people who rule, a second factor, and what ends for good.
 
 use domain::{ApiKeyId, InvitationId, Role, UserId};
 use futures::future::join_all;
 use signer_protocol::Reason;
 use signer_protocol::api_key::{ApiKey, CreateApiKey};
 use signer_protocol::attested::Attested;
+use signer_protocol::mfa::{DisableMfa, EnableMfa, EnabledMfa, MfaProof, NewMfa};
 use signer_protocol::passkey::{
-    Asserted, challenge_of_ending, challenge_of_leaving, challenge_of_role, challenge_of_rotation,
+    Asserted, challenge_of_destruction, challenge_of_ending, challenge_of_factor, challenge_of_leaving,
+    challenge_of_role, challenge_of_rotation,
 };
 use signer_protocol::people::{EndOrganisation, Invitation, Invite};
 use signer_protocol::record::{Change, ChangePrincipal, Credential, CredentialKind, Principal};
+use signer_protocol::sealing::DestroyVaultKey;
 use signer_protocol::wire::Blob;
 
 use super::approvals::{always, asking};
 use super::intents::with;
 use super::passkeys::{Holder, challenge};
-use super::{Actor, World, agent_key, reason, settings};
+use super::{Actor, Vault, World, agent_key, reason, settings};
 use crate::refuse::Result;
 
 impl World {
@@ -57,6 +60,16 @@ impl World {
 
     async fn ends(&self, by: &Holder, passkey: Option<Asserted>) -> Result<()> {
         self.signer.end_organisation(EndOrganisation { by: by.actor.caller(), passkey }).await
+    }
+
+    async fn switches_on(&self, by: &Holder, new: &NewMfa, passkey: Option<Asserted>) -> Result<EnabledMfa> {
+        let (by, pending, code) = (by.actor.caller(), new.pending.clone(), self.code(&new.seed, 0));
+        self.signer.enable_mfa(EnableMfa { by, pending, code, passkey }).await
+    }
+
+    async fn destroys(&self, by: &Actor, vault: &Vault, passkey: Option<Asserted>) -> Result<()> {
+        let (by, key) = (by.caller(), vault.key.clone());
+        self.signer.destroy_vault_key(DestroyVaultKey { by, key, passkey }).await
     }
 }
 
@@ -159,4 +172,58 @@ async fn leaving_and_ending_take_a_passkey_each_its_own() {
     w.does(&owner, &owner.actor, &Change::Deactivate, owner.signs(&leave)).await.unwrap();
     w.ends(&owner, owner.signs(&end)).await.unwrap();
     assert_eq!(reason(w.signer.confirm(other.record).await), Reason::Destroyed);
+}
+
+/// With a stolen session nobody locks its person out by an authenticator of his own.
+#[tokio::test]
+async fn a_second_factor_is_switched_on_by_a_passkey_once() {
+    let w = World::new();
+    let owner = w.owner().await;
+    let admin = w.person(&owner, Role::Admin).await;
+    let mut owner = w.holder(owner, 7).await;
+    let (own, other) = (w.set_up(&owner.actor).await.unwrap(), w.set_up(&owner.actor).await.unwrap());
+    let asked = challenge(w.switches_on(&owner, &own, None).await);
+    assert_eq!(asked, challenge_of_factor(&owner.actor.record, &own.pending));
+    let confirmed = owner.signs(&asked);
+    assert_ne!(challenge(w.switches_on(&owner, &other, confirmed.clone()).await), asked);
+    // To be asked has not used the code up.
+    let on = w.switches_on(&owner, &own, confirmed.clone()).await.unwrap();
+    w.signer.confirm(on.record.clone()).await.unwrap();
+    owner.actor = owner.actor.with_record(on.record);
+    w.wait(30);
+    let (by, proof) = (owner.actor.caller(), MfaProof::Code(w.code(&own.seed, 0)));
+    let off = w.signer.disable_mfa(DisableMfa { by, mfa: on.mfa, proof }).await.unwrap();
+    w.signer.confirm(off.clone()).await.unwrap();
+    owner.actor = owner.actor.with_record(off);
+    w.wait(30);
+    assert_ne!(challenge(w.switches_on(&owner, &own, confirmed).await), asked);
+    // Whoever has no passkey is asked for none.
+    w.guarded(admin).await;
+}
+
+/// What a vault held is gone with it: by a login, a key or a device of whoever has a passkey, it takes one.
+#[tokio::test]
+async fn a_vault_is_destroyed_by_a_passkey_whatever_the_token() {
+    let w = World::new();
+    let owner = w.owner().await;
+    let (one, other) = (w.vault(&owner).await, w.vault(&owner).await);
+    let (label, blob) = w.sealed(&owner, &one).await;
+    let (agent, admin) = (w.agent(&owner, settings()).await, w.person(&owner, Role::Admin).await);
+    let program = w.by_key(&owner).await;
+    let owner = w.holder(owner, 7).await;
+    let program = program.with_record(owner.actor.record.clone());
+    let device = w.device(&owner.actor).await;
+    let asked = challenge_of_destruction(&owner.actor.record, &one.key);
+    for by in [&owner.actor, &program, &device] {
+        assert_eq!(challenge(w.destroys(by, &one, None).await), asked);
+    }
+    let confirmed = owner.signs(&asked);
+    assert_ne!(challenge(w.destroys(&owner.actor, &other, confirmed.clone()).await), asked);
+    w.open(&owner.actor, &one, label.clone(), &blob).await.unwrap();
+    w.destroys(&program, &one, confirmed).await.unwrap();
+    assert_eq!(reason(w.open(&owner.actor, &one, label, &blob).await), Reason::Destroyed);
+    // Agents, and people who have none, are asked for none.
+    let own = w.vault(&agent).await;
+    w.destroys(&agent, &own, None).await.unwrap();
+    w.destroys(&admin, &other, None).await.unwrap();
 }

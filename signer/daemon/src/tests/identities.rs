@@ -245,7 +245,7 @@ async fn the_vault_of_identities_is_not_destroyed() {
     let owner = w.owner().await;
     let known = w.known(&owner, None, settings()).await;
     for by in [&owner, &known.agent] {
-        let request = DestroyVaultKey { by: by.caller(), key: known.vault.key.clone() };
+        let request = DestroyVaultKey { by: by.caller(), key: known.vault.key.clone(), passkey: None };
         assert_eq!(reason(w.signer.destroy_vault_key(request).await), Reason::Forbidden);
     }
     w.private(&known.agent, &known.vault, &known.made.ssh).await.unwrap();

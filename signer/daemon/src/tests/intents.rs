@@ -415,7 +415,7 @@ async fn a_key_that_was_taken_out_of_reach_signs_nothing_that_waits() {
 async fn a_destroyed_vaults_key_signs_nothing() {
     let d = Desk::new(Guardrails::default()).await;
     let intent = d.submit(pay("1")).await.unwrap();
-    let request = DestroyVaultKey { by: d.owner.caller(), key: d.vault.key.clone() };
+    let request = DestroyVaultKey { by: d.owner.caller(), key: d.vault.key.clone(), passkey: None };
     d.w.signer.destroy_vault_key(request).await.unwrap();
     assert_eq!(reason(d.sign(&intent, 0).await), Reason::Destroyed);
     assert_eq!(reason(d.submit(pay("1")).await), Reason::Destroyed);

@@ -36,7 +36,7 @@ impl World {
 
     pub async fn enable(&self, by: &Actor, new: &NewMfa, code: Secret) -> Result<EnabledMfa> {
         let pending = new.pending.clone();
-        self.signer.enable_mfa(EnableMfa { by: by.caller(), pending, code }).await
+        self.signer.enable_mfa(EnableMfa { by: by.caller(), pending, code, passkey: None }).await
     }
 
     /// With a second factor, on whose code of this step nothing more is got.

@@ -94,7 +94,7 @@ async fn another_organisations_vault_is_out_of_reach() {
     assert_eq!(reason(w.seal(&stranger, &vault, label.clone(), "x").await), Reason::Forbidden);
     let posing = Label { org: stranger.org, ..label };
     assert_eq!(reason(w.open(&stranger, &vault, posing, &blob).await), Reason::Tampered);
-    let request = DestroyVaultKey { by: stranger.caller(), key: vault.key.clone() };
+    let request = DestroyVaultKey { by: stranger.caller(), key: vault.key.clone(), passkey: None };
     assert_eq!(reason(w.signer.destroy_vault_key(request).await), Reason::Forbidden);
 }
 
@@ -196,7 +196,7 @@ async fn a_destroyed_vault_is_gone() {
     let vault = w.vault(&owner).await;
     let label = vault.label("a", SecretType::Note);
     let blob = w.seal(&owner, &vault, label.clone(), "x").await.unwrap().value.unwrap();
-    let request = DestroyVaultKey { by: owner.caller(), key: vault.key.clone() };
+    let request = DestroyVaultKey { by: owner.caller(), key: vault.key.clone(), passkey: None };
     w.signer.destroy_vault_key(request).await.unwrap();
     let w = w.restarted();
     assert_eq!(reason(w.open(&owner, &vault, label.clone(), &blob).await), Reason::Destroyed);
@@ -211,7 +211,8 @@ async fn an_agent_destroys_no_vault_but_its_own() {
     let owner = w.owner().await;
     let vault = w.vault(&owner).await;
     let agent = w.agent(&owner, settings()).await;
-    let destroy = |by: &Actor, key| w.signer.destroy_vault_key(DestroyVaultKey { by: by.caller(), key });
+    let destroy =
+        |by: &Actor, key| w.signer.destroy_vault_key(DestroyVaultKey { by: by.caller(), key, passkey: None });
     assert_eq!(reason(destroy(&agent, vault.key.clone()).await), Reason::Forbidden);
     let own = w.vault(&agent).await;
     destroy(&agent, own.key.clone()).await.unwrap();
@@ -231,7 +232,7 @@ async fn destroying_ones_own_key_leaves_anothers_vault_of_that_id() {
     let blob = w.seal(&owner, &vault, label.clone(), "x").await.unwrap().value.unwrap();
     let request = MakeVaultKey { by: stranger.caller(), vault: vault.id };
     let key = w.signer.make_vault_key(request).await.unwrap();
-    w.signer.destroy_vault_key(DestroyVaultKey { by: stranger.caller(), key }).await.unwrap();
+    w.signer.destroy_vault_key(DestroyVaultKey { by: stranger.caller(), key, passkey: None }).await.unwrap();
     w.open(&owner, &vault, label, &blob).await.unwrap();
 }
 

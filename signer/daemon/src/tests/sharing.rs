@@ -127,7 +127,7 @@ async fn who_can_not_open_a_value_can_not_share_it() {
     let other = s.w.vault(&s.owner).await;
     let asked = Share { vault_key: other.key, ..s.ask(&s.owner, Recipient::Anyone) };
     assert_eq!(reason(s.w.signer.share(asked).await), Reason::Tampered);
-    let destroy = DestroyVaultKey { by: s.owner.caller(), key: s.vault.key.clone() };
+    let destroy = DestroyVaultKey { by: s.owner.caller(), key: s.vault.key.clone(), passkey: None };
     s.w.signer.destroy_vault_key(destroy).await.unwrap();
     assert_eq!(reason(s.share(&s.owner, Recipient::Anyone).await), Reason::Destroyed);
 }
@@ -330,7 +330,7 @@ async fn a_destroyed_vault_ends_what_was_shared_from_it() {
     let s = Stage::new(SecretType::ApiKey).await;
     let grant = s.share(&s.owner, Recipient::User(UserId::new())).await.unwrap();
     let open = s.share(&s.owner, Recipient::Anyone).await.unwrap();
-    let destroy = DestroyVaultKey { by: s.owner.caller(), key: s.vault.key.clone() };
+    let destroy = DestroyVaultKey { by: s.owner.caller(), key: s.vault.key.clone(), passkey: None };
     s.w.signer.destroy_vault_key(destroy).await.unwrap();
     assert_eq!(reason(s.open(&open, None).await), Reason::Destroyed);
     assert_eq!(reason(s.open(&grant, Some(&s.owner)).await), Reason::Destroyed);

@@ -37,7 +37,7 @@ impl World {
     }
 
     pub async fn destroy(&self, by: &Actor, vault: &Vault) -> Result<()> {
-        let request = DestroyVaultKey { by: by.caller(), key: vault.key.clone() };
+        let request = DestroyVaultKey { by: by.caller(), key: vault.key.clone(), passkey: None };
         self.signer.destroy_vault_key(request).await
     }
 

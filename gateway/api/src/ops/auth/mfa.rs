@@ -143,7 +143,7 @@ impl Operation for VerifyMfaSetup {
         })?;
         let by = cx.for_signer()?;
         let from = by.record.clone();
-        let request = mfa::EnableMfa { by, pending, code };
+        let request = mfa::EnableMfa { by, pending, code, passkey: cx.passkey().await? };
         let enabled = cx.signer(async |signer, context| signer.enable_mfa(context, request).await).await;
         let enabled = enabled.map_err(wrong_is_invalid)?;
         let mut act = cx.begin().await?;
