@@ -151,6 +151,14 @@ impl Conditions {
         self.terms.iter().find(|term| !term.holds(at, address)).map(Condition::name)
     }
 
+    /// What people must approve; `None`: nothing.
+    pub fn approval(&self) -> Option<Terms> {
+        self.terms.iter().find_map(|term| match term {
+            Condition::RequireApproval(terms) => Some(*terms),
+            _ => None,
+        })
+    }
+
     fn awaits(&self, at: Time, address: Option<IpAddr>) -> Option<Terms> {
         let mut asked = None;
         for term in &self.terms {
