@@ -8,14 +8,17 @@ use domain::audit::Event;
 /// Shares, addresses and callers told apart in that time; more of a share are one, and nobody's.
 const TOLD_APART: usize = 256;
 
+/// Whose share, which, from where, and by whom.
+type Key = (OrgId, String, String, Option<(&'static str, String)>);
+
 #[derive(Default)]
-pub struct Guesses(BTreeMap<(OrgId, String, String, Option<(&'static str, String)>), (u64, Event)>);
+pub struct Guesses(BTreeMap<Key, (u64, Event)>);
 
 impl Guesses {
     pub fn add(&mut self, mut event: Event) {
         let address = event.address.clone().unwrap_or_default();
         let by = event.actor.map(|actor| (actor.kind(), actor.uuid()));
-        let mut key = (event.org, event.resource.1.clone(), address, by);
+        let mut key: Key = (event.org, event.resource.1.clone(), address, by);
         if self.0.len() >= TOLD_APART && !self.0.contains_key(&key) {
             (key.2, key.3) = ("others".to_owned(), None);
             (event.address, event.actor) = (Some(key.2.clone()), None);

@@ -13,7 +13,7 @@ use store::vaults::{self, Vault};
 use super::{OfVault, description, name};
 use crate::access::{Granted, InOrg, OnVault};
 use crate::cx::Cx;
-use crate::decode::{self, NothingElse};
+use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::tool::{Effect, Tool, arg};
 
@@ -58,8 +58,6 @@ pub struct CreateVaultRequest {
     name: String,
     #[serde(default)]
     description: Option<String>,
-    #[serde(flatten)]
-    _nothing_else: NothingElse,
 }
 
 /// Makes a vault; its creator may do everything with it.
