@@ -197,7 +197,7 @@ fn document() -> Value {
 }
 
 /// A body's fields, wherever the document keeps them.
-fn fields(document: &Value, operation: &Value) -> Vec<String> {
+pub fn fields(document: &Value, operation: &Value) -> Vec<String> {
     let mut schema = &operation["requestBody"]["content"]["application/json"]["schema"];
     while let Some(place) = schema["$ref"].as_str() {
         schema = document.pointer(place.trim_start_matches('#')).unwrap();
