@@ -19,6 +19,17 @@ pub enum Quote {
     },
 }
 
+impl Quote {
+    /// The base fee, where it is more than `cap`: signed at less, a transaction is in no block, and its nonce is held against
+    /// everyone who shares the key.
+    pub fn base_fee_above(&self, cap: u128) -> Option<u128> {
+        match *self {
+            Self::Eip1559 { base_fee, .. } => Some(base_fee).filter(|base_fee| *base_fee > cap),
+            Self::Legacy { .. } => None,
+        }
+    }
+}
+
 /// What the latest block tells of the next ones.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Head {

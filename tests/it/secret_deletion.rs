@@ -8,12 +8,12 @@ fn at(vault: &Vault<'_>, what: &str, path: &str) -> String {
     format!("/v1/vaults/{}/{what}/{path}", vault.id)
 }
 
-async fn count(w: &World, text: &'static str) -> i64 {
+pub async fn count(w: &World, text: &'static str) -> i64 {
     sqlx::query_scalar(text).fetch_one(&w.database().await).await.unwrap()
 }
 
 /// Waits until the job has done it.
-async fn until_none(w: &World, text: &'static str) {
+pub async fn until_none(w: &World, text: &'static str) {
     for _ in 0..150 {
         if count(w, text).await == 0 {
             return;

@@ -6,13 +6,10 @@ use futures::future::join_all;
 use harness::{ADDRESSES, Agent, CustomerKey, Database, Person, Value, Vault, World, both, json};
 
 use crate::approvals::{approve, step};
+use crate::secret_deletion::{count, until_none};
 use crate::tx_approvals::{careful, funded, sent, waits};
 
 const KEY: &str = "keys/local-signer";
-
-async fn count(w: &World, text: &'static str) -> i64 {
-    sqlx::query_scalar(text).fetch_one(&w.database().await).await.unwrap()
-}
 
 /// Ends every policy of the vault.
 async fn end_policies(ada: &Person<'_>, vault: &Vault<'_>) {
@@ -194,18 +191,6 @@ async fn taken_away_between_the_approval_and_the_signature_on_postgres() {
     taken_away_between_the_approval_and_the_signature(Database::Postgres).await;
 }
 
-/// Waits until nothing that is deleted is left.
-async fn erased(w: &World) {
-    for _ in 0..150 {
-        let left = "SELECT COUNT(*) FROM secret_versions WHERE deleted_at IS NOT NULL AND purged_at IS NULL";
-        if count(w, left).await == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    panic!("not erased:\n{}", w.said());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_erased_key_lives_on_in_no_transaction() {
     let w = World::on(Database::Sqlite).chain().with("TALON_SECRET_RETENTION_DAYS", "0").start().await;
@@ -229,7 +214,8 @@ async fn an_erased_key_lives_on_in_no_transaction() {
     w.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
     assert!(holds());
     ada.delete(&vault.path(KEY)).expect(204, "").await;
-    erased(&w).await;
+    until_none(&w, "SELECT COUNT(*) FROM secret_versions WHERE deleted_at IS NOT NULL AND purged_at IS NULL")
+        .await;
     w.sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
     assert!(!holds(), "the database's file holds the key that was erased");
     ada.post(&step(&id, "approve"), &json!({})).expect(409, "was erased").await;

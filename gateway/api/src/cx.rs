@@ -128,10 +128,10 @@ impl Cx {
     /// Whether the signer calls a record rolled back that has a successor in the database: then it was changed a moment ago, by
     /// another request, and nobody has tampered with anything.
     pub(crate) async fn was_changed(&self, refusal: &Refusal, sent: &Attested<Principal>) -> bool {
-        let Ok(Principal { id, org, .. }) = sent.peek() else { return false };
         if refusal.reason != Reason::RolledBack {
             return false;
         }
+        let Ok(Principal { id, org, .. }) = sent.peek() else { return false };
         self.gateway.known.forget_principal(id).await;
         let now = self.gateway.known.principal(self.store(), id, org).await;
         now.is_ok_and(|now| now.is_some_and(|now| now.record != *sent))

@@ -85,12 +85,11 @@ fn limit<A>(server: &mut Server<SocketAddr, A>) {
 
 /// The whole router.
 fn router(gateway: &Arc<Gateway>, door: Door) -> Router {
-    let mut router =
-        Router::new().route("/", get(async || HELLO)).route("/setup", get(async || page(api::SETUP_PAGE)));
+    let mut router = Router::new().route("/", get(async || HELLO)).route("/setup", page(api::SETUP_PAGE));
     for path in api::LINK_PATHS {
-        router = router.route(path, get(async || page(api::LINK_PAGE)));
+        router = router.route(path, page(api::LINK_PAGE));
     }
-    router = router.route("/share/{share_id}", get(async || page(api::SHARE_PAGE)));
+    router = router.route("/share/{share_id}", page(api::SHARE_PAGE));
     for entry in api::catalog::entries() {
         router = router.route(&entry.router_path(), mount(gateway, entry));
     }
@@ -165,7 +164,7 @@ async fn wrong_method() -> Response {
 }
 
 /// A page of ours: its script speaks to this gateway alone.
-fn page(html: &'static str) -> Response {
+fn page(html: &'static str) -> MethodRouter {
     // The browser runs that script by its hash, and no other.
     let inside = html.split_once("<script>").and_then(|(_, rest)| rest.split_once("</script>"));
     let hash = STANDARD.encode(Sha256::digest(inside.map_or("", |(script, _)| script)));
@@ -174,7 +173,7 @@ fn page(html: &'static str) -> Response {
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let headers = [(header::CONTENT_SECURITY_POLICY, policy), (header::CACHE_CONTROL, "no-store".to_owned())];
-    (headers, Html(html)).into_response()
+    get(async move || (headers.clone(), Html(html)))
 }
 
 /// Around every request: what is too long is refused before it is looked at, what takes too long is answered.

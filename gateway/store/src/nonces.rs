@@ -28,6 +28,8 @@ const STEP_BACK: &str =
     "UPDATE nonces SET next = next - 1 WHERE chain_id = $1 AND address = $2 AND next = $3 + 1";
 const FREE: &str = "INSERT INTO free_nonces (chain_id, address, nonce, given_up_by, given_up_at) VALUES ($1, $2, $3, $4, $5) \
      ON CONFLICT DO NOTHING";
+const PUT_OFF: &str =
+    "UPDATE free_nonces SET given_up_at = $4 WHERE chain_id = $1 AND address = $2 AND nonce = $3";
 const TAKE: &str = "DELETE FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = $3";
 const IS_FREE: &str =
     "SELECT COUNT(*) AS free FROM free_nonces WHERE chain_id = $1 AND address = $2 AND nonce = $3";
@@ -162,6 +164,13 @@ pub async fn give_back(tx: &mut Tx, account: Account, nonce: u64, id: TxId, now:
         free.execute(tx.connection()).await.map_err(failed)?;
     }
     Ok(())
+}
+
+/// As if a free nonce had been given up then: who looks for gaps comes to it after the others.
+pub async fn put_off(tx: &mut Tx, account: Account, nonce: u64, then: Time) -> Result<()> {
+    let (chain, address) = keys(account)?;
+    let put_off = sqlx::query(PUT_OFF).bind(chain).bind(&address).bind(number(nonce)?).bind(then.millis());
+    put_off.execute(tx.connection()).await.map_err(failed).map(drop)
 }
 
 async fn catch_up(tx: &mut Tx, account: Account, on_chain: i64) -> Result<i64> {

@@ -8,7 +8,7 @@ use domain::{Result, Time, TxId};
 
 use crate::nonces::{self, Account};
 use crate::row::Columns as _;
-use crate::transactions::{Accepted, Transaction, insert_for, number};
+use crate::transactions::{Accepted, Transaction, insert_for};
 use crate::{Store, Tx, failed};
 
 /// What an agent's transactions, and keys for them, are made with.
@@ -25,9 +25,6 @@ const GAPS: &str = "SELECT chain_id, address, nonce, given_up_by FROM free_nonce
                     WHERE given_up_by IS NOT NULL AND given_up_at < $1 AND EXISTS (SELECT 1 FROM transactions \
                     WHERE chain_id = f.chain_id AND from_address = f.address AND nonce > f.nonce \
                     AND status IN ('signed', 'broadcast')) ORDER BY given_up_at LIMIT 20";
-
-const PUT_OFF: &str =
-    "UPDATE free_nonces SET given_up_at = $4 WHERE chain_id = $1 AND address = $2 AND nonce = $3";
 
 /// How long others wait behind a nonce that was given up, until it is filled: the next submission takes it for nothing.
 pub const GAP_WAITS: Duration = Duration::from_secs(30);
@@ -103,14 +100,4 @@ pub async fn gaps(store: &Store, now: Time) -> Result<Vec<Gap>> {
         })
     };
     rows.iter().map(gap).collect()
-}
-
-/// Looks at a gap again after the others: one that can't be filled holds up none.
-pub async fn put_off(tx: &mut Tx, gap: &Gap, now: Time) -> Result<()> {
-    let put_off = sqlx::query(PUT_OFF)
-        .bind(number("chain", gap.account.chain_id)?)
-        .bind(gap.account.address.to_checksum(None))
-        .bind(number("nonce", gap.nonce)?)
-        .bind(now.millis());
-    put_off.execute(tx.connection()).await.map_err(failed).map(drop)
 }

@@ -92,11 +92,11 @@ fn outbids(fees: &Fees, quote: Quote) -> Result<()> {
         Fees::Legacy { .. } => "gas_price",
         Fees::Eip1559 { .. } => "max_fee_per_gas",
     };
-    match quote {
-        Quote::Eip1559 { base_fee, .. } if fees.cap() < base_fee => Err(Error::new(
+    match quote.base_fee_above(fees.cap()) {
+        Some(base_fee) => Err(Error::new(
             Kind::Unprocessable,
             format!("{field} is {} wei, and the chain's base fee is {base_fee} wei now", fees.cap()),
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }

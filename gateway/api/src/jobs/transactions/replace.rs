@@ -11,6 +11,7 @@ use signer_protocol::intent::{Fees, Intent, Release};
 use signer_protocol::record::Guardrails;
 use signer_protocol::replace::{Replace, Replacement};
 use signer_protocol::token::Caller;
+use store::nonces;
 use store::replacements::{self, Gap};
 use store::transactions::{self, Accepted, LEASE, Transaction};
 
@@ -194,14 +195,24 @@ pub async fn fill_gaps(gateway: &Gateway) -> Result<()> {
     let gaps = replacements::gaps(&gateway.store, gateway.clock.now()).await?;
     // At once: a node that hangs holds up no other chain.
     let filled = futures::future::join_all(gaps.iter().map(|gap| fill(gateway, gap))).await;
-    for (gap, filled) in gaps.iter().zip(filled) {
-        let Err(error) = filled else { continue };
-        tracing::warn!(%error, nonce = gap.nonce, "a gap could not be filled yet");
-        let mut db = gateway.store.begin().await?;
-        replacements::put_off(&mut db, gap, gateway.clock.now()).await?;
-        db.commit().await?;
+    let left: Vec<&Gap> = gaps
+        .iter()
+        .zip(filled)
+        .filter_map(|(gap, filled)| {
+            let error = filled.err()?;
+            tracing::warn!(%error, nonce = gap.nonce, "a gap could not be filled yet");
+            Some(gap)
+        })
+        .collect();
+    if left.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // One that can't be filled holds up none.
+    let mut db = gateway.store.begin().await?;
+    for gap in left {
+        nonces::put_off(&mut db, gap.account, gap.nonce, gateway.clock.now()).await?;
+    }
+    db.commit().await
 }
 
 async fn fill(gateway: &Gateway, gap: &Gap) -> Result<()> {

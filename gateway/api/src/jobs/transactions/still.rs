@@ -2,7 +2,7 @@
 //! signer asks its own rules; what only the database says is asked here.
 
 use domain::access::{self, ReadSecret};
-use domain::{Error, Kind, Result};
+use domain::{Error, Result};
 use signer_protocol::Attested;
 use signer_protocol::key::SigningKey;
 use signer_protocol::replace::Derived;
@@ -25,10 +25,7 @@ pub async fn key(
     let intent = accepted.intent.peek().map_err(Error::internal)?;
     let path = intent.key_path;
     let Some(found) = &accepted.key else {
-        return Err(Error::new(
-            Kind::Gone,
-            format!("The key at {path} was erased: nothing is signed with it."),
-        ));
+        return Err(Error::gone(format!("The key at {path} was erased: nothing is signed with it.")));
     };
     // What moves nothing ends what was begun, or clears the way for others who share the key.
     if intent.derived.as_ref().is_some_and(Derived::is_idle) {
@@ -37,22 +34,17 @@ pub async fn key(
     let now = gateway.clock.now();
     if !found.of.signs(now) {
         let (version, state) = (found.of.version, found.of.state(now).as_str());
-        return Err(Error::new(
-            Kind::Gone,
-            format!("The key at {path} (version {version}) is {state}: nothing is signed with it."),
-        ));
+        return Err(Error::gone(format!(
+            "The key at {path} (version {version}) is {state}: nothing is signed with it."
+        )));
     }
     let Some(vault) = vaults::facts(&gateway.store, intent.vault).await? else {
-        return Err(Error::new(
-            Kind::Gone,
-            format!("The vault of the key at {path} was deleted, and the key with it."),
-        ));
+        return Err(Error::gone(format!("The vault of the key at {path} was deleted, and the key with it.")));
     };
     if vault.cmek.is_some() {
-        return Err(Error::new(
-            Kind::Gone,
-            format!("The key at {path} is in a CMEK vault now: Talon signs with no key there."),
-        ));
+        return Err(Error::gone(format!(
+            "The key at {path} is in a CMEK vault now: Talon signs with no key there."
+        )));
     }
     let policies = policies::for_principal(&gateway.store, agent.principal.id).await?;
     if access::still::<ReadSecret>(&agent.absent(now), &vault.facts(), &policies, path.clone()) {

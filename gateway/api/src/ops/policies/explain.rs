@@ -89,25 +89,14 @@ impl Operation for ExplainAccessTo {
         let known = known.ok_or_else(|| {
             Error::invalid("principal_id", "must be a user or an agent of your organisation")
         })?;
-        let principal = &known.principal;
         let subject = if who == caller {
             Subject { at, address: address.or(mine.address), ..mine }
         } else {
-            Subject {
-                id: who,
-                org: mine.org,
-                role: principal.role,
-                vault_ids: &principal.vault_ids,
-                scopes: &principal.scopes,
-                key: None,
-                device: false,
-                address,
-                at,
-            }
+            Subject { address, ..known.absent(at) }
         };
         let policies = cx.gateway.known.policies(cx.store(), who).await?;
         let question = Question { subject: &subject, vault: &facts, wanted, path: &path };
-        explain(cx, principal, question, &policies).await.map(Reply::of)
+        explain(cx, &known.principal, question, &policies).await.map(Reply::of)
     }
 }
 

@@ -122,13 +122,11 @@ async fn fees(node: &Node, wanted: &Wanted) -> Result<Fees> {
     }
 }
 
-/// Signed at less than the base fee, it would be in no block, and its nonce would be held against everyone who shares the
-/// key.
 fn mined_now(field: &str, cap: u128, quote: Option<Quote>) -> Result<()> {
-    match quote {
-        Some(Quote::Eip1559 { base_fee, .. }) if cap < base_fee => {
+    match quote.and_then(|quote| quote.base_fee_above(cap)) {
+        Some(base_fee) => {
             Err(Error::invalid(field, format!("must be at least {base_fee} wei, the chain's base fee now")))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
