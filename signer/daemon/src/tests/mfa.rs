@@ -26,8 +26,8 @@ pub struct Guarded {
 
 impl World {
     pub fn code(&self, seed: &Secret, steps: i64) -> Secret {
-        let step = u64::try_from(self.clock.now().seconds().div_euclid(30) + steps).unwrap();
-        totp::at(seed.expose(), step).unwrap().to_vec().into()
+        let then = u64::try_from(self.clock.now().seconds() + 30 * steps).unwrap();
+        totp::app(seed.expose()).unwrap().generate(then).to_string().into_bytes().into()
     }
 
     pub async fn set_up(&self, by: &Actor) -> Result<NewMfa> {

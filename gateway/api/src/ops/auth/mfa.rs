@@ -21,6 +21,8 @@ use crate::{authenticate, decode, gate};
 const OFF: &str = "The second factor is off; there is nothing to do.";
 const WRONG: &str =
     "The code is wrong or was used, or the login has expired. Wait for the next code, or log in again.";
+/// What authenticator apps show beside the code.
+const ISSUER: &str = "Talon";
 /// Nobody's code is longer.
 const MAX_CODE: usize = 64;
 
@@ -89,13 +91,13 @@ impl Operation for SetUpMfa {
         let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
         let request = mfa::SetUpMfa { by: cx.for_signer()? };
         let new = cx.signer(async |signer, context| signer.set_up_mfa(context, request).await).await?;
-        let secret = base32(new.seed.expose());
+        let shown = Shown::of(new.seed.expose(), &user.email)?;
         let mut act = cx.begin().await?;
         second_factors::keep_pending(&mut act, &may, &new.pending).await?;
         act.commit(may.on()).await?;
         Ok(Reply::of(MfaSetupResponse {
-            otpauth_uri: Revealed::new(&otpauth_uri(&user.email, &secret)),
-            secret: Revealed::new(&secret),
+            otpauth_uri: Revealed::new(&shown.uri),
+            secret: Revealed::new(&shown.base32),
         }))
     }
 }
@@ -296,47 +298,35 @@ fn revealed(code: Secret) -> Result<Revealed> {
     Ok(Revealed::new(&SecretText::from(text.to_owned())))
 }
 
-/// The Key URI format of authenticator apps.
-fn otpauth_uri(email: &str, secret: &SecretText) -> SecretText {
-    let label: String = form_urlencoded::byte_serialize(email.as_bytes()).collect();
-    let secret = secret.expose();
-    SecretText::from(format!(
-        "otpauth://totp/Talon:{label}?secret={secret}&issuer=Talon&algorithm=SHA1&digits=6&period=30"
-    ))
+/// A seed as authenticator apps take it.
+struct Shown {
+    /// In the Key URI format.
+    uri: SecretText,
+    /// RFC 4648 §6, without padding.
+    base32: SecretText,
 }
 
-/// RFC 4648 §6, without padding: a seed of 20 bytes needs none.
-fn base32(bytes: &[u8]) -> SecretText {
-    const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
-    let mut text = String::with_capacity(bytes.len().div_ceil(5) * 8);
-    for group in bytes.chunks(5) {
-        let bits =
-            group.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte)) << (8 * (5 - group.len()));
-        for letter in 0..(group.len() * 8).div_ceil(5) {
-            text.push(char::from(ALPHABET[(bits >> (35 - 5 * letter) & 31) as usize]));
-        }
+impl Shown {
+    fn of(seed: &[u8], email: &str) -> Result<Self> {
+        let app =
+            totp_rs::Builder::new().with_secret(seed).with_account_name(email).with_issuer(Some(ISSUER));
+        let app = app.build().map_err(Error::internal)?;
+        let uri = app.to_url().map_err(Error::internal)?;
+        Ok(Self { uri: SecretText::from(uri), base32: SecretText::from(app.secret().to_base32()) })
     }
-    SecretText::from(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// RFC 4648 §10, without the padding.
-    #[test]
-    fn seeds_are_written_in_base32() {
-        let texts = ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(|text| base32(text.as_bytes()));
-        let wanted = ["", "MY", "MZXQ", "MZXW6", "MZXW6YQ", "MZXW6YTB", "MZXW6YTBOI"];
-        assert_eq!(texts.each_ref().map(SecretText::expose), wanted);
-    }
-
     #[test]
     fn apps_are_told_whose_it_is() {
-        let uri = otpauth_uri("a+b@example.org", &SecretText::from("MZXW6YTB".to_owned()));
+        let shown = Shown::of(b"12345678901234567890", "a+b@example.org").unwrap();
+        assert_eq!(shown.base32.expose(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
         assert_eq!(
-            uri.expose(),
-            "otpauth://totp/Talon:a%2Bb%40example.org?secret=MZXW6YTB&issuer=Talon&algorithm=SHA1&digits=6&period=30"
+            shown.uri.expose(),
+            "otpauth://totp/Talon:a%2Bb%40example.org?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Talon"
         );
     }
 }
