@@ -188,8 +188,12 @@ async fn can_be_signed(cx: &Cx, tx: &Transaction) -> Result<()> {
     let accepted = transactions::accepted(cx.store(), tx.id).await?.or_missing("transaction")?;
     let agent = cx.gateway.known.principal(cx.store(), PrincipalId::Agent(tx.agent), tx.org).await?;
     let key = still::key(&cx.gateway, &accepted, &*agent.or_missing("agent")?).await;
-    key.map(drop).map_err(|error| {
-        Error::conflict(format!("{} Deny it, unless you give the agent its key back first.", error.detail()))
+    key.map(drop).map_err(|error| match error.kind() {
+        Kind::Gone | Kind::Forbidden => {
+            let detail = error.detail();
+            Error::conflict(format!("{detail} Deny it, unless you give the agent its key back first."))
+        }
+        _ => error,
     })
 }
 
