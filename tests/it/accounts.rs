@@ -1,5 +1,6 @@
 //! Accounts: made, their passwords changed and lost, and ended.
 
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use harness::{PASSWORD, Person, World, both, json};
@@ -14,6 +15,18 @@ async fn login(w: &World, email: &str, password: &str) -> u16 {
 async fn verify(w: &World) {
     let on = json!({"value": "true"});
     w.operator().await.put("/v1/admin/settings/auth.email_verification", &on).expect(200, "").await;
+}
+
+/// What `talon recover` says, beside the gateway that runs.
+pub fn recover(w: &World, arguments: &[&str]) -> Output {
+    let mut command = harness::talon();
+    command
+        .arg("recover")
+        .args(arguments)
+        .current_dir(w.data().parent().unwrap())
+        .env("TALON_DATA", w.data());
+    command.env("TALON_DATABASE_URL", w.database_url()).env("TALON_PUBLIC_URL", "https://vault.example.org");
+    command.output().unwrap()
 }
 
 fn delete(person: &Person<'_>, body: &harness::Value) -> harness::Call {
@@ -117,13 +130,7 @@ both! {
 both! {
     async fn an_operator_lets_somebody_in_who_is_locked_out(w: World) {
         let ada = w.owner("ada").await;
-        let recover = |email: &str| {
-            let mut command = harness::talon();
-            command.arg("recover").arg(email).current_dir(w.data().parent().unwrap()).env("TALON_DATA", w.data());
-            command.env("TALON_DATABASE_URL", w.database_url()).env("TALON_PUBLIC_URL", "https://vault.example.org");
-            command.output().unwrap()
-        };
-        let done = recover(&ada.email);
+        let done = recover(&w, &[&ada.email]);
         let said = String::from_utf8(done.stdout).unwrap();
         assert!(done.status.success() && said.contains("https://vault.example.org/reset#"), "{said}");
         let token = said.trim().split_once('#').unwrap().1;
@@ -132,7 +139,7 @@ both! {
         let trail: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM audit_events WHERE action = 'auth.recover'")
             .fetch_one(&w.database().await).await.unwrap();
         assert_eq!(trail.0, 1);
-        let unknown = recover("eve@example.org");
+        let unknown = recover(&w, &["eve@example.org"]);
         assert!(!unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("No such account"));
     }
 }

@@ -6,6 +6,8 @@ use futures::future::join_all;
 use harness::{Call, Database, PASSWORD, Person, Value, World, both, json};
 use reqwest::Method;
 
+use crate::accounts::recover;
+
 const RULES: &str = "/v1/security/ip-rules";
 const HOME: &str = "198.51.100.7";
 const AWAY: &str = "203.0.113.9";
@@ -249,4 +251,34 @@ both! {
         program.get("/v1/security/ip-rules").expect(200, "127.0.0.1").await;
         program.delete(&format!("/v1/security/ip-rules/{}", made["id"].as_str().unwrap())).expect(403, "API key").await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_lets_in_whom_their_own_rules_keep_out() {
+    on_both(async |w| {
+        let ada = w.owner("ada").await;
+        let eve = w.owner("eve").await;
+        add(&ada, "allow", HOME).await;
+        add(&eve, "allow", HOME).await;
+        ada.get("/v1/vaults").from(AWAY).expect(403, "IP rule").await;
+        let done = recover(&w, &[&ada.email, "--ip-rules"]);
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert!(
+            done.status.success() && said.starts_with("IP rules removed: 1.") && !said.contains('#'),
+            "{said}"
+        );
+        let begun = Instant::now();
+        while ada.get("/v1/vaults").from(AWAY).reply().await.status != 200 {
+            assert!(begun.elapsed() < Duration::from_millis(1200), "after {:?}", begun.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let trail = ada.get("/v1/audit/events?action=ip_rule.delete").from(AWAY).expect(200, HOME).await;
+        assert_eq!(trail["events"].as_array().unwrap().len(), 1, "{trail}");
+        eve.get("/v1/vaults").from(AWAY).expect(403, "IP rule").await;
+        let unknown = recover(&w, &["nobody@example.org", "--ip-rules"]);
+        assert!(
+            !unknown.status.success() && String::from_utf8_lossy(&unknown.stderr).contains("No such account")
+        );
+    })
+    .await;
 }

@@ -43,6 +43,7 @@ pub use limits::LimitSettings;
 pub use openid::Google;
 pub use ops::auth::reset_password::recover;
 pub use ops::pages::{PAGE as LINK_PAGE, PATHS as LINK_PATHS};
+pub use ops::security::lift_ip_rules;
 pub use ops::setup::PAGE as SETUP_PAGE;
 pub use ops::shares::PAGE as SHARE_PAGE;
 pub use outside::mail;

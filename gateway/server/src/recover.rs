@@ -1,5 +1,6 @@
-//! `talon recover`: lets somebody in who can't get a mail, on the word of whoever operates the gateway's host. It needs
-//! no token, for who runs it may have lost theirs; it writes to the database, whether a gateway runs or not.
+//! `talon recover`: lets somebody in who can't get a mail, or whom their organisation's own IP rules keep out, on the word
+//! of whoever operates the gateway's host. It needs no token, for who runs it may have lost theirs; it writes to the database,
+//! whether a gateway runs or not.
 
 use std::io::Write as _;
 
@@ -16,11 +17,14 @@ use crate::worker::{database_file, database_folder};
 pub struct Recover {
     /// The email of the account
     email: String,
+    /// Remove the IP rules of the account's organisation, which let nobody in; prints no link
+    #[arg(long)]
+    ip_rules: bool,
     #[command(flatten)]
     flags: Flags,
 }
 
-/// Prints a link with which its holder sets a new password, once, within 30 minutes.
+/// Prints a link with which its holder sets a new password, once, within 30 minutes; or removes IP rules.
 ///
 /// # Errors
 /// See [`StartError`]: there is no database, or no such account.
@@ -39,11 +43,15 @@ pub fn recover(asked: &Recover) -> Result<(), StartError> {
     }
     let runtime =
         tokio::runtime::Runtime::new().map_err(|error| StartError::Process("the runtime", error))?;
-    let link = runtime.block_on(async {
+    let text = runtime.block_on(async {
         let store = Store::open(&url).await?;
-        api::recover(&store, &config.public_url, &asked.email).await
+        if asked.ip_rules {
+            let lifted = api::lift_ip_rules(&store, &asked.email).await?;
+            return Ok(format!("IP rules removed: {lifted}. Log in, and set those that you want.\n"));
+        }
+        let link = api::recover(&store, &config.public_url, &asked.email).await?;
+        Ok::<_, StartError>(format!("Good once, for 30 minutes: {}\n", link.expose()))
     })?;
-    let text = format!("Good once, for 30 minutes: {}\n", link.expose());
     // The link is lost if nobody reads it; another can be made.
     let _closed = std::io::stdout().write_all(text.as_bytes());
     Ok(())

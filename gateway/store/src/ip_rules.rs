@@ -30,6 +30,7 @@ const IS_SUSPENDED: &str = "SELECT agents_suspended FROM organisations WHERE id 
 const INSERT: &str = "INSERT INTO ip_rules (id, org_id, effect, cidr, label, applies_to, created_by, created_at) \
                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 const DELETE: &str = "DELETE FROM ip_rules WHERE id = $1 AND org_id = $2 RETURNING *";
+const LIFT: &str = "DELETE FROM ip_rules WHERE org_id = $1 RETURNING *";
 const SUSPEND: &str = "UPDATE organisations SET agents_suspended = $2 WHERE id = $1";
 
 /// The facts that decide whether anybody of the organisation comes in.
@@ -79,6 +80,12 @@ pub async fn insert(tx: &mut Tx, may: &Permit<ManageIpRules, OrgId>, new: &Store
 pub async fn delete(tx: &mut Tx, may: &Permit<ManageIpRules, OrgId>, id: IpRuleId) -> Result<Option<Stored>> {
     let delete = sqlx::query(DELETE).bind(id.to_string()).bind(may.on().to_string());
     delete.fetch_optional(tx.connection()).await.map_err(failed)?.as_ref().map(read).transpose()
+}
+
+/// Removes all of an organisation's rules: on the word of whoever operates the gateway's host, who shows no permit.
+pub async fn lift(tx: &mut Tx, org: OrgId) -> Result<Vec<Stored>> {
+    let lift = sqlx::query(LIFT).bind(org.to_string());
+    lift.fetch_all(tx.connection()).await.map_err(failed)?.iter().map(read).collect()
 }
 
 /// Sets the kill switch, and holds it until the transaction ends: whoever sets it next waits.

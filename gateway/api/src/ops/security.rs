@@ -1,13 +1,16 @@
 //! From where an organisation's people and agents may come.
 
 use domain::access::{ManageIpRules, Permit, SeeIpRules};
+use domain::audit::Event;
 use domain::ip_rule::{AppliesTo, Effect, IpRule, admits, network};
-use domain::{Error, IpRuleId, OrMissing as _, OrgId, PrincipalId, Result, Time, UserId};
+use domain::{Clock, Error, EventId, IpRuleId, OrMissing as _, OrgId, PrincipalId, Result, Time, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::ip_rules::{self, Stored};
+use store::{Store, users};
 
+use super::auth::email;
 use super::{OfIpRule, name};
 use crate::access::InOrg;
 use crate::cx::{Act, Cx};
@@ -171,12 +174,46 @@ impl Operation for DeleteIpRule {
 }
 
 async fn commit(cx: &Cx, mut act: Act, rule: &Stored) -> Result<()> {
-    act.note("rule_type", rule.rule.effect.as_str());
-    act.note("cidr", rule.rule.net.to_string());
-    act.note("applies_to", rule.rule.applies_to.as_str());
+    for (name, value) in details(&rule.rule) {
+        act.note(name, value);
+    }
     act.commit(rule.id).await?;
     cx.gateway.known.forget_gate(rule.org).await;
     Ok(())
+}
+
+fn details(rule: &IpRule) -> [(&'static str, String); 3] {
+    [
+        ("rule_type", rule.effect.as_str().to_owned()),
+        ("cidr", rule.net.to_string()),
+        ("applies_to", rule.applies_to.as_str().to_owned()),
+    ]
+}
+
+/// Removes all rules of the organisation of the account with this email, where they let nobody in: done on the gateway's
+/// host, by whoever operates it. How many there were.
+///
+/// # Errors
+/// `Missing` if nobody has the address.
+pub async fn lift_ip_rules(store: &Store, address: &str) -> Result<usize> {
+    let user = users::facts_by_email(store, &email(address)?).await?.or_missing("account")?;
+    let mut tx = store.begin().await?;
+    let lifted = ip_rules::lift(&mut tx, user.org).await?;
+    for rule in &lifted {
+        let details = details(&rule.rule).map(|(name, value)| (name.to_owned(), value.into()));
+        tx.record(Event {
+            id: EventId::new(),
+            org: user.org,
+            action: "ip_rule.delete",
+            actor: None,
+            resource: ("ip_rule", rule.id.to_string()),
+            details: details.into_iter().collect(),
+            address: None,
+            at: Clock::default().now(),
+        });
+    }
+    tx.commit().await?;
+    Ok(lifted.len())
 }
 
 /// Whoever changes the rules must be let in by what comes of it: they could not take it back.
