@@ -12,7 +12,7 @@ mod wire;
 
 use std::time::Duration;
 
-use harness::{Database, KEYS, PASSWORD, World, json};
+use harness::{Call, Database, KEYS, PASSWORD, World, json};
 use wire::{Measured, Request, measure};
 
 const DURATION: Duration = Duration::from_secs(8);
@@ -77,8 +77,12 @@ async fn reading() {
     }
 }
 
-/// Reads by themselves, and beside more log-ins than are looked at, from 300 addresses and with the limits that are the
-/// default: what a flood costs those who are in.
+/// How many clients flood, each from an address of its own. Client and server share the machine: what so many requests cost
+/// that ask for nothing is measured as well.
+const FLOOD: usize = 300;
+
+/// Reads by themselves, beside more log-ins than are looked at, and beside as many requests that are answered at once; with
+/// the limits that are the default.
 async fn flooded() {
     for database in [Database::Sqlite, Database::Postgres] {
         if database == Database::Postgres && !harness::has_postgres() {
@@ -93,27 +97,38 @@ async fn flooded() {
         let path = vault.path("api/token");
         let reads = async || measure(w.address(), 4, DURATION, |_| Request::get(&path, &ada.token)).await;
         let alone = reads().await;
-        let flood = async {
-            let guess = async |n: usize| {
-                let address = format!("192.0.{}.{}", 2 + n / 200, n % 200);
-                for round in 0.. {
-                    let body = json!({"email": format!("n{n}.{round}@example.org"), "password": PASSWORD});
-                    let login = w.post("/v1/auth/token", &body).header("x-forwarded-for", &address);
-                    let refused = login.reply().await.status == 429;
-                    // Whoever floods doesn't wait as long as they are told; but this is to be no test of the client.
-                    tokio::time::sleep(Duration::from_millis(if refused { 50 } else { 0 })).await;
-                }
-            };
-            futures::future::join_all((0..300).map(guess)).await;
-        };
-        let beside = tokio::select! {
-            measured = reads() => measured,
-            _ = flood => unreachable!("it goes on for ever"),
-        };
         print(&format!("read a secret, {database:?}"), 4, &alone);
-        print("the same under a flood of log-ins", 4, &beside);
-        let ratio = beside.percentile(0.99).as_secs_f64() / alone.percentile(0.99).as_secs_f64();
-        println!("{:>49} {ratio:>8.1} times the p99 alone", "");
+        let log_in = |n: usize, round: u64| {
+            let body = json!({"email": format!("n{n}.{round}@example.org"), "password": PASSWORD});
+            w.post("/v1/auth/token", &body)
+        };
+        let ask = |_: usize, _: u64| w.get("/nothing");
+        for (what, beside) in [
+            ("beside requests that ask for nothing", beside(&reads, ask).await),
+            ("under a flood of log-ins", beside(&reads, log_in).await),
+        ] {
+            print(what, 4, &beside);
+            let times = beside.percentile(0.99).as_secs_f64() / alone.percentile(0.99).as_secs_f64();
+            println!("{:>49} {times:>8.1} times the p99 alone", "");
+        }
+    }
+}
+
+/// What is measured while the clients ask on and on. Whoever is refused waits 50 ms: not as long as they are told; but this is
+/// to be no test of the client.
+async fn beside(reads: impl AsyncFn() -> Measured, asked: impl Fn(usize, u64) -> Call) -> Measured {
+    let client = async |n: usize| {
+        let address = format!("192.0.{}.{}", 2 + n / 200, n % 200);
+        for round in 0.. {
+            let reply = asked(n, round).header("x-forwarded-for", &address).reply().await;
+            let at_once = reply.status == 401;
+            tokio::time::sleep(Duration::from_millis(if at_once { 0 } else { 50 })).await;
+        }
+    };
+    let flood = futures::future::join_all((0..FLOOD).map(client));
+    tokio::select! {
+        measured = reads() => measured,
+        _ = flood => unreachable!("it goes on for ever"),
     }
 }
 

@@ -28,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::email;
 use crate::gateway::Gateway;
 use crate::limits::site;
+use crate::password::PLACES;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -213,6 +214,8 @@ struct Attempt {
 
 impl Attempt {
     async fn begin(gateway: &Gateway, spelt: &str, from: Option<IpAddr>) -> Result<Self> {
+        // First, since it costs nothing: of a flood the most ends here.
+        let mut turns = gateway.lines.places(from, gateway.settings.limits.address_places)?;
         let now = gateway.clock.now();
         let (account, at) = (email::folded(spelt), place(from));
         let home = key("home", &[&account, &at]);
@@ -222,7 +225,6 @@ impl Attempt {
         let address = (!is_home).then(|| (key("address", &[&at]), by_address(gateway)));
         // Addresses first, always: so that nobody waits in a circle, and whoever floods waits for themselves.
         let counted: Vec<_> = address.iter().cloned().chain([(own.clone(), ACCOUNT)]).collect();
-        let mut turns = gateway.lines.places(from, gateway.settings.limits.address_places)?;
         for (key, throttle) in &counted {
             limits::is_open(&gateway.store, key, now).await?;
             turns.push(gateway.lines.turn(key, throttle).await?);
@@ -273,8 +275,6 @@ pub struct Lines {
     counting: Semaphore,
 }
 
-/// Log-ins that may wait or be looked at, on this gateway; each holds a request in memory. One client has a share of them.
-const PLACES: usize = 256;
 const LINES: u64 = 20_000;
 /// Transactions that count, on this gateway at once.
 const COUNTING: usize = 2;
