@@ -13,6 +13,8 @@ pub enum Purpose {
     VerifyEmail,
     /// A new password; its subject is the person.
     ResetPassword,
+    /// The same, by a link that an operator has made: no mail that anybody asks for ends it.
+    Recovery,
     /// Joining an organisation; its subject is the invitation.
     Invitation,
     /// An enrolled agent's key; its subject is the agent.
@@ -27,6 +29,7 @@ impl Purpose {
         match self {
             Self::VerifyEmail => "verify_email",
             Self::ResetPassword => "reset_password",
+            Self::Recovery => "recovery",
             Self::Invitation => "invitation",
             Self::AgentKey => "agent_key",
         }
@@ -36,7 +39,7 @@ impl Purpose {
     pub fn lifetime(self) -> Duration {
         Duration::from_secs(match self {
             // OWASP's Forgot Password Cheat Sheet: no longer than it takes to read a mail.
-            Self::ResetPassword => 30 * MINUTE,
+            Self::ResetPassword | Self::Recovery => 30 * MINUTE,
             Self::VerifyEmail | Self::AgentKey => DAY,
             Self::Invitation => 7 * DAY,
         })
@@ -46,7 +49,7 @@ impl Purpose {
     fn page(self) -> &'static str {
         match self {
             Self::VerifyEmail => "verify",
-            Self::ResetPassword => "reset",
+            Self::ResetPassword | Self::Recovery => "reset",
             Self::Invitation => "join",
             Self::AgentKey => "enrolled",
         }

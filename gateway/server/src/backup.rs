@@ -5,16 +5,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use domain::Clock;
+use signer_protocol::Client;
 use signer_protocol::backup::{CopyLedger, Header, Kind, LedgerPart, Writer};
-use signer_protocol::{Address, Client};
 use store::backup::{Snapshot, Still};
 use tempfile::NamedTempFile;
 
 use crate::config::{Config, SignerAt, environment};
-use crate::data::Data;
-use crate::process::{Running, Signer};
+use crate::reached::Reached;
 use crate::settings::Flags;
-use crate::worker::{database_file, signer_address};
+use crate::worker::database_file;
 use crate::{StartError, cells};
 
 /// Rows go to the file in pieces of about this size.
@@ -148,43 +147,6 @@ async fn ask(signer: &Client, request: CopyLedger) -> Result<LedgerPart, StartEr
         let cause = signer.trouble().unwrap_or_else(|| refusal.detail.clone());
         StartError::SignerAway(signer.address().to_string(), cause)
     })
-}
-
-/// A signer that answers: the gateway's, or one started for this.
-struct Reached {
-    client: Client,
-    /// Ended when the backup is written; the folder is ours as long.
-    own: Option<(Running, std::fs::File)>,
-}
-
-impl Reached {
-    async fn signer(config: &Config) -> Result<Self, StartError> {
-        if let Some(address) = signer_address(&config.signer)? {
-            return Ok(Self { client: Client::new(address), own: None });
-        }
-        let ledger = config.data.join("signer").join(signer::ledger::FILE);
-        if !ledger.exists() {
-            return Err(said(format!(
-                "there is no ledger {}: name the data folder (--data)",
-                ledger.display()
-            )));
-        }
-        let data = Data::open(&config.data)?;
-        let own = match data.lock() {
-            Ok(lock) => Some((Signer::new(config, &data).start().await?, lock)),
-            // A gateway runs there, and its signer.
-            Err(StartError::DataInUse(_)) => None,
-            Err(error) => return Err(error),
-        };
-        Ok(Self { client: Client::new(Address::Unix(data.socket())), own })
-    }
-
-    async fn leave(self) {
-        if let Some((running, lock)) = self.own {
-            running.end(std::time::Duration::from_secs(15)).await;
-            drop(lock);
-        }
-    }
 }
 
 fn said(sentence: String) -> StartError {

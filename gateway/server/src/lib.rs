@@ -11,6 +11,7 @@ mod isolation;
 mod mcp_mount;
 mod migrate;
 mod process;
+mod reached;
 mod recover;
 mod rest;
 mod restore;

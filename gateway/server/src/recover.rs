@@ -9,6 +9,7 @@ use store::Store;
 
 use crate::StartError;
 use crate::config::{Config, environment};
+use crate::reached::Reached;
 use crate::settings::Flags;
 use crate::worker::{database_file, database_folder};
 
@@ -49,7 +50,10 @@ pub fn recover(asked: &Recover) -> Result<(), StartError> {
             let lifted = api::lift_ip_rules(&store, &asked.email).await?;
             return Ok(format!("IP rules removed: {lifted}. Log in, and set those that you want.\n"));
         }
-        let link = api::recover(&store, &config.public_url, &asked.email).await?;
+        let signer = Reached::signer(&config).await?;
+        let link = api::recover(&store, &signer.client, &config.public_url, &asked.email).await;
+        signer.leave().await;
+        let link = link?;
         Ok::<_, StartError>(format!("Good once, for 30 minutes: {}\n", link.expose()))
     })?;
     // The link is lost if nobody reads it; another can be made.

@@ -4,15 +4,18 @@ use std::str::FromStr;
 
 use domain::ticket::{Purpose, TicketHash};
 use domain::{Result, Time};
+use signer_protocol::Attested;
+use signer_protocol::link::Link;
+use sqlx::any::AnyRow;
 
 use crate::row::Columns as _;
 use crate::{Store, Tx, failed};
 
 /// A new ticket ends the older one of the same subject.
-const ISSUE: &str = "INSERT INTO tickets (purpose, subject, hash, expires_at) VALUES ($1, $2, $3, $4) \
-                     ON CONFLICT (purpose, subject) DO UPDATE SET hash = excluded.hash, \
+const ISSUE: &str = "INSERT INTO tickets (purpose, subject, hash, link, expires_at) VALUES ($1, $2, $3, $4, $5) \
+                     ON CONFLICT (purpose, subject) DO UPDATE SET hash = excluded.hash, link = excluded.link, \
                      expires_at = excluded.expires_at";
-const FIND: &str = "SELECT subject FROM tickets WHERE hash = $1 AND purpose = $2 AND expires_at > $3";
+const FIND: &str = "SELECT subject, link FROM tickets WHERE hash = $1 AND purpose = $2 AND expires_at > $3";
 /// Whoever deletes the row has redeemed it: one at most, however many try.
 const REDEEM: &str =
     "DELETE FROM tickets WHERE hash = $1 AND purpose = $2 AND expires_at > $3 RETURNING subject";
@@ -25,12 +28,14 @@ pub async fn issue(
     purpose: Purpose,
     subject: &str,
     ticket: &TicketHash,
+    link: Option<&Attested<Link>>,
     expires_at: Time,
 ) -> Result<()> {
     let issue = sqlx::query(ISSUE)
         .bind(purpose.as_str())
         .bind(subject)
         .bind(&ticket.as_bytes()[..])
+        .bind(link.map(Attested::as_bytes))
         .bind(expires_at.millis());
     issue.execute(tx.connection()).await.map_err(failed).map(drop)
 }
@@ -42,9 +47,25 @@ pub async fn find<T: FromStr>(
     ticket: &TicketHash,
     now: Time,
 ) -> Result<Option<T>> {
-    let find = sqlx::query(FIND).bind(&ticket.as_bytes()[..]).bind(purpose.as_str()).bind(now.millis());
-    let row = find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?;
+    let row = good(store, purpose, ticket, now).await?;
     row.map(|row| row.parsed("subject")).transpose()
+}
+
+/// As [`find`], with what the signer attests of the link; a ticket without that is none.
+pub async fn find_link<T: FromStr>(
+    store: &Store,
+    purpose: Purpose,
+    ticket: &TicketHash,
+    now: Time,
+) -> Result<Option<(T, Attested<Link>)>> {
+    let Some(row) = good(store, purpose, ticket, now).await? else { return Ok(None) };
+    let Some(link) = row.maybe_bytes("link")? else { return Ok(None) };
+    Ok(Some((row.parsed("subject")?, Attested::from_bytes(link))))
+}
+
+async fn good(store: &Store, purpose: Purpose, ticket: &TicketHash, now: Time) -> Result<Option<AnyRow>> {
+    let find = sqlx::query(FIND).bind(&ticket.as_bytes()[..]).bind(purpose.as_str()).bind(now.millis());
+    find.fetch_optional(&mut *store.read().await?).await.map_err(failed)
 }
 
 /// Spends a ticket. Its subject; `None`: it is no ticket for this, has expired, or is spent.

@@ -28,6 +28,7 @@ mod isolation;
 pub mod keys;
 mod keystore;
 pub mod ledger;
+mod links;
 mod listen;
 mod loosening;
 mod mfa;

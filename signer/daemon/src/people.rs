@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use domain::{OrgId, PrincipalId, Role, Time, UserId};
 use signer_protocol::Attested;
+use signer_protocol::link::Opens;
 use signer_protocol::passkey::{challenge_of_ending, challenge_of_invitation};
 use signer_protocol::people::{
     ChangePassword, EndOrganisation, Invitation, Invite, Join, Login, Newcomer, ResetPassword, SuspendAgents,
 };
 use signer_protocol::record::{Assertion, Change, Credential, CredentialKind, Principal, Verifier};
+use signer_protocol::wire::Blob;
 
 use crate::authority::Authority;
 use crate::callers::Checked;
 use crate::ledger::{Guessed, Taken};
 use crate::principals::{credential_code, is_name, newborn, next, successor};
-use crate::refuse::{Result, conflict, forbidden, invalid, unauthenticated};
+use crate::refuse::{Result, conflict, forbidden, invalid, tampered, unauthenticated};
 use crate::tokens::same_code;
 
 /// How long an invitation may wait to be taken up.
@@ -49,13 +51,14 @@ impl Authority {
         if self.clock.now() >= invitation.expires_at {
             return Err(conflict("The invitation has expired; ask for another."));
         }
+        self.followed(&request.followed, &Opens::Invitation { id: invitation.id }).await?;
         let (record, taken) = match request.who {
             Newcomer::New(login) => {
                 if self.ledger.knows(PrincipalId::User(invitation.user))? {
                     return Err(conflict("The invitation was taken up."));
                 }
-                let Invitation { org, user, role, .. } = *invitation;
-                let record = self.new_person(org, user, role, &login).await?;
+                let Invitation { org, user, role, ref email, .. } = *invitation;
+                let record = self.new_person(org, user, role, email.clone(), &login).await?;
                 (record, Taken { by: user, from: 0 })
             }
             Newcomer::Existing(by) => {
@@ -76,10 +79,16 @@ impl Authority {
         self.with_password(by.record(), &request.new).await
     }
 
-    /// On the gateway's word. The second factor stays, and so the new password alone opens nothing that it guards.
+    /// For who has followed the link that was mailed to them. The second factor stays, and so the new password alone opens
+    /// nothing that it guards.
     pub async fn reset_password(&self, request: ResetPassword) -> Result<Attested<Principal>> {
-        let (record, _) = self.person(&request.record).await?;
+        let (record, user) = self.person(&request.record).await?;
         has_password(&record)?;
+        let opens = Opens::Password { user, epoch: record.epoch };
+        let link = self.followed(&request.followed, &opens).await?;
+        // Wrong guesses were at the old one.
+        self.ledger.guessed_right(*user.as_bytes(), Guessed::Password).await?;
+        let record = Principal { email: Some(link.email.clone()), ..(*record).clone() };
         self.with_password(&record, &request.new).await
     }
 
@@ -110,14 +119,18 @@ impl Authority {
         org: OrgId,
         user: UserId,
         role: Role,
+        email: Blob,
         login: &Login,
     ) -> Result<Principal> {
+        if email.0.len() != 32 {
+            return Err(invalid("email: must be a SHA-256."));
+        }
         let id = PrincipalId::User(user);
         let (verifier, asserted) = match login {
             Login::Proof(credential) => (Some(self.enrol(id, credential).await?), None),
             Login::Asserted(assertion) => (None, Some(persons_own(assertion)?)),
         };
-        Ok(Principal { role: Some(role), verifier, asserted, ..newborn(id, org) })
+        Ok(Principal { role: Some(role), verifier, asserted, email: Some(email), ..newborn(id, org) })
     }
 
     /// Whether it is the person's password. Guesses are counted.
@@ -172,6 +185,7 @@ pub fn changed_person(by: &Checked, base: &Principal, change: Change) -> Result<
                 active: false,
                 verifier: None,
                 asserted: None,
+                email: None,
                 mfa: None,
                 passkeys: None,
                 epoch,
@@ -200,9 +214,14 @@ fn moved(base: &Principal, invitation: &Invitation) -> Result<Principal> {
     if base.org == invitation.org {
         return Err(conflict("You belong to this organisation already."));
     }
+    // A person from before records had addresses has none.
+    if base.email.as_ref().is_some_and(|own| *own != invitation.email) {
+        return Err(tampered("The invitation is to another address than the person's."));
+    }
     Ok(Principal {
         org: invitation.org,
         role: Some(invitation.role),
+        email: Some(invitation.email.clone()),
         scopes: Vec::new(),
         vault_ids: Vec::new(),
         epoch: next(base.epoch)?,
@@ -218,7 +237,7 @@ fn persons_own(assertion: &Assertion) -> Result<Assertion> {
     }
 }
 
-fn has_password(record: &Principal) -> Result<&Verifier> {
+pub fn has_password(record: &Principal) -> Result<&Verifier> {
     record
         .verifier
         .as_ref()

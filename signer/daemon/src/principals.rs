@@ -39,8 +39,8 @@ const DEFAULT_TTL: u32 = 3600;
 impl Authority {
     /// Sign-up: the owner of an organisation that nobody has had.
     pub async fn found_organisation(&self, request: FoundOrganisation) -> Result<Attested<Principal>> {
-        let FoundOrganisation { org, owner, login } = request;
-        let record = self.new_person(org, owner, Role::Owner, &login).await?;
+        let FoundOrganisation { org, owner, email, login } = request;
+        let record = self.new_person(org, owner, Role::Owner, email, &login).await?;
         let attested = self.statements.attest(&record).await?;
         self.ledger.found(seen(&record, digest(&attested))).await?;
         Ok(attested)
@@ -294,6 +294,7 @@ pub fn newborn(id: PrincipalId, org: OrgId) -> Principal {
         created_by: None,
         identity: None,
         asserted: None,
+        email: None,
         mfa: None,
         passkeys: None,
         epoch: 1,

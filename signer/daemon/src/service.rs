@@ -12,6 +12,7 @@ use signer_protocol::cmek::{AllowRotation, Rotate, Rotated, RotationGrant};
 use signer_protocol::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use signer_protocol::identity::{MakeIdentity, NewIdentity};
 use signer_protocol::intent::{Intent, Release, Sign, SignedTransaction, Submit};
+use signer_protocol::link::{Link, MakeLink};
 use signer_protocol::mfa::{DisableMfa, EnableMfa, EnabledMfa, NewMfa, SetUpMfa, VerifyMfa};
 use signer_protocol::passkey::{AddPasskey, BeginPasskey, ChangedPasskeys, PendingPasskey, RemovePasskey};
 use signer_protocol::people::{
@@ -79,6 +80,7 @@ answers! {
     vouch(Vec<Attested<Principal>>) -> ();
     make_identity(MakeIdentity) -> NewIdentity;
     invite(Invite) -> Attested<Invitation>;
+    make_link(MakeLink) -> Attested<Link>;
     join(Join) -> Attested<Principal>;
     change_password(ChangePassword) -> Attested<Principal>;
     reset_password(ResetPassword) -> Attested<Principal>;

@@ -84,7 +84,12 @@ async fn issue(client: &Client, record: &Attested<Principal>, proof: Credential)
 async fn agent(client: &Client, daily_limit: Wei) -> Agent {
     let (org, vault) = (OrgId::new(), VaultId::new());
     let password = Credential { kind: CredentialKind::Password, secret: vec![1; 32].into() };
-    let request = FoundOrganisation { org, owner: UserId::new(), login: Login::Proof(password.clone()) };
+    let request = FoundOrganisation {
+        org,
+        owner: UserId::new(),
+        email: Blob(vec![7; 32]),
+        login: Login::Proof(password.clone()),
+    };
     let record = client.call(async |signer, cx| signer.found_organisation(cx, request).await).await.unwrap();
     let owner = Caller { token: issue(client, &record, password).await, record };
     let request = MakeVaultKey { by: owner.clone(), vault };

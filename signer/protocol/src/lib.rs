@@ -16,6 +16,7 @@ pub mod device;
 pub mod identity;
 pub mod intent;
 pub mod key;
+pub mod link;
 pub mod mfa;
 pub mod passkey;
 pub mod people;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attested::{Attested, Statement};
 use crate::identity::Identity;
+use crate::link::Followed;
 use crate::passkey::Asserted;
 use crate::record::{Assertion, Credential, Principal};
 use crate::token::Caller;
@@ -25,8 +26,7 @@ pub struct Invitation {
     pub id: InvitationId,
     pub org: OrgId,
     pub role: Role,
-    /// SHA-256 of the address that it goes to, trimmed and lower-cased. The gateway holds it against the address that takes
-    /// it up; here it is genuine, and no writer to the database can put another in its place.
+    /// SHA-256 of the address that it goes to, trimmed and lower-cased: no other is mailed its link, nor takes it up.
     pub email: Blob,
     pub by: UserId,
     /// What a new person's id will be: so an invitation makes one person, however often it is presented.
@@ -60,6 +60,8 @@ pub struct Invite {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Join {
     pub invitation: Attested<Invitation>,
+    /// [`Opens::Invitation`](crate::link::Opens::Invitation).
+    pub followed: Followed,
     pub who: Newcomer,
 }
 
@@ -81,11 +83,13 @@ pub struct ChangePassword {
     pub new: Credential,
 }
 
-/// A new password for somebody who reads the mail of their account: on the gateway's word. The second factor, where
-/// there is one, stays. Refused for people who log in with an asserted identity.
+/// A new password for somebody who reads the mail of their account. The second factor, where there is one, stays. Refused for
+/// people who log in with an asserted identity.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ResetPassword {
     pub record: Attested<Principal>,
+    /// [`Opens::Password`](crate::link::Opens::Password).
+    pub followed: Followed,
     pub new: Credential,
 }
 
@@ -117,12 +121,14 @@ pub struct EnrolAgent {
     pub identity: Option<Attested<Identity>>,
 }
 
-/// The first key of an enrolled agent: on the gateway's word, while its person is where they were. An agent that was
-/// changed since it was enrolled gets none this way: people may have given it rights since then.
+/// The first key of an enrolled agent, while its person is where they were. An agent that was changed since it was enrolled
+/// gets none this way: people may have given it rights since then.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ArmAgent {
     /// Who made it.
     pub person: Attested<Principal>,
     pub agent: Attested<Principal>,
+    /// [`Opens::AgentKey`](crate::link::Opens::AgentKey).
+    pub followed: Followed,
     pub credential: Credential,
 }

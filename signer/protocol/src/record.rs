@@ -41,6 +41,10 @@ pub struct Principal {
     /// What the gateway vouches for in place of a proof that the signer checks; `None`: no such login.
     #[serde(default)]
     pub asserted: Option<Assertion>,
+    /// SHA-256 of the person's address, trimmed and lower-cased: where links into the account are mailed. `None` for agents, and
+    /// for people from before there was one, until they set a new password by such a link.
+    #[serde(default)]
+    pub email: Option<Blob>,
     /// SHA-256 of the person's [`crate::mfa::Mfa`], as attested; `None`: no second factor.
     #[serde(default)]
     pub mfa: Option<Blob>,
@@ -176,6 +180,8 @@ pub struct Credential {
 pub struct FoundOrganisation {
     pub org: OrgId,
     pub owner: UserId,
+    /// As in [`Principal`], 32 bytes.
+    pub email: Blob,
     pub login: Login,
 }
 

@@ -11,6 +11,7 @@ use crate::cmek::{AllowRotation, Rotate, Rotated, RotationGrant};
 use crate::device::{ApproveDevice, DeviceGrant, IssueDeviceToken};
 use crate::identity::{MakeIdentity, NewIdentity};
 use crate::intent::{Intent, Release, Sign, SignedTransaction, Submit};
+use crate::link::{Link, MakeLink};
 use crate::mfa::{DisableMfa, EnableMfa, EnabledMfa, NewMfa, SetUpMfa, VerifyMfa};
 use crate::passkey::{AddPasskey, BeginPasskey, ChangedPasskeys, PendingPasskey, RemovePasskey};
 use crate::people::{
@@ -74,6 +75,7 @@ pub trait Signer {
     async fn make_identity(request: MakeIdentity) -> Result<NewIdentity, Refusal>;
 
     async fn invite(request: Invite) -> Result<Attested<Invitation>, Refusal>;
+    async fn make_link(request: MakeLink) -> Result<Attested<Link>, Refusal>;
     async fn join(request: Join) -> Result<Attested<Principal>, Refusal>;
     async fn change_password(request: ChangePassword) -> Result<Attested<Principal>, Refusal>;
     async fn reset_password(request: ResetPassword) -> Result<Attested<Principal>, Refusal>;

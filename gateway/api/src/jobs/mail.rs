@@ -5,14 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ticket::{Purpose, Ticket};
-use domain::{Error, Result};
+use domain::{Error, OrgId, Result};
+use signer_protocol::Reason;
+use signer_protocol::link::LinkTo;
 use store::mail::{self, Mail};
-use store::{tickets, users};
+use store::{agents, invitations, tickets, users};
 
 use super::rounds;
 use crate::gateway::Gateway;
-use crate::outside::mail::{Letter, Opens, Outcome, Written, has_an_account, has_no_password, write};
+use crate::notes::Asked;
+use crate::ops::agents::enrolment::owner;
+use crate::outside::mail::{Letter, Outcome, Written, has_an_account, has_no_password, write};
 use crate::password::random;
+use crate::{links, refusal};
 
 /// How often the queue is looked at.
 const TICK: Duration = Duration::from_millis(500);
@@ -56,9 +61,10 @@ async fn round(gateway: Arc<Gateway>) -> Result<bool> {
 async fn attempt(gateway: &Gateway, mail: &Mail) -> Result<()> {
     let letter: Letter = serde_json::from_str(&mail.letter).map_err(Error::internal)?;
     let (id, name, attempt) = (mail.id, letter.name(), mail.attempts);
-    let outcome = match compose(gateway, mail, &letter).await? {
-        Some(written) => gateway.post.send(id, attempt, &mail.recipient, written).await,
-        None => Outcome::Delivered,
+    let outcome = match compose(gateway, mail, &letter).await {
+        Ok(Some(written)) => gateway.post.send(id, attempt, &mail.recipient, written).await,
+        Ok(None) => Outcome::Delivered,
+        Err(error) => Outcome::Later(error.to_string()),
     };
     let now = gateway.clock.now();
     let next = now.plus(pause(attempt));
@@ -82,39 +88,89 @@ fn pause(attempt: u64) -> Duration {
     FIRST_PAUSE.saturating_mul(4_u32.saturating_pow(times)).min(LONGEST_PAUSE)
 }
 
-/// Writes a letter, with its link; `None`: there is nobody to write to. What a stranger must not learn of an address is
-/// looked up here, off any request's path.
+/// Writes a letter, with its link; `None`: there is nobody to write to, or the signer knows another address than this. What a
+/// stranger must not learn of an address is looked up here, off any request's path.
 async fn compose(gateway: &Gateway, mail: &Mail, letter: &Letter) -> Result<Option<Written>> {
     let url = gateway.public_url();
-    let user = match letter {
-        Letter::Verification { .. } | Letter::PasswordReset => {
-            users::facts_by_email(&gateway.store, &mail.recipient).await?
+    let store = &gateway.store;
+    let (opens, to) = match letter {
+        Letter::Verification { signup } => {
+            if users::facts_by_email(store, &mail.recipient).await?.is_some() {
+                return Ok(Some(has_an_account(url)));
+            }
+            (Opens::new(Purpose::VerifyEmail, signup), None)
         }
-        _ => None,
+        Letter::PasswordReset => {
+            let Some(user) = users::facts_by_email(store, &mail.recipient).await? else { return Ok(None) };
+            if user.auth_method != "password" {
+                return Ok(Some(has_no_password(url)));
+            }
+            let opens = Opens::new(Purpose::ResetPassword, user.id);
+            (opens, Some((user.org, LinkTo::Password(user.record))))
+        }
+        Letter::Invitation { invitation, .. } => {
+            let open = invitations::facts(store, *invitation, gateway.clock.now()).await?;
+            let Some(open) = open else { return Ok(None) };
+            let opens = Opens::new(Purpose::Invitation, invitation);
+            (opens, Some((open.org, LinkTo::Invitation(open.record))))
+        }
+        Letter::AgentCredentials { agent, .. } => {
+            let Some(found) = agents::facts(store, *agent).await? else { return Ok(None) };
+            let Some(person) = owner(store, &found).await? else { return Ok(None) };
+            let to = LinkTo::AgentKey { person: person.record, agent: found.record };
+            (Opens::new(Purpose::AgentKey, agent), Some((found.org, to)))
+        }
+        _ => return Ok(Some(write(letter, None, url))),
     };
-    let opens = match (letter, user) {
-        (Letter::Verification { .. }, Some(_)) => return Ok(Some(has_an_account(url))),
-        (Letter::PasswordReset, None) => return Ok(None),
-        (Letter::PasswordReset, Some(user)) if user.auth_method != "password" => {
-            return Ok(Some(has_no_password(url)));
-        }
-        (Letter::PasswordReset, Some(user)) => {
-            Some(Opens { purpose: Purpose::ResetPassword, subject: user.id.to_string() })
-        }
-        (letter, _) => letter.opens(),
-    };
-    let Some(opens) = opens else { return Ok(Some(write(letter, None, url))) };
-    let ticket = Ticket::new(&random::<32>()?);
-    let now = gateway.clock.now();
-    let mut tx = gateway.store.begin().await?;
-    tickets::issue(
-        &mut tx,
-        opens.purpose,
-        &opens.subject,
-        &ticket.hash(),
-        now.plus(opens.purpose.lifetime()),
-    )
-    .await?;
-    tx.commit().await?;
+    let Some(ticket) = ticket(gateway, mail, &opens, to).await? else { return Ok(None) };
     Ok(Some(write(letter, Some(&ticket.link(url, opens.purpose)), url)))
+}
+
+/// What a letter's link opens, and for whom or what.
+struct Opens {
+    purpose: Purpose,
+    subject: String,
+}
+
+impl Opens {
+    fn new(purpose: Purpose, subject: impl ToString) -> Self {
+        Self { purpose, subject: subject.to_string() }
+    }
+}
+
+/// Makes the letter's ticket good; with the signer's word, where the link opens what the signer guards. `None`: it does not
+/// give it.
+async fn ticket(
+    gateway: &Gateway,
+    mail: &Mail,
+    opens: &Opens,
+    to: Option<(OrgId, LinkTo)>,
+) -> Result<Option<Ticket>> {
+    let (ticket, now) = (Ticket::new(&random::<32>()?), gateway.clock.now());
+    let Opens { purpose, subject } = opens;
+    let link = match to {
+        None => None,
+        Some((org, to)) => match links::attest(&gateway.signer, &ticket, to, &mail.recipient).await {
+            Ok(link) => Some(link),
+            Err(refused) if matches!(refused.reason, Reason::Unavailable | Reason::RolledBack) => {
+                return Err(refusal::error(refused));
+            }
+            Err(refused) => {
+                let what = ("mail", &*mail.id.to_string());
+                let asked = Asked { org, by: None, what, from: None, at: now };
+                gateway.notes.refused(&refusal::error(refused), asked);
+                return Ok(None);
+            }
+        },
+    };
+    let mut tx = gateway.store.begin().await?;
+    match &link {
+        Some(link) => links::issue(&mut tx, *purpose, subject, &ticket, link).await?,
+        None => {
+            let until = now.plus(purpose.lifetime());
+            tickets::issue(&mut tx, *purpose, subject, &ticket.hash(), None, until).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(Some(ticket))
 }

@@ -7,7 +7,7 @@ use signer_protocol::record::{AgentLogin, Assertion, Change, ChangePrincipal, Fo
 use signer_protocol::token::{IssueAsserted, IssuedToken};
 use signer_protocol::wire::Blob;
 
-use super::{Actor, World, agent_key, password, reason, settings};
+use super::{Actor, World, address, agent_key, password, reason, settings};
 use crate::refuse::Result;
 
 pub fn google(subject: &str) -> Assertion {
@@ -18,7 +18,11 @@ impl World {
     pub async fn google_owner(&self, subject: &str) -> Actor {
         let (org, owner) = (OrgId::new(), UserId::new());
         let login = Login::Asserted(google(subject));
-        let record = self.signer.found_organisation(FoundOrganisation { org, owner, login }).await.unwrap();
+        let record = self
+            .signer
+            .found_organisation(FoundOrganisation { org, owner, email: address(), login })
+            .await
+            .unwrap();
         let nobody = Actor {
             id: record.peek().unwrap().id,
             org,
@@ -93,7 +97,8 @@ async fn a_person_is_known_by_an_issuer_and_a_subject() {
     let nameless = Assertion::Person { issuer: "https://id.example".into(), subject: String::new() };
     for bad in [nameless, Assertion::Certificate { sha256: Blob(vec![1; 32]) }] {
         let (org, owner, login) = (OrgId::new(), UserId::new(), Login::Asserted(bad));
-        let founded = w.signer.found_organisation(FoundOrganisation { org, owner, login }).await;
+        let founded =
+            w.signer.found_organisation(FoundOrganisation { org, owner, email: address(), login }).await;
         assert_eq!(reason(founded), Reason::Invalid);
     }
 }

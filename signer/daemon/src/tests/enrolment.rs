@@ -4,10 +4,11 @@ use domain::{AgentId, Role, VaultId};
 use signer_protocol::Reason;
 use signer_protocol::attested::Attested;
 use signer_protocol::identity::{Identity, MakeIdentity, Maker};
+use signer_protocol::link::LinkTo;
 use signer_protocol::people::{ArmAgent, EnrolAgent, Newcomer};
 use signer_protocol::record::{AgentSettings, Change, Principal};
 
-use super::{Actor, World, agent_key, password, reason, settings};
+use super::{Actor, World, address, agent_key, password, reason, settings};
 use crate::refuse::Result;
 
 impl World {
@@ -22,7 +23,9 @@ impl World {
 
     async fn arm(&self, person: &Actor, agent: &Attested<Principal>) -> Result<Attested<Principal>> {
         let (person, agent) = (person.record.clone(), agent.clone());
-        self.signer.arm_agent(ArmAgent { person, agent, credential: agent_key(6) }).await
+        let followed =
+            self.follow(LinkTo::AgentKey { person: person.clone(), agent: agent.clone() }, address()).await?;
+        self.signer.arm_agent(ArmAgent { person, agent, followed, credential: agent_key(6) }).await
     }
 }
 

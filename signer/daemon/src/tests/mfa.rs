@@ -4,7 +4,6 @@ use domain::{Role, VaultId};
 use signer_protocol::Reason;
 use signer_protocol::attested::Attested;
 use signer_protocol::mfa::{DisableMfa, EnableMfa, EnabledMfa, Mfa, MfaProof, NewMfa, SetUpMfa, VerifyMfa};
-use signer_protocol::people::ResetPassword;
 use signer_protocol::record::Principal;
 use signer_protocol::sealing::MakeVaultKey;
 use signer_protocol::token::{ACCESS, IssueToken, IssuedToken, MFA, RevokeToken};
@@ -269,7 +268,7 @@ async fn a_reset_password_and_an_asserted_login_still_need_it() {
     let w = World::new();
     let g = w.guarded(w.owner().await).await;
     let (record, new) = (g.actor.record.clone(), password(8));
-    let record = w.signer.reset_password(ResetPassword { record, new }).await.unwrap();
+    let record = w.reset_password(record, new).await.unwrap();
     let credential = password(8);
     let reset = Actor { credential, ..g.actor.with_record(record) };
     let token = w.first_half(&reset).await;
@@ -292,7 +291,7 @@ async fn a_first_half_ends_with_its_time_and_with_its_persons_tokens() {
     assert_eq!(reason(w.verify(&g, &token, &g.recovery[0]).await), Reason::Unauthenticated);
     let token = w.first_half(&g.actor).await;
     let (record, new) = (g.actor.record.clone(), password(8));
-    let record = w.signer.reset_password(ResetPassword { record, new }).await.unwrap();
+    let record = w.reset_password(record, new).await.unwrap();
     let g = Guarded { actor: g.actor.with_record(record), ..g };
     assert_eq!(reason(w.verify(&g, &token, &g.recovery[0]).await), Reason::Unauthenticated);
 }

@@ -7,7 +7,8 @@ use domain::{
     AgentId, Clock, InvitationId, OrgId, PrincipalId, Role, SecretPath, SecretType, UserId, VaultId, Wei,
 };
 use signer_protocol::attested::Attested;
-use signer_protocol::people::{Invitation, Invite, Join, Login, Newcomer};
+use signer_protocol::link::{Followed, LinkTo, MakeLink};
+use signer_protocol::people::{Invitation, Invite, Join, Login, Newcomer, ResetPassword};
 use signer_protocol::record::{
     AgentLogin, AgentSettings, Change, ChangePrincipal, Credential, CredentialKind, FoundOrganisation,
     Guardrails, Principal,
@@ -19,6 +20,7 @@ use signer_protocol::{Reason, Refusal};
 use tempfile::TempDir;
 
 use crate::authority::{Authority, Limits};
+use crate::encoding::sha256;
 use crate::ledger::{self, Ledger};
 use crate::refuse::Result;
 
@@ -39,6 +41,7 @@ mod identities;
 mod intents;
 mod keystore;
 mod ledgers;
+mod links;
 mod mfa;
 mod organisations;
 mod passkeys;
@@ -83,6 +86,14 @@ pub struct Vault {
     pub key: Attested<VaultKey>,
 }
 
+/// What a mailed link carries.
+pub const TICKET: &[u8] = b"a ticket";
+
+/// Everybody's address.
+pub fn address() -> Blob {
+    Blob(vec![7; 32])
+}
+
 impl World {
     pub fn new() -> Self {
         let keys = Arc::new(MemoryKeystore::new());
@@ -117,7 +128,8 @@ impl World {
     pub async fn owner(&self) -> Actor {
         let (org, owner) = (OrgId::new(), UserId::new());
         let credential = password(1);
-        let request = FoundOrganisation { org, owner, login: Login::Proof(credential.clone()) };
+        let request =
+            FoundOrganisation { org, owner, email: address(), login: Login::Proof(credential.clone()) };
         let record = self.signer.found_organisation(request).await.unwrap();
         self.actor(record, credential).await
     }
@@ -130,9 +142,12 @@ impl World {
     }
 
     pub async fn invite(&self, by: &Actor, role: Role) -> Result<Attested<Invitation>> {
+        self.invite_at(by, role, address()).await
+    }
+
+    pub async fn invite_at(&self, by: &Actor, role: Role, email: Blob) -> Result<Attested<Invitation>> {
         let expires_at = self.clock.now().plus(Duration::from_secs(3600));
         let (by, id, user) = (by.caller(), InvitationId::new(), UserId::new());
-        let email = Blob(vec![7; 32]);
         self.signer.invite(Invite { by, id, user, role, email, expires_at, passkey: None }).await
     }
 
@@ -141,7 +156,25 @@ impl World {
         invitation: &Attested<Invitation>,
         who: Newcomer,
     ) -> Result<Attested<Principal>> {
-        self.signer.join(Join { invitation: invitation.clone(), who }).await
+        let email = invitation.peek().unwrap().email;
+        let followed = self.follow(LinkTo::Invitation(invitation.clone()), email).await?;
+        self.signer.join(Join { invitation: invitation.clone(), followed, who }).await
+    }
+
+    /// Has a link made for this address, and follows it.
+    pub async fn follow(&self, to: LinkTo, email: Blob) -> Result<Followed> {
+        let ticket = Blob(sha256(TICKET).to_vec());
+        let link = self.signer.make_link(MakeLink { to, email, ticket }).await?;
+        Ok(Followed { link, ticket: TICKET.to_vec().into() })
+    }
+
+    pub async fn reset_password(
+        &self,
+        record: Attested<Principal>,
+        new: Credential,
+    ) -> Result<Attested<Principal>> {
+        let followed = self.follow(LinkTo::Password(record.clone()), address()).await?;
+        self.signer.reset_password(ResetPassword { record, followed, new }).await
     }
 
     /// Confirms a changed record, and logs in with what it takes now.

@@ -9,7 +9,6 @@ use signer_protocol::passkey::{
     AddPasskey, Asserted, BeginPasskey, ChangedPasskeys, Passkeys, PendingPasskey, RemovePasskey,
     challenge_of_intent, challenge_of_settings,
 };
-use signer_protocol::people::ResetPassword;
 use signer_protocol::record::{AgentLogin, AgentSettings, Change, ChangePrincipal, Guardrails, Principal};
 use signer_protocol::wire::Blob;
 use signer_protocol::{Reason, Refusal};
@@ -282,7 +281,7 @@ async fn passkeys_stay_over_a_reset_password_and_are_not_edited() {
     let forged = Holder { passkeys: edited, ..owner.clone() };
     assert_eq!(reason(d.confirm(&owner.actor, &intent, forged.signs(&asked)).await), Reason::Tampered);
     let (record, new) = (owner.actor.record.clone(), password(9));
-    let record = d.w.signer.reset_password(ResetPassword { record, new: new.clone() }).await.unwrap();
+    let record = d.w.reset_password(record, new.clone()).await.unwrap();
     let taken = d.w.actor(record, new).await;
     challenge(d.confirm(&taken, &intent, None).await);
     let pending = d.w.begin(&taken).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{InvitationId, Role, SecretType, UserId};
 use signer_protocol::Reason;
 use signer_protocol::api_key::{CreateApiKey, IssueKeyToken};
-use signer_protocol::people::{ChangePassword, Invite, Login, Newcomer, ResetPassword};
+use signer_protocol::people::{ChangePassword, Invite, Login, Newcomer};
 use signer_protocol::record::{Change, Credential, CredentialKind};
 use signer_protocol::wire::Blob;
 
@@ -261,7 +261,7 @@ async fn guesses_at_a_password_are_limited_where_it_is_asked_for_again() {
 async fn a_password_is_reset_where_there_is_one() {
     let w = World::new();
     let owner = w.owner().await;
-    let reset = |record, new| w.signer.reset_password(ResetPassword { record, new });
+    let reset = |record, new| w.reset_password(record, new);
     let record = reset(owner.record.clone(), password(7)).await.unwrap();
     w.actor(record.clone(), password(7)).await;
     let old = owner.with_record(record);

@@ -5,7 +5,7 @@ use signer_protocol::Reason;
 use signer_protocol::people::Login;
 use signer_protocol::record::{AgentSettings, Change, FoundOrganisation, Guardrails};
 
-use super::{World, agent_key, edited, ether, password, reason, settings};
+use super::{World, address, agent_key, edited, ether, password, reason, settings};
 
 #[tokio::test]
 async fn a_rolled_back_record_is_refused() {
@@ -77,13 +77,23 @@ async fn an_organisation_is_founded_once() {
     let owner = w.owner().await;
     let PrincipalId::User(user) = owner.id else { panic!("no person") };
     let found = |org, owner| {
-        w.signer.found_organisation(FoundOrganisation { org, owner, login: Login::Proof(password(9)) })
+        w.signer.found_organisation(FoundOrganisation {
+            org,
+            owner,
+            email: address(),
+            login: Login::Proof(password(9)),
+        })
     };
     assert_eq!(reason(found(owner.org, UserId::new()).await), Reason::Conflict);
     assert_eq!(reason(found(OrgId::new(), user).await), Reason::Conflict);
     let w = w.restarted();
     let found = |org, owner| {
-        w.signer.found_organisation(FoundOrganisation { org, owner, login: Login::Proof(password(9)) })
+        w.signer.found_organisation(FoundOrganisation {
+            org,
+            owner,
+            email: address(),
+            login: Login::Proof(password(9)),
+        })
     };
     assert_eq!(reason(found(owner.org, UserId::new()).await), Reason::Conflict);
 }
@@ -94,8 +104,12 @@ async fn an_organisation_is_founded_with_a_password() {
     for credential in
         [agent_key(1), signer_protocol::record::Credential { secret: vec![1; 31].into(), ..password(1) }]
     {
-        let request =
-            FoundOrganisation { org: OrgId::new(), owner: UserId::new(), login: Login::Proof(credential) };
+        let request = FoundOrganisation {
+            org: OrgId::new(),
+            owner: UserId::new(),
+            email: address(),
+            login: Login::Proof(credential),
+        };
         assert_eq!(reason(w.signer.found_organisation(request).await), Reason::Invalid);
     }
 }

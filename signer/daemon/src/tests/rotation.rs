@@ -10,7 +10,7 @@ use signer_protocol::sealing::MakeVaultKey;
 use signer_protocol::token::{Caller, IssueToken};
 use tempfile::TempDir;
 
-use super::password;
+use super::{address, password};
 use crate::authority::Authority;
 use crate::config::{Config, KeystoreConfig};
 use crate::keys::software;
@@ -40,7 +40,7 @@ fn retire(config: &Config, accept_missing: u64, force: bool) -> Result<String, S
 /// Somebody who makes vaults.
 async fn owner(signer: &Authority) -> Caller {
     let login = Login::Proof(password(1));
-    let request = FoundOrganisation { org: OrgId::new(), owner: UserId::new(), login };
+    let request = FoundOrganisation { org: OrgId::new(), owner: UserId::new(), email: address(), login };
     let record = signer.found_organisation(request).await.unwrap();
     let request = IssueToken { record: record.clone(), proof: password(1), derived_scopes: Vec::new() };
     Caller { token: signer.issue_token(request).await.unwrap().jwt, record }

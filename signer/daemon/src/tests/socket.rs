@@ -14,7 +14,7 @@ use signer_protocol::{Client, Reason};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::{World, password, reason};
+use super::{World, address, password, reason};
 use crate::listen;
 use crate::service::Service;
 
@@ -49,7 +49,7 @@ async fn a_gateway_works_through_the_socket() {
     assert_eq!(client.ask(async |signer, cx| signer.health(cx).await).await.unwrap(), Health::Ok);
 
     let (org, owner) = (OrgId::new(), UserId::new());
-    let request = FoundOrganisation { org, owner, login: Login::Proof(password(1)) };
+    let request = FoundOrganisation { org, owner, email: address(), login: Login::Proof(password(1)) };
     let record = client.call(async |signer, cx| signer.found_organisation(cx, request).await).await.unwrap();
     let request = IssueToken { record: record.clone(), proof: password(1), derived_scopes: Vec::new() };
     let token = client.call(async |signer, cx| signer.issue_token(cx, request).await).await.unwrap().jwt;

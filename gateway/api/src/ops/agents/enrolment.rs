@@ -14,8 +14,8 @@ use signer_protocol::identity::Maker;
 use signer_protocol::people::{ArmAgent, EnrolAgent};
 use store::agents::{self, Agent};
 use store::enrolments::{self, Enrolment};
-use store::tickets;
 use store::users::{self, User};
+use store::{Store, tickets};
 
 use super::{identity, record};
 use crate::access::Public;
@@ -26,7 +26,7 @@ use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{description, name};
 use crate::outside::mail::{self, Letter};
-use crate::{refusal, throttle};
+use crate::{links, refusal, throttle};
 
 /// That name one address of a person's, be it known or not.
 const FOR_ONE_PERSON: Window = Window::new(1, Duration::from_secs(10 * 60));
@@ -177,17 +177,17 @@ impl Operation for EnrollmentCredentials {
         (): (),
         decode::From(given): Self::Params,
     ) -> Result<Reply<EnrollmentCredentialsResponse>> {
-        let ticket = TicketHash::of(&given.token);
-        let id = tickets::find(cx.store(), Purpose::AgentKey, &ticket, cx.now()).await?;
-        let id: AgentId = id.ok_or_else(used_up)?;
+        let found = links::followed(cx, Purpose::AgentKey, &given.token).await?;
+        let (id, followed): (AgentId, _) = found.ok_or_else(used_up)?;
         let agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
-        let person = owner(cx, &agent).await?.ok_or_else(used_up)?;
+        let person = owner(cx.store(), &agent).await?.ok_or_else(used_up)?;
         let (key, credential) = record::new_key()?;
-        let request = ArmAgent { person: person.record, agent: agent.record.clone(), credential };
+        let request = ArmAgent { person: person.record, agent: agent.record.clone(), followed, credential };
         let armed = cx.gateway.signer.call(async |signer, c| signer.arm_agent(c, request).await).await;
         let armed = armed.map_err(refusal::of_change)?;
         let mut act = cx.begin().await?;
         act.within(agent.org);
+        let ticket = TicketHash::of(&given.token);
         tickets::redeem(&mut act, Purpose::AgentKey, &ticket, cx.now()).await?.ok_or_else(used_up)?;
         let prefix = record::prefix(&key);
         if !agents::arm(&mut act, id, &agent.record, &armed, &prefix).await? {
@@ -201,9 +201,9 @@ impl Operation for EnrollmentCredentials {
 }
 
 /// Who made the agent, if they are in its organisation still: whoever has left has the mail with the link.
-async fn owner(cx: &Cx, agent: &Agent) -> Result<Option<User>> {
+pub async fn owner(store: &Store, agent: &Agent) -> Result<Option<User>> {
     let Some(made_by) = agent.record.peek().map_err(Error::internal)?.created_by else { return Ok(None) };
-    let person = users::facts(cx.store(), made_by).await?;
+    let person = users::facts(store, made_by).await?;
     Ok(person.filter(|person| person.org == agent.org))
 }
 

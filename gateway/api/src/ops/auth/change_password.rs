@@ -1,15 +1,14 @@
 //! A new password, by whoever knows the old one.
 
 use domain::access::{self, Permit};
-use domain::ticket::Purpose;
 use domain::{Error, Kind, OrMissing as _, PrincipalId, Result, SecretText, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use signer_protocol::people;
-use store::{tickets, users};
+use store::users;
 
-use super::{MAX_PASSWORD, new_password, stretched};
+use super::{MAX_PASSWORD, new_password, reset_password, stretched};
 use crate::access::Own;
 use crate::cx::Cx;
 use crate::decode;
@@ -77,7 +76,7 @@ impl Operation for ChangePassword {
             return Err(changed_meanwhile());
         }
         // Whoever asked for a link before the change doesn't get in by it.
-        tickets::withdraw(&mut act, Purpose::ResetPassword, &user.id.to_string()).await?;
+        reset_password::withdraw(&mut act, user.id).await?;
         mail::queue(&mut act, &user.email, &Letter::PasswordChanged, cx.now()).await?;
         act.commit(user.id).await?;
         cx.gateway.confirm(&record).await?;

@@ -19,6 +19,7 @@ use crate::decode;
 use crate::gate;
 use crate::openid::{GooglePerson, Refused};
 use crate::operation::{Operation, Reply, Route};
+use crate::ops::org::addressed_to;
 use crate::ops::shares;
 use crate::password::{SALT, random};
 
@@ -113,7 +114,7 @@ async fn sign_up(cx: &Cx, seen: &GooglePerson) -> Result<IssuedToken> {
     signup::open(cx).await?;
     let (org, owner) = (OrgId::new(), UserId::new());
     let login = SignerLogin::Asserted(seen.assertion());
-    let request = FoundOrganisation { org, owner, login };
+    let request = FoundOrganisation { org, owner, email: addressed_to(&email), login };
     let record = cx.signer(async |signer, context| signer.found_organisation(context, request).await).await?;
     let user = User {
         id: owner,

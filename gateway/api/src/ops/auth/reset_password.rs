@@ -9,8 +9,9 @@ use domain::{Clock, Error, EventId, OrMissing as _, PrincipalId, Result, SecretT
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use signer_protocol::people;
-use store::{Store, tickets, users};
+use signer_protocol::link::{Followed, LinkTo};
+use signer_protocol::{Client, people};
+use store::{Store, Tx, tickets, users};
 
 use super::change_password::changed_meanwhile;
 use super::{email, new_password};
@@ -20,14 +21,18 @@ use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::outside::mail::{self, Letter};
 use crate::password::random;
-use crate::{refusal, throttle};
+use crate::{links, refusal, throttle};
 
 /// To one address: a mailbox can't be flooded from here.
 const MAILS: Window = Window::new(1, Duration::from_secs(60));
+/// As long as a link is good: whoever asks in somebody's name leaves them one that they can use.
+const LINKS: Window = Window::new(3, Duration::from_secs(30 * 60));
 /// From one client, whatever addresses it names.
 const ASKED: Window = Window::new(30, Duration::from_secs(60 * 60));
 /// From one client: each is a hash. Tickets can't be guessed.
 const TRIES: Window = Window::new(60, Duration::from_secs(60 * 60));
+
+const LINKS_TO_A_PASSWORD: [Purpose; 2] = [Purpose::ResetPassword, Purpose::Recovery];
 
 #[derive(Deserialize, JsonSchema)]
 pub struct ForgotPasswordRequest {
@@ -65,7 +70,9 @@ impl Operation for ForgotPassword {
         let (email, now) = (email(&given.email)?, cx.now());
         let place = throttle::place(cx.address);
         throttle::take(&cx.gateway, "reset.address", &[&place], ASKED).await?;
-        if throttle::has_room(&cx.gateway, "reset.email", &[&email], MAILS).await? {
+        if throttle::has_room(&cx.gateway, "reset.email", &[&email], MAILS).await?
+            && throttle::has_room(&cx.gateway, "reset.links", &[&email], LINKS).await?
+        {
             let mut tx = cx.store().begin().await?;
             mail::queue(&mut tx, &email, &Letter::PasswordReset, now).await?;
             tx.commit().await?;
@@ -104,17 +111,17 @@ impl Operation for ResetPassword {
     async fn run(cx: &Cx, (): (), (): (), decode::From(given): Self::Params) -> Result<Reply<()>> {
         let place = throttle::place(cx.address);
         throttle::take(&cx.gateway, "reset.tries", &[&place], TRIES).await?;
-        let ticket = TicketHash::of(&given.token);
-        let id = tickets::find(cx.store(), Purpose::ResetPassword, &ticket, cx.now()).await?;
-        let id: UserId = id.ok_or_else(used_up)?;
+        let (purpose, id, followed) = followed(cx, &given.token).await?;
         let user = users::facts(cx.store(), id).await?.ok_or_else(used_up)?;
         let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
-        let request = people::ResetPassword { record: user.record.clone(), new };
+        let request = people::ResetPassword { record: user.record.clone(), followed, new };
         let reset = cx.gateway.signer.call(async |signer, c| signer.reset_password(c, request).await).await;
         let record = reset.map_err(refusal::of_change)?;
         let mut act = cx.begin().await?;
         act.by(PrincipalId::User(id), user.org);
-        tickets::redeem(&mut act, Purpose::ResetPassword, &ticket, cx.now()).await?.ok_or_else(used_up)?;
+        let ticket = TicketHash::of(&given.token);
+        tickets::redeem(&mut act, purpose, &ticket, cx.now()).await?.ok_or_else(used_up)?;
+        withdraw(&mut act, id).await?;
         if !users::set_password(&mut act, id, &user.record, &record, &salt).await? {
             return Err(changed_meanwhile());
         }
@@ -126,6 +133,24 @@ impl Operation for ResetPassword {
     }
 }
 
+/// Whose link it is: one of the two that set a new password.
+async fn followed(cx: &Cx, ticket: &SecretText) -> Result<(Purpose, UserId, Followed)> {
+    for purpose in LINKS_TO_A_PASSWORD {
+        if let Some((id, followed)) = links::followed(cx, purpose, ticket).await? {
+            return Ok((purpose, id, followed));
+        }
+    }
+    Err(used_up())
+}
+
+/// Ends every link to a new password of this person.
+pub async fn withdraw(tx: &mut Tx, id: UserId) -> Result<()> {
+    for purpose in LINKS_TO_A_PASSWORD {
+        tickets::withdraw(tx, purpose, &id.to_string()).await?;
+    }
+    Ok(())
+}
+
 fn used_up() -> Error {
     Error::invalid("token", "is used up or has expired; ask for a new link")
 }
@@ -133,8 +158,8 @@ fn used_up() -> Error {
 /// The link for somebody who can't get a mail: made on the gateway's host, by whoever operates it.
 ///
 /// # Errors
-/// `Missing` if nobody has the address, `Conflict` if they log in without a password.
-pub async fn recover(store: &Store, public_url: &str, address: &str) -> Result<SecretText> {
+/// `Missing` if nobody has the address, `Conflict` if they log in without a password, `Unavailable` without the signer.
+pub async fn recover(store: &Store, signer: &Client, public_url: &str, address: &str) -> Result<SecretText> {
     let user = users::facts_by_email(store, &email(address)?).await?.or_missing("account")?;
     if user.auth_method != "password" {
         return Err(Error::conflict(
@@ -142,9 +167,11 @@ pub async fn recover(store: &Store, public_url: &str, address: &str) -> Result<S
         ));
     }
     let (ticket, now) = (Ticket::new(&random::<32>()?), Clock::default().now());
-    let (purpose, subject) = (Purpose::ResetPassword, user.id.to_string());
+    let (purpose, subject) = (Purpose::Recovery, user.id.to_string());
+    let to = LinkTo::Password(user.record.clone());
+    let link = links::attest(signer, &ticket, to, &user.email).await.map_err(refusal::error)?;
     let mut tx = store.begin().await?;
-    tickets::issue(&mut tx, purpose, &subject, &ticket.hash(), now.plus(purpose.lifetime())).await?;
+    links::issue(&mut tx, purpose, &subject, &ticket, &link).await?;
     tx.record(Event {
         id: EventId::new(),
         org: user.org,

@@ -141,7 +141,7 @@ async fn join(
     password: &SecretText,
     display_name: Option<String>,
 ) -> Result<Reply<SignupResponse>> {
-    let open = org::open(cx, ticket, &email).await?;
+    let (open, followed) = org::open(cx, ticket, &email).await?;
     if users::facts_by_email(cx.store(), &email).await?.is_some() {
         return Err(Error::conflict(
             "This email has an account already; log in, then take the invitation up with POST /v1/org/join.",
@@ -151,7 +151,7 @@ async fn join(
     gate::pass(&cx.gateway, PrincipalId::User(id), open.org, cx.address).await?;
     let (credential, salt) = new_password(&cx.gateway, password).await?;
     let who = Newcomer::New(Login::Proof(credential.clone()));
-    let request = Join { invitation: open.record.clone(), who };
+    let request = Join { invitation: open.record.clone(), followed, who };
     let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
     let user = User {
         id,
@@ -205,7 +205,12 @@ pub async fn found(
 ) -> Result<(User, Credential)> {
     let (credential, salt) = new_password(gateway, password).await?;
     let (org, owner) = (OrgId::new(), UserId::new());
-    let request = FoundOrganisation { org, owner, login: Login::Proof(credential.clone()) };
+    let request = FoundOrganisation {
+        org,
+        owner,
+        email: org::addressed_to(&email),
+        login: Login::Proof(credential.clone()),
+    };
     let founded = gateway.signer.call(async |signer, cx| signer.found_organisation(cx, request).await);
     let record = founded.await.map_err(refusal::error)?;
     let user = User {

@@ -2,12 +2,13 @@
 //! organisation without having opened the link that came to their address.
 
 use domain::access::{JoinOrganisation, Permit};
-use domain::ticket::{Purpose, TicketHash};
+use domain::ticket::Purpose;
 use domain::{Error, OrMissing as _, PrincipalId, Result, SecretText, Time, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
+use signer_protocol::link::Followed;
 use signer_protocol::people;
 use signer_protocol::wire::Blob;
 use store::invitations::{self, Invitation};
@@ -18,20 +19,21 @@ use super::owners;
 use crate::access::Own;
 use crate::cx::Cx;
 use crate::decode;
+use crate::links;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::webhooks::switch_off;
 
-/// The invitation that a mailed link stands for, if it came to this address and can still be taken up.
+/// The invitation that a mailed link stands for, if it came to this address and can still be taken up; and what shows that
+/// to the signer.
 ///
 /// # Errors
 /// `Forbidden`.
-pub async fn open(cx: &Cx, ticket: &SecretText, email: &str) -> Result<Invitation> {
-    let ticket = TicketHash::of(ticket);
-    let id = tickets::find(cx.store(), Purpose::Invitation, &ticket, cx.now()).await?.ok_or_else(gone)?;
+pub async fn open(cx: &Cx, ticket: &SecretText, email: &str) -> Result<(Invitation, Followed)> {
+    let (id, followed) = links::followed(cx, Purpose::Invitation, ticket).await?.ok_or_else(gone)?;
     let open = invitations::facts(cx.store(), id, cx.now()).await?.ok_or_else(gone)?;
     // The statement's address, not the row's: the signer vouches for it when it is taken up.
     if open.record.peek().map_err(Error::internal)?.email == addressed_to(email) {
-        Ok(open)
+        Ok((open, followed))
     } else {
         Err(Error::forbidden(
             "This invitation was sent to another address; use that one, or ask for a new invitation.",
@@ -88,13 +90,13 @@ impl Operation for Join {
         decode::From(JoinRequest { invitation }): Self::Params,
     ) -> Result<Reply<()>> {
         let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
-        let open = open(cx, &invitation, &user.email).await?;
+        let (open, followed) = open(cx, &invitation, &user.email).await?;
         if open.org == user.org {
             return Err(Error::conflict("You are in this organisation already."));
         }
         let who = people::Newcomer::Existing(cx.for_signer()?);
         // Asked again by the same person, the signer answers the same: what fails below can be repeated.
-        let request = people::Join { invitation: open.record.clone(), who };
+        let request = people::Join { invitation: open.record.clone(), followed, who };
         let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
         let mut act = cx.begin().await?;
         take(&mut act, &open, cx.now()).await?;

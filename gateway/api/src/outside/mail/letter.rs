@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use domain::ticket::Purpose;
 use domain::{AgentId, ApprovalId, InvitationId, ShareId, UserId};
 use serde::{Deserialize, Serialize};
 
-/// One letter, as it waits in the queue. A new one is a line here, one in [`Letter::opens`] if it carries a link, and
-/// its text in [`super::write`].
+/// One letter, as it waits in the queue. A new one is a line here, one in `jobs/mail.rs` if it carries a link, and its text
+/// in [`super::write`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "letter", rename_all = "snake_case")]
 pub enum Letter {
@@ -75,12 +74,6 @@ pub enum Letter {
     },
 }
 
-/// What the link of a letter opens, and for whom or what.
-pub struct Opens {
-    pub purpose: Purpose,
-    pub subject: String,
-}
-
 const HOUR: u64 = 60 * 60;
 
 impl Letter {
@@ -114,16 +107,5 @@ impl Letter {
             }
             _ => 72 * HOUR,
         })
-    }
-
-    /// What its link opens, where that is known from the letter itself.
-    pub fn opens(&self) -> Option<Opens> {
-        let opens = |purpose, subject| Some(Opens { purpose, subject });
-        match self {
-            Self::Verification { signup } => opens(Purpose::VerifyEmail, signup.to_string()),
-            Self::Invitation { invitation, .. } => opens(Purpose::Invitation, invitation.to_string()),
-            Self::AgentCredentials { agent, .. } => opens(Purpose::AgentKey, agent.to_string()),
-            _ => None,
-        }
     }
 }

@@ -9,7 +9,7 @@ mod letter;
 mod text;
 
 pub use delivery::{Outcome, Post, is_smtp_url, sender};
-pub use letter::{Letter, Opens};
+pub use letter::Letter;
 pub use text::{Written, has_an_account, has_no_password, write};
 
 use domain::{Error, MailId, Result, Time};
