@@ -87,7 +87,7 @@ async fn agent(client: &Client, daily_limit: Wei) -> Agent {
     let request = FoundOrganisation {
         org,
         owner: UserId::new(),
-        email: Blob(vec![7; 32]),
+        email: signer_protocol::wire::Blob(vec![7; 32]),
         login: Login::Proof(password.clone()),
     };
     let record = client.call(async |signer, cx| signer.found_organisation(cx, request).await).await.unwrap();
