@@ -108,7 +108,7 @@ impl Operation for ResetPassword {
         let id = tickets::find(cx.store(), Purpose::ResetPassword, &ticket, cx.now()).await?;
         let id: UserId = id.ok_or_else(used_up)?;
         let user = users::facts(cx.store(), id).await?.ok_or_else(used_up)?;
-        let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
+        let (new, salt) = new_password(&cx.gateway, "new_password", &given.new_password).await?;
         let request = people::ResetPassword { record: user.record.clone(), new };
         let reset = cx.gateway.signer.call(async |signer, c| signer.reset_password(c, request).await).await;
         let record = reset.map_err(refusal::of_change)?;
