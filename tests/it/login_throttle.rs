@@ -181,7 +181,8 @@ async fn an_address_that_floods_leaves_others_logging_in() {
         let w = World::on(database).with(PROXIES.0, PROXIES.1).with("TALON_LOGIN_PLACES_ADDRESS", "8");
         let w = w.start().await;
         let (eve, _ada) = (w.owner("eve").await, w.owner("ada").await);
-        let log_in = |_: usize| w.post("/v1/auth/token", &json!({"email": "eve@example.org", "password": PASSWORD}));
+        let log_in =
+            |_: usize| w.post("/v1/auth/token", &json!({"email": "eve@example.org", "password": PASSWORD}));
         let change = |_: usize| {
             let body = json!({"current_password": WRONG, "new_password": "Third-Horse-42!x"});
             eve.post("/v1/auth/change-password", &body)
