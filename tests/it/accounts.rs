@@ -81,7 +81,7 @@ both! {
         let change = |current: &str, new: &str| json!({"current_password": current, "new_password": new});
         let at = "/v1/auth/change-password";
         ada.post(at, &change(NEW, NEW)).expect(400, "new_password").await;
-        ada.post(at, &change(PASSWORD, "weak")).expect(400, "password: needs").await;
+        ada.post(at, &change(PASSWORD, "weak")).expect(400, "new_password: needs").await;
         ada.post(at, &change(NEW, "Third-Horse-42!x")).expect(400, "current_password").await;
         through.post(at, &change(PASSWORD, NEW)).expect(403, "log in").await;
         ada.agent("bot").make().await.post(at, &change(PASSWORD, NEW)).expect(403, "people").await;
@@ -108,7 +108,7 @@ both! {
         assert!(!w.has_mail(&ada.email, "A new password") && !w.has_mail("eve@example.org", "A new password"));
         let at = "/v1/auth/reset-password";
         let reset = |token: &str, password: &str| w.post(at, &json!({"token": token, "new_password": password}));
-        reset(&token, "weak").expect(400, "password: needs").await;
+        reset(&token, "weak").expect(400, "new_password: needs").await;
         // Strangers have locked the account meanwhile: that is no lock for whoever reads its mail.
         for _ in 0..5 {
             login(&w, &ada.email, "Wrong-Horse-42!x").await;

@@ -1,5 +1,7 @@
 //! Signing in with Google, at an issuer of this test's own: who gets in, and who must not.
 
+use std::time::{Duration, Instant};
+
 use harness::{Database, GOOGLE_CLIENT, Issuer, PASSWORD, SigningKey, Value, World, both, json, now, token};
 use reqwest::Method;
 
@@ -163,6 +165,18 @@ both! {
                 WHERE email = '{victim}'", issuer.url)).await;
             let eve = issuer.rsa.sign(&issuer.claims(&format!("eve-{victim}"), "eve@example.org"));
             sign_in(&w, &eve).await.expect(401, "");
+        }
+        // Each victim's organisation is told.
+        let told = "SELECT u.email FROM audit_events e JOIN users u ON u.id = e.resource_id AND u.org_id = e.org_id \
+                    WHERE e.action = 'auth.failure' AND e.details LIKE '%google%' ORDER BY u.email";
+        let (pool, begun) = (w.database().await, Instant::now());
+        loop {
+            let emails: Vec<String> = sqlx::query_scalar(told).fetch_all(&pool).await.unwrap();
+            if emails == ["ada@example.org", "grace@example.org"] {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(15), "{emails:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }

@@ -128,6 +128,32 @@ async fn a_denial_wins_and_each_rule_is_about_somebody() {
     .await;
 }
 
+/// It may be somebody else who has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_password_from_elsewhere_is_told() {
+    on_both(async |w| {
+        let ada = w.owner("ada").await;
+        let id = ada.id().await;
+        add(&ada, "allow", HOME).await;
+        let right = json!({"email": "ada@example.org", "password": PASSWORD});
+        w.post("/v1/auth/token", &right).from(HOME).expect(200, "access_token").await;
+        w.post("/v1/auth/token", &right).from(AWAY).expect(403, "IP rule").await;
+        let begun = Instant::now();
+        let event = loop {
+            let page = ada.get("/v1/audit/events?action=auth.failure").from(HOME).expect(200, "events").await;
+            match page["events"].as_array().unwrap().as_slice() {
+                [] => assert!(begun.elapsed() < Duration::from_secs(15), "nobody is told"),
+                [event] => break event.clone(),
+                more => panic!("{more:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        assert_eq!((&event["details"]["method"], &event["ip_address"]), (&json!("ip_rule"), &json!(AWAY)));
+        assert_eq!((&event["actor_id"], &event["resource_id"]), (&json!(id), &json!(id)));
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_locks_themselves_out() {
     on_both(async |w| {

@@ -138,6 +138,39 @@ both! {
 }
 
 both! {
+    async fn of_those_who_switch_it_off_at_once_one_does_and_others_are_told(w: World) {
+        let ada = w.owner("ada").await;
+        enable(&ada).await;
+        let off = || ada.call(Method::DELETE, "/v1/auth/mfa").json(&json!({"password": PASSWORD})).reply();
+        let replies = futures::future::join_all((0..4).map(|_| off())).await;
+        let (done, late): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 204);
+        assert_eq!(done.len(), 1, "{:?}", late.iter().map(|reply| &reply.text).collect::<Vec<_>>());
+        for reply in late {
+            // Nothing was wrong with it; who comes after all is done is told so.
+            let after = reply.status == 400 && reply.text.contains("is off");
+            assert!(after || reply.status == 409, "{} {}", reply.status, reply.text);
+        }
+    }
+}
+
+both! {
+    /// A stolen session guesses no better, and hashes no more.
+    async fn the_password_is_guessed_at_as_at_a_log_in(w: World) {
+        let ada = w.owner("ada").await;
+        enable(&ada).await;
+        let off = |password: &str| ada.call(Method::DELETE, "/v1/auth/mfa").json(&json!({"password": password}));
+        off(&"x".repeat(5000)).expect(400, "password is wrong").await;
+        for _ in 0..5 {
+            off("Wrong-Horse-42!x").expect(400, "password is wrong").await;
+        }
+        // A minute more, so that a slow machine does not sit it out.
+        w.sql("UPDATE throttles SET blocked_until = blocked_until + 60000, forget_at = forget_at + 60000").await;
+        off(PASSWORD).expect(429, "Too many wrong tries").await;
+        w.post("/v1/auth/token", &json!({"email": ada.email, "password": PASSWORD})).expect(429, "Too many wrong tries").await;
+    }
+}
+
+both! {
     async fn only_people_in_person_change_it(w: World) {
         let ada = w.owner("ada").await;
         let bot = ada.agent("bot").make().await;

@@ -159,7 +159,7 @@ both! {
         }
         bot.get(&vault.path("api/a")).expect(401, "").await;
         w.call(Method::GET, "/v1/agents/me", Some(&bot.key)).expect(401, "").await;
-        w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(401, "deactivated").await;
+        w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(401, "deactivated, suspended or expired").await;
         other.get("/v1/agents/me").expect(200, "").await;
         bot.post(&path("resume"), &json!({})).expect(401, "").await;
         ada.post(&path("resume"), &json!({})).expect(200, r#""is_active":true"#).await;

@@ -363,7 +363,7 @@ both! {
         let bob = ada.through(bob["access_token"].as_str().unwrap());
         let (vault, bot) = (ada.vault("main").await, ada.agent("bot").make().await);
         let policy = vault.allow(&bot.id, "keys/a", &["read"]).await;
-        let seen = ["listMembers", "joinOrganisation"];
+        let seen = ["listOrgMembers", "joinOrganisation"];
         let managers = |o: &&Operation| {
             (o.path.starts_with("/v1/org/") && !seen.contains(&o.id.as_str()))
                 || o.path.starts_with("/v1/security/")

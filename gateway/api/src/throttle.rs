@@ -137,6 +137,20 @@ pub async fn guard<T>(
     }
 }
 
+/// Does what costs a hash and is no guess, in one of the places of those who log in: so that nobody keeps them out by it.
+/// What [`guard`] does has a place already.
+///
+/// # Errors
+/// `TooManyRequests` while the client has its share of the places, or all are taken; else whatever the work answers.
+pub async fn in_turn<T>(
+    gateway: &Gateway,
+    from: Option<IpAddr>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let _places = gateway.lines.places(from, gateway.settings.limits.address_places)?;
+    work.await
+}
+
 /// Each guess is counted before it is looked at, and what was no wrong guess is given back: so guesses that come at once
 /// are no more than those that come one by one.
 async fn password<T>(

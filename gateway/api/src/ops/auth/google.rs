@@ -17,6 +17,7 @@ use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
 use crate::gate;
+use crate::notes::Tried;
 use crate::openid::{GooglePerson, Refused};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::org::addressed_to;
@@ -57,7 +58,10 @@ impl Operation for GoogleLogin {
         let seen = cx.gateway.openid.google(&cx.gateway.egress, &cx.gateway.clock, &given.id_token).await;
         let seen =
             seen.ok_or_else(|| Error::new(Kind::Missing, NOT_SET_UP))?.map_err(|refused| match refused {
-                Refused::Token(why) => Error::unauthenticated(NOT_GOOD).because(why),
+                Refused::Token(why) => {
+                    cx.gateway.notes.stranger(Tried::Google, cx.address, cx.now());
+                    Error::unauthenticated(NOT_GOOD).because(why)
+                }
                 Refused::NoKeys(why) => Error::unavailable(AWAY).because(why),
             })?;
         let issued = match known(cx, &seen).await? {
@@ -85,10 +89,15 @@ async fn known(cx: &Cx, seen: &GooglePerson) -> Result<Option<User>> {
 }
 
 async fn log_in(cx: &Cx, user: &User, seen: &GooglePerson) -> Result<IssuedToken> {
-    let issued = issue(cx, user, seen.assertion()).await?;
-    gate::pass(&cx.gateway, PrincipalId::User(user.id), user.org, cx.address).await?;
+    let id = PrincipalId::User(user.id);
+    let issued = issue(cx, user, seen.assertion()).await;
+    if issued.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+        cx.auth_failure(id, user.org, "google");
+    }
+    let issued = issued?;
+    gate::log_in(cx, id, user.org).await?;
     let mut act = cx.begin().await?;
-    act.by(PrincipalId::User(user.id), user.org);
+    act.by(id, user.org);
     if needs_code(&issued) {
         act.instead("auth.challenge");
     } else {

@@ -57,6 +57,7 @@ impl Operation for Login {
 /// Whose password it is, and a token for them. What it costs, it costs for an email that nobody has as well.
 async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
     if given.password.expose().len() > MAX_PASSWORD {
+        cx.gateway.notes.stranger(Tried::Password, cx.address, cx.now());
         return Err(Error::unauthenticated(WRONG).because("a password that is too long to be one"));
     }
     let user = match email(&given.email) {
@@ -76,7 +77,7 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
     let id = PrincipalId::User(user.id);
     match issued.map_err(refusal::error) {
         Ok(issued) => {
-            gate::pass(&cx.gateway, id, user.org, cx.address).await?;
+            gate::log_in(cx, id, user.org).await?;
             Ok((user, issued))
         }
         // Whose organisation has ended is nobody here any more, and no stranger learns that they were.

@@ -113,7 +113,8 @@ impl Operation for ResetPassword {
         throttle::take(&cx.gateway, "reset.tries", &[&place], TRIES).await?;
         let (purpose, id, followed) = followed(cx, &given.token).await?;
         let user = users::facts(cx.store(), id).await?.ok_or_else(used_up)?;
-        let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
+        let hashed = new_password(&cx.gateway, "new_password", &given.new_password);
+        let (new, salt) = throttle::in_turn(&cx.gateway, cx.address, hashed).await?;
         let request = people::ResetPassword { record: user.record.clone(), followed, new };
         let reset = cx.gateway.signer.call(async |signer, c| signer.reset_password(c, request).await).await;
         let record = reset.map_err(refusal::of_change)?;

@@ -1,5 +1,6 @@
 //! A person, a new organisation, and the person as its owner.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use domain::audit::Event;
@@ -114,7 +115,8 @@ impl Operation for Signup {
             verify_email::ask(cx, &email, &new.password, display_name).await?;
             return Ok(Reply::of(SignupResponse::to_be_verified(email)));
         }
-        let (user, issued) = sign_up(&cx.gateway, cx.now(), email, &new.password, display_name).await?;
+        let (user, issued) =
+            sign_up(&cx.gateway, cx.now(), cx.address, email, &new.password, display_name).await?;
         let mut act = cx.begin().await?;
         act.by(PrincipalId::User(user.id), user.org);
         insert_user(&mut act, &user).await?;
@@ -149,7 +151,8 @@ async fn join(
     }
     let id = open.record.peek().map_err(Error::internal)?.user;
     gate::pass(&cx.gateway, PrincipalId::User(id), open.org, cx.address).await?;
-    let (credential, salt) = new_password(&cx.gateway, password).await?;
+    let hash = new_password(&cx.gateway, "password", password);
+    let (credential, salt) = throttle::in_turn(&cx.gateway, cx.address, hash).await?;
     let who = Newcomer::New(Login::Proof(credential.clone()));
     let request = Join { invitation: open.record.clone(), followed, who };
     let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
@@ -183,6 +186,7 @@ async fn join(
 pub async fn sign_up(
     gateway: &Gateway,
     now: domain::Time,
+    from: Option<IpAddr>,
     email: String,
     password: &SecretText,
     display_name: Option<String>,
@@ -190,7 +194,7 @@ pub async fn sign_up(
     if users::facts_by_email(&gateway.store, &email).await?.is_some() {
         return Err(Error::conflict("This email has an account already; log in, or use another."));
     }
-    let (user, credential) = found(gateway, now, email, password, display_name).await?;
+    let (user, credential) = found(gateway, now, from, email, password, display_name).await?;
     let issued = first_token(gateway, &user, credential).await?;
     Ok((user, issued))
 }
@@ -199,11 +203,13 @@ pub async fn sign_up(
 pub async fn found(
     gateway: &Gateway,
     now: domain::Time,
+    from: Option<IpAddr>,
     email: String,
     password: &SecretText,
     display_name: Option<String>,
 ) -> Result<(User, Credential)> {
-    let (credential, salt) = new_password(gateway, password).await?;
+    let hash = new_password(gateway, "password", password);
+    let (credential, salt) = throttle::in_turn(gateway, from, hash).await?;
     let (org, owner) = (OrgId::new(), UserId::new());
     let request = FoundOrganisation {
         org,

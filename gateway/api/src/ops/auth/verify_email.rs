@@ -30,7 +30,7 @@ const MAILS: Window = Window::new(1, Duration::from_secs(60));
 /// address that has an account: who has one is told so by the mail.
 pub async fn ask(cx: &Cx, email: &str, password: &SecretText, display_name: Option<String>) -> Result<()> {
     let now = cx.now();
-    let (user, _) = found(&cx.gateway, now, email.to_owned(), password, display_name).await?;
+    let (user, _) = found(&cx.gateway, now, cx.address, email.to_owned(), password, display_name).await?;
     if !throttle::has_room(&cx.gateway, "signup.email", &[email], MAILS).await? {
         return Ok(());
     }
@@ -93,7 +93,7 @@ impl Operation for VerifyEmail {
 
 /// The ticket is not spent on a password that was mistyped.
 async fn log_in(cx: &Cx, user: &User, password: &SecretText) -> Result<IssuedToken> {
-    domain::password::check(password).map_err(|_| wrong_password())?;
+    domain::password::check("password", password).map_err(|_| wrong_password())?;
     let check = async {
         let proof = stretched(&cx.gateway, password, &user.salt).await?;
         first_token(&cx.gateway, user, proof).await

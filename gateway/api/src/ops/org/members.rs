@@ -53,7 +53,7 @@ pub struct ListMembers;
 
 impl Operation for ListMembers {
     const ROUTE: Route = Route::new(
-        "listMembers",
+        "listOrgMembers",
         Method::GET,
         "/v1/org/members",
         200,
