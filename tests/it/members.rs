@@ -86,6 +86,14 @@ both! {
         let vault = bob.vault("mine").await;
         bob.post("/v1/org/join", &join).expect(409, "last owner").await;
         bob.delete(&format!("/v1/vaults/{}", vault.id)).expect(204, "").await;
+        let bot = bob.agent("bot").make().await;
+        bob.post("/v1/org/join", &join).expect(409, "last owner").await;
+        bob.post(&format!("/v1/agents/{}/suspend", bot.id), &json!({})).expect(200, "").await;
+        bob.post("/v1/org/join", &join).expect(409, "last owner").await;
+        bob.delete(&format!("/v1/agents/{}", bot.id)).expect(204, "").await;
+        // Nor does a stranger hold him back, who enrols an agent with him.
+        w.post("/v1/agents/enroll", &json!({"name": "scout", "human_email": "bob@example.org"})).expect(201, "agent_id").await;
+        w.mail("bob@example.org", "An agent asks for its key").await;
         bob.post("/v1/org/join", &join).expect(204, "").await;
         bob.get("/v1/auth/me").expect(401, "").await;
         bob.through(&key).get("/v1/auth/me").expect(401, "").await;
