@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::{Database, Process, Value, World, both, json};
+use harness::{Database, PASSWORD, Process, Value, World, both, json};
 
 /// aiosmtpd, in a process of its own.
 fn server(port: u16, file: &Path) -> Process {
@@ -81,6 +81,35 @@ both! {
         assert_eq!(mode(&outbox), 0o700);
         for entry in std::fs::read_dir(&outbox).unwrap() {
             assert_eq!(mode(&entry.unwrap().path()), 0o600);
+        }
+    }
+}
+
+both! {
+    /// One in a minute, and no more than twenty in an hour: beyond that the answer is the same, and there is no mail.
+    async fn nobody_is_flooded_with_links(w: World) {
+        let root = w.operator().await;
+        root.put("/v1/admin/settings/auth.email_verification", &json!({"value": "true"})).expect(200, "").await;
+        let sign_up = json!({"email": "bob@example.org", "password": PASSWORD});
+        for (path, body, status, subject) in [
+            ("/v1/auth/forgot-password", json!({"email": root.email}), 202, "A new password"),
+            ("/v1/auth/signup", sign_up, 200, "Confirm your address"),
+        ] {
+            let to = body["email"].as_str().unwrap();
+            w.post(path, &body).expect(status, "").await;
+            w.mail(to, subject).await;
+            for (earlier, is_sent) in [(20, false), (19, true)] {
+                let ten_minutes_ago = domain::Clock::default().now().millis() - 600_000;
+                let taken = vec![ten_minutes_ago.to_string(); earlier].join(",");
+                w.sql(&format!("UPDATE limits SET taken = '{taken}'")).await;
+                w.post(path, &body).expect(status, "").await;
+                if is_sent {
+                    w.mail(to, subject).await;
+                } else {
+                    assert_eq!(waiting(&w).await, 0, "{path}");
+                    assert!(!w.has_mail(to, subject), "{path}");
+                }
+            }
         }
     }
 }

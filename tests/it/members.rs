@@ -1,7 +1,10 @@
 //! Who is in an organisation: invited, joined, promoted, removed.
 
 use harness::{Authenticator, PASSWORD, Person, World, both, json};
+use reqwest::Method;
 use sha2::{Digest as _, Sha256};
+
+use crate::shares::{asked, secret};
 
 /// Invites somebody; what the mailed link holds.
 async fn invite(by: &Person<'_>, email: &str, role: &str) -> String {
@@ -119,10 +122,76 @@ both! {
         ada.delete(&path).expect(204, "").await;
         ada.delete(&path).expect(404, "No such invitation").await;
         w.post("/v1/auth/signup", &body(&second)).expect(403, "taken up or taken back").await;
-        for bad in [json!({}), json!({"email": "bob"}), json!({"email": "bob@example.org", "role": "root"}), json!({"email": "bob@example.org", "vaults": ["x"]})] {
+        for bad in [json!({}), json!({"email": "bob"}), json!({"email": "bob@example.org", "role": "root"})] {
             ada.post("/v1/org/invite", &bad).expect(400, "").await;
         }
+        // What newer clients may send is ignored.
+        ada.post("/v1/org/invite", &json!({"email": "cleo@example.org", "note": "x"})).expect(200, "cleo").await;
         ada.post("/v1/org/invite", &json!({"email": "ada@example.org"})).expect(409, "in your organisation already").await;
+    }
+}
+
+both! {
+    /// By two organisations or one, by taking invitations back, by shares or by agents that enrol; and nobody is kept from a
+    /// new password that way.
+    async fn nobody_is_flooded_with_invitations(w: World) {
+        let (ada, eve, bob) = (w.owner("ada").await, w.owner("eve").await, w.owner("bob").await);
+        let body = json!({"email": bob.email});
+        for n in 0..25 {
+            let by = if n % 2 == 0 { &ada } else { &eve };
+            let reply = by.post("/v1/org/invite", &body).reply().await;
+            if n < 20 {
+                reply.expect(200, "bob@example.org");
+            } else {
+                let wait: u64 = reply.headers["retry-after"].parse().unwrap();
+                assert!((3000..=3600).contains(&wait), "{wait}");
+                reply.expect(429, "Too many");
+            }
+        }
+        let open = ada.get("/v1/org/invitations").expect(200, "bob@example.org").await;
+        let id = open["invitations"][0]["id"].as_str().unwrap();
+        ada.delete(&format!("/v1/org/invitations/{id}")).expect(204, "").await;
+        ada.post("/v1/org/invite", &body).expect(429, "Too many").await;
+        ada.post("/v1/org/invite", &json!({"email": "cleo@example.org"})).expect(200, "cleo").await;
+
+        let vault = ada.vault("main").await;
+        let secret = secret(&vault, "api/token", "note").await;
+        let to_bob = json!({"recipient_type": "external_email", "email": bob.email});
+        asked(&ada, &secret, to_bob).expect(429, "Too many").await;
+        // Who enrols an agent is not told.
+        w.post("/v1/agents/enroll", &json!({"name": "scout", "human_email": bob.email})).expect(201, "agent_id").await;
+        let pool = w.database().await;
+        for table in ["enrolments", "agents"] {
+            let count: (i64,) = sqlx::query_as(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"))).fetch_one(&pool).await.unwrap();
+            assert_eq!(count.0, 0, "{table}");
+        }
+        for _ in 0..20 {
+            w.mail(&bob.email, "You are invited").await;
+        }
+        // Mails leave in their order: once one that was asked for afterwards is there, no other is on its way.
+        w.post("/v1/auth/forgot-password", &body).expect(202, "").await;
+        w.mail(&bob.email, "A new password").await;
+        assert!(!w.has_mail(&bob.email, "You are invited"));
+    }
+}
+
+both! {
+    async fn an_organisation_invites_so_many_in_an_hour(w: World) {
+        let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
+        let beside = w.beside().await;
+        let invite = |n: usize| {
+            let call = match n % 2 {
+                0 => ada.call(Method::POST, "/v1/org/invite"),
+                _ => beside.call(Method::POST, "/v1/org/invite", Some(&ada.token)),
+            };
+            call.json(&json!({"email": format!("n{n}@example.org")})).reply()
+        };
+        let replies = futures::future::join_all((0..65).map(invite)).await;
+        assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 60);
+        for reply in replies.into_iter().filter(|reply| reply.status != 200) {
+            reply.expect(429, "Too many");
+        }
+        eve.post("/v1/org/invite", &json!({"email": "n0@example.org"})).expect(200, "n0").await;
     }
 }
 

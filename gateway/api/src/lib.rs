@@ -17,6 +17,7 @@ mod installation;
 mod jobs;
 mod known;
 mod limits;
+mod mailbox;
 mod notes;
 mod once;
 pub mod openapi;

@@ -17,12 +17,13 @@ use super::{email, new_password};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::mailbox::{self, Asked};
 use crate::operation::{Operation, Reply, Route};
 use crate::outside::mail::{self, Letter};
 use crate::password::random;
 use crate::{refusal, throttle};
 
-/// To one address: a mailbox can't be flooded from here.
+/// To one address at once.
 const MAILS: Window = Window::new(1, Duration::from_secs(60));
 /// From one client, whatever addresses it names.
 const ASKED: Window = Window::new(30, Duration::from_secs(60 * 60));
@@ -65,7 +66,9 @@ impl Operation for ForgotPassword {
         let (email, now) = (email(&given.email)?, cx.now());
         let place = throttle::place(cx.address);
         throttle::take(&cx.gateway, "reset.address", &[&place], ASKED).await?;
-        if throttle::has_room(&cx.gateway, "reset.email", &[&email], MAILS).await? {
+        if throttle::has_room(&cx.gateway, "reset.email", &[&email], MAILS).await?
+            && mailbox::has_room(&cx.gateway, Asked::ForPassword, &email).await?
+        {
             let mut tx = cx.store().begin().await?;
             mail::queue(&mut tx, &email, &Letter::PasswordReset, now).await?;
             tx.commit().await?;
