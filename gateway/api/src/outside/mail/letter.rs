@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum Letter {
     /// Somebody has an account now.
     Welcome,
+    /// The same, for who logs in with Google.
+    WelcomeWithGoogle,
     /// Somebody signed up with this address: with the link they show that it is theirs. Whoever has an account already
     /// is told that instead.
     Verification {
@@ -87,7 +89,7 @@ impl Letter {
     /// What it is called in logs.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Welcome => "welcome",
+            Self::Welcome | Self::WelcomeWithGoogle => "welcome",
             Self::Verification { .. } => "verification",
             Self::Invitation { .. } => "invitation",
             Self::Joined { .. } => "joined",

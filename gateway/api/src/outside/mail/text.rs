@@ -30,6 +30,10 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
             "Welcome to Talon",
             "Your account is ready. Log in with this address and your password.".to_owned(),
         ),
+        Letter::WelcomeWithGoogle => (
+            "Welcome to Talon",
+            "Your account is ready. Log in with Google, with this address.".to_owned(),
+        ),
         Letter::Verification { .. } => (
             "Confirm your address",
             format!(
