@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::Result;
 use domain::ticket::{Purpose, Ticket};
-use domain::{Error, Result};
 use store::mail::{self, Mail};
 use store::{tickets, users};
 
@@ -54,11 +54,16 @@ async fn round(gateway: Arc<Gateway>) -> Result<bool> {
 }
 
 async fn attempt(gateway: &Gateway, mail: &Mail) -> Result<()> {
-    let letter: Letter = serde_json::from_str(&mail.letter).map_err(Error::internal)?;
-    let (id, name, attempt) = (mail.id, letter.name(), mail.attempts);
-    let outcome = match compose(gateway, mail, &letter).await? {
-        Some(written) => gateway.post.send(id, attempt, &mail.recipient, written).await,
-        None => Outcome::Delivered,
+    let (id, attempt) = (mail.id, mail.attempts);
+    let letter = serde_json::from_str::<Letter>(&mail.letter);
+    let name = letter.as_ref().map_or("unknown", Letter::name);
+    let outcome = match letter {
+        Ok(letter) => match compose(gateway, mail, &letter).await? {
+            Some(written) => gateway.post.send(id, attempt, &mail.recipient, written).await,
+            None => Outcome::Delivered,
+        },
+        // A newer gateway beside this one may know it.
+        Err(_) => Outcome::Later("this version of Talon knows no such letter".to_owned()),
     };
     let now = gateway.clock.now();
     let next = now.plus(pause(attempt));
@@ -117,4 +122,16 @@ async fn compose(gateway: &Gateway, mail: &Mail, letter: &Letter) -> Result<Opti
     .await?;
     tx.commit().await?;
     Ok(Some(write(letter, Some(&ticket.link(url, opens.purpose)), url)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pause_is_four_times_as_long_up_to_an_hour() {
+        let pauses: Vec<_> = (1..=8).map(|attempt| pause(attempt).as_secs()).collect();
+        assert_eq!(pauses, [2, 8, 32, 128, 512, 2048, 3600, 3600]);
+        assert_eq!(pause(u64::MAX), LONGEST_PAUSE);
+    }
 }
