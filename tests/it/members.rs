@@ -98,6 +98,9 @@ both! {
         w.post("/v1/agents/enroll", &json!({"name": "scout", "human_email": "bob@example.org"})).expect(201, "agent_id").await;
         w.mail("bob@example.org", "An agent asks for its key").await;
         bob.post("/v1/org/join", &join).expect(204, "").await;
+        let told = w.mail("bob@example.org", "You have joined an organisation").await;
+        // It is called as its first owner.
+        assert!(told.contains("\"adaexampleorg\""), "{told}");
         bob.get("/v1/auth/me").expect(401, "").await;
         bob.through(&key).get("/v1/auth/me").expect(401, "").await;
         let bob = log_in(&w, "bob@example.org").await;

@@ -21,6 +21,7 @@ use crate::cx::Cx;
 use crate::decode;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::webhooks::switch_off;
+use crate::outside::mail::{self, Letter};
 
 /// The invitation that a mailed link stands for, if it came to this address and can still be taken up.
 ///
@@ -93,6 +94,8 @@ impl Operation for Join {
         if open.org == user.org {
             return Err(Error::conflict("You are in this organisation already."));
         }
+        let organisation =
+            members::organisation_name(cx.store(), open.org).await?.or_missing("organisation")?;
         let who = people::Newcomer::Existing(cx.for_signer()?);
         // Asked again by the same person, the signer answers the same: what fails below can be repeated.
         let request = people::Join { invitation: open.record.clone(), who };
@@ -104,6 +107,7 @@ impl Operation for Join {
             return Err(Error::conflict("Your account was changed just now; log in, then repeat."));
         }
         switch_off(cx, &mut act, user.org, user.id).await?;
+        mail::queue(&mut act, &user.email, &Letter::Joined { organisation }, cx.now()).await?;
         act.also("member.leave", "user", user.id, Default::default())?;
         act.by(PrincipalId::User(user.id), open.org);
         act.note("role", open.role.as_str());

@@ -26,7 +26,7 @@ pub enum Letter {
         organisation: String,
         by: String,
     },
-    /// Somebody has joined an organisation.
+    /// Somebody who had an account has moved into an organisation.
     Joined {
         organisation: String,
     },
