@@ -136,8 +136,8 @@ impl Operation for RemoveMember {
         Method::DELETE,
         "/v1/org/members/{user_id}",
         204,
-        "Removes somebody else: tokens, API keys and policies of theirs end at once, and the account is gone. What they made \
-         stays.",
+        "Removes somebody else: tokens, API keys and policies of theirs end at once, and the account is gone. What they \
+         made stays.",
     )
     .audited("member.remove", "user");
     type Path = OfMember;
