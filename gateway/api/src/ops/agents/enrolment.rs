@@ -23,6 +23,7 @@ use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
 use crate::email;
 use crate::gateway::Gateway;
+use crate::mailbox::{self, Asked};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{description, name};
 use crate::outside::mail::{self, Letter};
@@ -88,9 +89,11 @@ impl Operation for EnrollAgent {
         let place = throttle::place(cx.address);
         throttle::take(&cx.gateway, "enroll.address", &[&place], FROM_ONE_PLACE).await?;
         throttle::take(&cx.gateway, "enroll.email", &[&enrolment.email], FOR_ONE_PERSON).await?;
-        let mut tx = cx.store().begin().await?;
-        enrolments::queue(&mut tx, &enrolment).await?;
-        tx.commit().await?;
+        if mailbox::has_room(&cx.gateway, Asked::ByOthers, &enrolment.email).await? {
+            let mut tx = cx.store().begin().await?;
+            enrolments::queue(&mut tx, &enrolment).await?;
+            tx.commit().await?;
+        }
         Ok(Reply::of(EnrollAgentResponse {
             agent_id: enrolment.agent,
             message: "If the address belongs to somebody here, they have been sent a link to the agent's key. Ask them for the key.",

@@ -30,6 +30,10 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
             "Welcome to Talon",
             "Your account is ready. Log in with this address and your password.".to_owned(),
         ),
+        Letter::WelcomeWithGoogle => (
+            "Welcome to Talon",
+            "Your account is ready. Log in with Google, with this address.".to_owned(),
+        ),
         Letter::Verification { .. } => (
             "Confirm your address",
             format!(
@@ -49,7 +53,11 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
         ),
         Letter::Joined { organisation } => (
             "You have joined an organisation",
-            format!("You are now in the organisation \"{}\".", plain(organisation)),
+            format!(
+                "You are now in the organisation \"{}\", and have left the one before. If this was not you, change your \
+                 password at once.",
+                plain(organisation)
+            ),
         ),
         Letter::AgentCredentials { name, .. } => (
             "An agent asks for its key",
