@@ -82,6 +82,7 @@ both! {
             ("another issuer", with("iss", json!("https://other.example.org"))),
             ("expired", with("exp", json!(now() - 61))),
             ("never expires", with("exp", Value::Null)),
+            ("good for too long", with("exp", json!(now() + 24 * 3600 + 120))),
             ("alg none", token(&header("none", "rsa-1"), &good, |_| Vec::new())),
             ("a MAC with the public key", token(&header("HS256", "rsa-1"), &good, |m| aws_lc_rs::hmac::sign(&key, m).as_ref().to_vec())),
             ("an unknown key", issuer.rsa.sign_as(&header("RS256", "rsa-9"), &good)),
