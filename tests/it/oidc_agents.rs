@@ -56,6 +56,12 @@ both! {
         ada.delete(&format!("/v1/agents/{id}")).expect(204, "").await;
         w.call(Method::GET, "/v1/agents/me", token["access_token"].as_str()).expect(401, "").await;
         exchange(&w, &id, &issuer.rsa.sign(&claims(&w, &issuer))).await.expect(401, "Wrong agent or key");
+        // For good: no other way leads back either.
+        for verb in ["resume", "rotate-key"] {
+            ada.post(&format!("/v1/agents/{id}/{verb}"), &json!({})).expect(409, "register another agent").await;
+        }
+        ada.patch(&format!("/v1/agents/{id}"), &json!({"is_active": true})).expect(200, "").await;
+        exchange(&w, &id, &issuer.rsa.sign(&claims(&w, &issuer))).await.expect(401, "Wrong agent or key");
     }
 }
 
