@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::Result;
 use store::{events, limits, organisations, shares, signups, tickets, users, webhooks};
 
+use super::enrolments;
 use crate::gateway::Gateway;
 use crate::ops::auth::delete_me;
 
@@ -48,6 +49,7 @@ async fn round(gateway: &Gateway, forget: bool) -> Result<()> {
         webhooks::forget_troubles(&mut tx, now.minus(TROUBLES)).await?;
         shares::forget_expired(&mut tx, now.minus(REMEMBERED)).await?;
         tx.commit().await?;
+        enrolments::forget_keyless(gateway, now).await?;
     }
     // What can't be finished of one is in no other's way.
     for (id, last) in users::owed(&gateway.store).await? {
