@@ -6,6 +6,8 @@ use futures::future::join_all;
 use harness::{ADDRESSES, Agent, Database, Person, World, both, json};
 use reqwest::Method;
 
+use crate::approvals::member;
+
 const SUSPEND: &str = "/v1/agents/suspend-all";
 const RESUME: &str = "/v1/agents/resume-all";
 const STOPPED: &str = "Your organisation has suspended all of its agents. An owner or admin can resume them.";
@@ -176,6 +178,47 @@ both! {
         // One that has ended is not resumed: its key is gone.
         ada.delete(&format!("/v1/agents/{}", bot.id)).expect(204, "").await;
         ada.post(&path("resume"), &json!({})).expect(409, "rotate-key").await;
+    }
+}
+
+both! {
+    async fn a_member_does_not_undo_what_an_owner_has_stopped(w: World) {
+        let ada = w.owner("ada").await;
+        let mia = member(&ada, "mia", "member").await;
+        let stopped = "An owner or admin has stopped this agent";
+        for how in ["suspended", "suspended too", "deleted"] {
+            let bot = mia.agent("bot").make().await;
+            let path = format!("/v1/agents/{}", bot.id);
+            let (suspend, resume, rotate) = (format!("{path}/suspend"), format!("{path}/resume"), format!("{path}/rotate-key"));
+            // What she stops herself, she lets go on.
+            mia.post(&suspend, &json!({})).expect(200, r#""is_active":false"#).await;
+            mia.post(&resume, &json!({})).expect(200, r#""is_active":true"#).await;
+            match how {
+                "deleted" => {
+                    ada.delete(&path).expect(204, "").await;
+                }
+                _ => {
+                    if how == "suspended too" {
+                        mia.post(&suspend, &json!({})).expect(200, r#""is_active":false"#).await;
+                    }
+                    ada.post(&suspend, &json!({})).expect(200, r#""is_active":false"#).await;
+                    mia.post(&resume, &json!({})).expect(403, stopped).await;
+                }
+            }
+            mia.post(&rotate, &json!({})).expect(403, stopped).await;
+            mia.patch(&path, &json!({"is_active": true})).expect(403, stopped).await;
+            mia.patch(&path, &json!({"name": "still"})).expect(200, "still").await;
+            mia.post(&rotate, &json!({})).expect(403, stopped).await;
+            mia.get(&path).expect(200, r#""is_active":false"#).await;
+            w.post("/v1/auth/agent-token", &json!({"agent_id": bot.id, "api_key": bot.key})).expect(401, "").await;
+            // An owner does; then it is its maker's again.
+            let key = ada.post(&rotate, &json!({})).expect(200, "ocv_").await["api_key"].clone();
+            ada.post(&resume, &json!({})).expect(200, r#""is_active":true"#).await;
+            w.post("/v1/auth/agent-token", &json!({"agent_id": bot.id, "api_key": key})).expect(200, "access_token").await;
+            mia.post(&suspend, &json!({})).expect(200, "").await;
+            mia.post(&resume, &json!({})).expect(200, r#""is_active":true"#).await;
+            mia.post(&rotate, &json!({})).expect(200, "ocv_").await;
+        }
     }
 }
 
