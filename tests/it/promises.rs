@@ -61,9 +61,9 @@ const MARKS: [&str; 4] = ["#[test]", "#[tokio::test", "both! {", "each! {"];
 /// The name of the function that begins on this line.
 fn function(line: &str) -> Option<&str> {
     let (before, rest) = line.split_once("fn ")?;
-    let begins =
-        before.split(' ').all(|word| ["", "pub", "async", "pub(crate)", "pub(super)"].contains(&word));
-    begins.then(|| rest.split(['(', '<']).next())?
+    let words = ["", "pub", "pub(crate)", "pub(super)", "async"];
+    let begins = before.split(' ').all(|word| words.contains(&word));
+    if begins { rest.split(['(', '<']).next() } else { None }
 }
 
 /// `a_changed_password_…` names whatever begins so, `…_is_refused` whatever ends so, `over_smtp_*` the like.
@@ -127,11 +127,10 @@ fn what_is_no_test_is_not_taken_for_one() {
     let tests: Vec<&str> = known.tests.iter().map(String::as_str).collect();
     assert_eq!(tests, ["falls", "holds", "one_of_many", "waits"]);
     known.places.push("tests/it/promises.rs".into());
-    assert!(
-        known.has("promises.rs")
-            && known.has("it/promises.rs")
-            && known.has("it::hol…")
-            && known.has("…_many")
-    );
-    assert!(!known.has("promises") && !known.has("omises.rs") && !known.has("helper") && !known.has("inner"));
+    for name in ["promises.rs", "it/promises.rs", "it::holds", "hol…", "…_many"] {
+        assert!(known.has(name), "{name}");
+    }
+    for name in ["promises", "omises.rs", "helper", "inner", "last"] {
+        assert!(!known.has(name), "{name}");
+    }
 }
