@@ -63,6 +63,11 @@ impl Operation {
         self.path.starts_with("/v1/admin/")
     }
 
+    /// Whether it tells what there is, without a name.
+    pub fn lists(&self) -> bool {
+        self.method == Method::GET && !self.path.contains('{')
+    }
+
     /// Whether somebody of an organisation may ask for it at all.
     pub fn of_organisations(&self) -> bool {
         !self.public && !self.operators()

@@ -106,6 +106,15 @@ both! {
                 operation.call(&w, &operation.at("x", "x", "x"), Some(&eve.token)).expect(400, "must be a UUID").await;
             }
         }
+        // Nor is it in any list.
+        for operation in operations().iter().filter(|o| o.of_organisations() && o.lists()) {
+            for token in [&eve.token, &spy.token] {
+                let reply = operation.call(&w, &operation.path, Some(token)).reply().await;
+                for (name, id) in &things.named {
+                    assert!(!reply.text.contains(id.as_str()), "{} shows a {name}: {}", operation.id, reply.text);
+                }
+            }
+        }
         things.stand(&ada).await;
     }
 }
