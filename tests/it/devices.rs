@@ -27,6 +27,20 @@ async fn poll_in_time(w: &World, tv: &Tv) -> Value {
     poll(w, tv).await
 }
 
+/// A device that somebody lets in: with what it asks for its token.
+pub async fn approved(by: &Person<'_>) -> Value {
+    let tv = tv(by.world).await;
+    answer(by, "approve", &tv).await.expect(200, "approved");
+    json!({"device_code": tv.code, "grant_type": GRANT_TYPE})
+}
+
+/// The same person, through a device.
+pub async fn through_a_device<'w>(by: &Person<'w>) -> Person<'w> {
+    let body = approved(by).await;
+    let given = by.world.post("/v1/auth/device/token", &body).expect(200, "access_token").await;
+    by.through(given["access_token"].as_str().unwrap())
+}
+
 async fn answer(ada: &Person<'_>, how: &str, tv: &Tv) -> Reply {
     ada.post(&format!("/v1/auth/device/{how}"), &json!({"user_code": tv.user_code})).reply().await
 }

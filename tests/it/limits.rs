@@ -91,13 +91,18 @@ async fn a_tools_call_counts_once() {
 }
 
 both! {
+    /// At two gateways.
     async fn sign_ups_from_an_address_are_counted_exactly(w: World) {
         // As if it had signed up 195 people in the last hour.
         w.owner("ada").await;
         let (taken, end): (String, i64) = sqlx::query_as("SELECT taken, forget_at FROM limits").fetch_one(&w.database().await).await.unwrap();
         let earlier = vec![taken.as_str(); 195].join(",");
         w.sql(&format!("UPDATE limits SET taken = '{earlier}'")).await;
-        let sign_up = |n: usize| w.post("/v1/auth/signup", &json!({"email": format!("n{n}@example.org"), "password": PASSWORD})).reply();
+        let beside = w.beside().await;
+        let sign_up = |n: usize| {
+            let body = json!({"email": format!("n{n}@example.org"), "password": PASSWORD});
+            if n % 2 == 0 { w.post("/v1/auth/signup", &body).reply() } else { beside.post("/v1/auth/signup", &body).reply() }
+        };
         let replies = join_all((0..20).map(sign_up)).await;
         assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 5);
         for reply in replies.into_iter().filter(|reply| reply.status != 200) {

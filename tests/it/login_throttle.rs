@@ -110,15 +110,19 @@ both! {
 }
 
 both! {
+    /// At two gateways.
     async fn guesses_that_come_at_once_are_no_more_than_one_by_one(w: World) {
-        let ada = w.owner("ada").await;
+        let (ada, beside) = (w.owner("ada").await, w.beside().await);
         for email in [ada.email.as_str(), "nobody@example.org"] {
-            let replies = join_all((0..60).map(|_| login(&w, email, WRONG))).await;
+            let body = json!({"email": email, "password": WRONG});
+            let at = "/v1/auth/token";
+            let guess = |n: usize| if n % 2 == 0 { w.post(at, &body).reply() } else { beside.post(at, &body).reply() };
+            let replies = join_all((0..60).map(guess)).await;
             let looked_at = replies.iter().filter(|reply| reply.status == 401).count();
             assert!((5..=6).contains(&looked_at), "{email}: {looked_at} were looked at");
             assert!(replies.iter().all(|reply| [401, 429].contains(&reply.status)));
         }
-        // Those who know the password get in, however many come at once.
+        // Those who know the password get in, however many come at once to one gateway.
         let eve = w.owner("eve").await;
         let replies = join_all((0..30).map(|_| login(&w, &eve.email, PASSWORD))).await;
         assert!(replies.iter().all(|reply| reply.status == 200), "{:?}", replies.iter().map(|r| r.status).collect::<Vec<_>>());

@@ -4,6 +4,7 @@ use harness::{Authenticator, PASSWORD, Person, World, both, json};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 
+use crate::devices::through_a_device;
 use crate::shares::{asked, secret};
 
 /// Invites somebody; what the mailed link holds.
@@ -258,7 +259,11 @@ both! {
         bot.get("/v1/org/members").expect(403, "").await;
         bot.delete(&at(&cleo_id)).expect(403, "for people").await;
         let (_, key) = ada.api_key(&json!({"name": "ci"})).await;
-        ada.through(&key).patch(&at(&cleo_id), &to("admin")).expect(403, "API key").await;
+        for (by, told) in [(ada.through(&key), "API key"), (through_a_device(&ada).await, "device's login")] {
+            by.post("/v1/org/invite", &json!({"email": "x@example.org"})).expect(403, told).await;
+            by.patch(&at(&cleo_id), &to("admin")).expect(403, told).await;
+            by.delete(&at(&cleo_id)).expect(403, told).await;
+        }
         let eve = w.owner("eve").await;
         for id in [&cleo_id, "01890000-0000-7000-8000-000000000000"] {
             eve.patch(&at(id), &to("admin")).expect(404, "No such member").await;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use harness::{ADDRESSES, Agent, Database, Person, World, both, json};
+use harness::{ADDRESSES, Agent, Beside, Database, PASSWORD, Person, World, both, json};
 use reqwest::Method;
 
 use crate::approvals::member;
@@ -240,13 +240,37 @@ async fn refused(what: &str, ask: impl AsyncFn() -> harness::Reply, status: u16)
     }
 }
 
+/// People's sessions: by a new password, by another role, with whoever is removed.
+async fn people_end(other: &Beside<'_>, ada: &Person<'_>, [bob, cleo, dora]: [Person<'_>; 3]) {
+    let me = "/v1/auth/me";
+    let (_, key) = dora.api_key(&json!({"name": "ci"})).await;
+    for token in [&bob.token, &cleo.token, &dora.token, &key] {
+        other.get(me, token).expect(200, "example.org").await;
+    }
+    let new = json!({"current_password": PASSWORD, "new_password": "Another-Horse-42!x"});
+    bob.post("/v1/auth/change-password", &new).expect(204, "").await;
+    refused("a changed password", async || other.get(me, &bob.token).reply().await, 401).await;
+    let at = format!("/v1/org/members/{}", cleo.id().await);
+    ada.patch(&at, &json!({"role": "member"})).expect(200, "member").await;
+    refused("another role", async || other.get(me, &cleo.token).reply().await, 401).await;
+    ada.delete(&format!("/v1/org/members/{}", dora.id().await)).expect(204, "").await;
+    for token in [&dora.token, &key] {
+        refused("a member who was removed", async || other.get(me, token).reply().await, 401).await;
+    }
+    other.get(me, &ada.token).expect(200, "ada").await;
+}
+
 /// Known failure: a revocation that revokes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ends_at_one_gateway_has_ended_at_the_other_within_a_second() {
     for database in [Database::Sqlite, Database::Postgres] {
         let w = World::on(database).start().await;
-        let other = w.beside().await;
         let ada = w.owner("ada").await;
+        // Before there are two outboxes.
+        let bob = member(&ada, "bob", "member").await;
+        let (cleo, dora) = (member(&ada, "cleo", "admin").await, member(&ada, "dora", "member").await);
+        let other = w.beside().await;
+        people_end(&other, &ada, [bob, cleo, dora]).await;
         let (vault, bot) = with_secret(&ada).await;
         let path = vault.path("api/a");
         // By its id.
