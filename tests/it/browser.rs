@@ -56,7 +56,7 @@ async fn a_shared_value_is_fetched_when_its_button_is_pressed() {
 async fn pages_run_their_own_script_alone() {
     let w = World::on(Database::Sqlite).named().start().await;
     let browser = Chromium::start().await;
-    for path in ["/share/x", "/verify", "/reset", "/join", "/device", "/setup"] {
+    for path in ["/share/x", "/verify", "/reset", "/join", "/enrolled", "/device", "/setup"] {
         browser.open(&w.named(path)).await;
         assert_eq!(browser.complaints().await, Vec::<String>::new(), "{path}");
         // Theirs, put into the page; and from elsewhere.
