@@ -182,7 +182,7 @@ const OPEN_TO_MEMBERS: [&str; 31] = [
     "listApiKeys",
     "listApprovals",
     "listInboundShares",
-    "listMembers",
+    "listOrgMembers",
     "listOutboundShares",
     "listPasskeys",
     "listTransactions",
