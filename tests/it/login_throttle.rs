@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use harness::{Call, Database, Issuer, PASSWORD, Reply, World, both, json};
+use harness::{Call, Database, PASSWORD, Reply, World, both, json};
 use reqwest::Method;
 
 /// A proxy on loopback is believed, so that a test has many addresses.
