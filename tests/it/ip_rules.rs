@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use harness::{Call, Database, PASSWORD, Person, Value, World, both, json};
+use harness::{Call, Database, Issuer, PASSWORD, Person, Value, World, both, json, now};
 use reqwest::Method;
 
 use crate::accounts::recover;
+use crate::{devices, mfa};
 
 const RULES: &str = "/v1/security/ip-rules";
 const HOME: &str = "198.51.100.7";
@@ -100,6 +101,74 @@ async fn one_allowance_denies_all_else_by_every_way_in() {
         bot.get(&vault.path("api/a")).from(AWAY).expect(200, "v").await;
     })
     .await;
+}
+
+/// A way in that may be good once: the first of it, and the second.
+type Step<'a> = (&'a str, Box<dyn Fn(usize) -> Call + 'a>);
+
+/// Registers an agent without a key; its id.
+async fn register(ada: &Person<'_>, body: &Value) -> String {
+    let made = ada.post("/v1/agents", body).expect(201, "auth_method").await;
+    made["agent"]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_good_once_and_anothers_word_let_nobody_in_from_elsewhere() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let issuer = Issuer::start().await;
+        let w = World::on(database)
+            .all(&issuer.settings())
+            .with("TALON_TRUSTED_PROXIES", "127.0.0.1")
+            .with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert")
+            .start()
+            .await;
+        let ada = w.owner("ada").await;
+        let (print, client) = ("ab".repeat(32), "build-7");
+        let mtls = json!({"name": "edge", "auth_method": "mtls", "client_cert_fingerprint": print});
+        let oidc = json!({"name": "ci", "auth_method": "oidc_client_credentials", "oidc_issuer": issuer.url,
+            "oidc_client_id": client});
+        let (edge, ci) = (register(&ada, &mtls).await, register(&ada, &oidc).await);
+        let said = json!({"iss": issuer.url, "sub": "service", "aud": w.base, "azp": client, "iat": now(),
+            "exp": now() + 300});
+        let said = issuer.rsa.sign(&said);
+        let google = json!({"id_token": issuer.rsa.sign(&issuer.claims("1001", "grace@example.org"))});
+        let grace = w.post("/v1/auth/google", &google).expect(200, "access_token").await;
+        let grace = ada.through(grace["access_token"].as_str().unwrap());
+        ada.post("/v1/org/invite", &json!({"email": "bob@example.org"})).expect(200, "bob").await;
+        let ticket = w.ticket("bob@example.org", "You are invited").await;
+        let bob = json!({"email": "bob@example.org", "password": PASSWORD, "invitation": ticket});
+        let tv = devices::approved(&ada).await;
+        let (_, codes) = mfa::enable(&ada).await;
+        let halves = [mfa::first_half(&w, &ada.email).await, mfa::first_half(&w, &ada.email).await];
+        for person in [&ada, &grace] {
+            add(person, "allow", "198.51.100.0/24").await;
+        }
+        let exchange = |body: &Value| w.post("/v1/auth/agent-token", body);
+        let ways: Vec<Step<'_>> = vec![
+            ("Google", Box::new(|_: usize| w.post("/v1/auth/google", &google))),
+            (
+                "a second factor",
+                Box::new(|n: usize| {
+                    w.post("/v1/auth/mfa/verify", &json!({"mfa_token": halves[n], "code": codes[n]}))
+                }),
+            ),
+            ("a device", Box::new(|_: usize| w.post("/v1/auth/device/token", &tv))),
+            ("an invitation", Box::new(|_: usize| w.post("/v1/auth/signup", &bob))),
+            (
+                "a certificate",
+                Box::new(|_: usize| exchange(&json!({"agent_id": edge})).header("x-client-cert", &print)),
+            ),
+            ("an issuer's word", Box::new(|_: usize| exchange(&json!({"agent_id": ci, "api_key": said})))),
+        ];
+        for (what, call) in &ways {
+            let reply = call(0).from(AWAY).reply().await;
+            assert_eq!(reply.status, 403, "{what}: {}", reply.text);
+            reply.expect(403, "An IP rule of your organisation denies this address");
+            let reply = call(1).from(HOME).reply().await;
+            let token = reply.body["access_token"].as_str().unwrap_or_default();
+            assert!(reply.status == 200 && !token.is_empty(), "{what}: {} {}", reply.status, reply.text);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -271,12 +340,16 @@ both! {
     async fn an_api_key_or_a_device_changes_no_rule(w: World) {
         let ada = w.owner("ada").await;
         let (_, key) = ada.api_key(&json!({"name": "ci"})).await;
-        let program = ada.through(&key);
+        let others = [(ada.through(&key), "API key"), (devices::through_a_device(&ada).await, "device's login")];
         let rule = json!({"rule_type": "allow", "cidr": "127.0.0.1"});
-        program.post("/v1/security/ip-rules", &rule).expect(403, "API key").await;
-        let made = ada.post("/v1/security/ip-rules", &rule).expect(201, "id").await;
-        program.get("/v1/security/ip-rules").expect(200, "127.0.0.1").await;
-        program.delete(&format!("/v1/security/ip-rules/{}", made["id"].as_str().unwrap())).expect(403, "API key").await;
+        for (program, told) in &others {
+            program.post(RULES, &rule).expect(403, told).await;
+        }
+        let made = ada.post(RULES, &rule).expect(201, "id").await;
+        for (program, told) in &others {
+            program.get(RULES).expect(200, "127.0.0.1").await;
+            program.delete(&format!("{RULES}/{}", made["id"].as_str().unwrap())).expect(403, told).await;
+        }
     }
 }
 

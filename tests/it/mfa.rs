@@ -4,7 +4,7 @@ use harness::{Authenticator, PASSWORD, Person, Value, World, both, json};
 use reqwest::Method;
 
 /// Switches a second factor on with the code of the step before: two more codes are left. App and recovery codes.
-async fn enable(ada: &Person<'_>) -> (Authenticator, Vec<String>) {
+pub async fn enable(ada: &Person<'_>) -> (Authenticator, Vec<String>) {
     let setup = ada.post("/v1/auth/mfa/setup", &json!({})).expect(200, "otpauth://totp/Talon:").await;
     let secret = setup["secret"].as_str().unwrap();
     assert!(setup["otpauth_uri"].as_str().unwrap().contains(&format!("?secret={secret}&issuer=Talon")));
@@ -20,7 +20,7 @@ async fn log_in(w: &World, email: &str) -> Value {
 }
 
 /// The first half; its token.
-async fn first_half(w: &World, email: &str) -> String {
+pub async fn first_half(w: &World, email: &str) -> String {
     let answer = log_in(w, email).await;
     assert_eq!((&answer["access_token"], &answer["mfa_required"]), (&json!(""), &json!(true)), "{answer}");
     assert_eq!(answer["expires_in"], 300);

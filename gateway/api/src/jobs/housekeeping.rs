@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::Result;
 use store::{api_keys, events, limits, organisations, shares, signups, tickets, users, webhooks};
 
+use super::enrolments;
 use crate::gateway::Gateway;
 use crate::ops::auth::delete_me;
 
@@ -49,6 +50,7 @@ async fn round(gateway: &Gateway, forget: bool) -> Result<()> {
         shares::forget_expired(&mut tx, now.minus(REMEMBERED)).await?;
         api_keys::forget_ended(&mut tx, now.minus(REMEMBERED)).await?;
         tx.commit().await?;
+        enrolments::forget_keyless(gateway, now).await?;
     }
     // What can't be finished of one is in no other's way.
     for (id, last) in users::owed(&gateway.store).await? {

@@ -23,7 +23,7 @@ use crate::outside::mail::{self, Letter};
 use crate::password::random;
 use crate::{links, refusal, throttle};
 
-/// To one address: a mailbox can't be flooded from here.
+/// To one address at once.
 const MAILS: Window = Window::new(1, Duration::from_secs(60));
 /// As long as a link is good: whoever asks in somebody's name leaves them one that they can use.
 const LINKS: Window = Window::new(3, Duration::from_secs(30 * 60));

@@ -10,15 +10,18 @@ use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use signer_protocol::Attested;
+use signer_protocol::link::Followed;
 use signer_protocol::people::{Join, Login, Newcomer};
-use signer_protocol::record::{Credential, FoundOrganisation};
+use signer_protocol::record::{Credential, FoundOrganisation, Principal};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use store::Tx;
+use store::invitations::Invitation;
 use store::users::{self, User};
 
 use super::{email, new_password, text, verify_email};
 use crate::access::Public;
-use crate::cx::Cx;
+use crate::cx::{Act, Cx};
 use crate::decode;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
@@ -83,6 +86,10 @@ impl SignupResponse {
     }
 }
 
+/// To whoever brings an invitation.
+pub const HAS_AN_ACCOUNT: &str =
+    "This email has an account already; log in, then take the invitation up with POST /v1/org/join.";
+
 /// From one address: each is a hash and an organisation.
 const SIGN_UPS: Window = Window::new(200, Duration::from_secs(60 * 60));
 
@@ -109,7 +116,7 @@ impl Operation for Signup {
             return join(cx, ticket, email, &new.password, display_name).await;
         }
         open(cx).await?;
-        throttle::take(&cx.gateway, "signup.address", &[&throttle::place(cx.address)], SIGN_UPS).await?;
+        room(cx).await?;
         let (email, display_name) = new.who()?;
         if cx.gateway.installation.is_on(cx.store(), &EMAIL_VERIFICATION).await? {
             verify_email::ask(cx, &email, &new.password, display_name).await?;
@@ -135,6 +142,47 @@ pub async fn open(cx: &Cx) -> Result<()> {
     Err(Error::forbidden("Nobody may sign up here; the installation's operators have closed it."))
 }
 
+/// # Errors
+/// `TooManyRequests` if too many have signed up from here.
+pub async fn room(cx: &Cx) -> Result<()> {
+    throttle::take(&cx.gateway, "signup.address", &[&throttle::place(cx.address)], SIGN_UPS).await
+}
+
+/// The id that will be somebody's who has no account, the invitation, if they may come in from here, and what shows the signer
+/// that its link was followed.
+///
+/// # Errors
+/// `Conflict` if there is an account, `Forbidden`.
+pub async fn invited(cx: &Cx, ticket: &SecretText, email: &str) -> Result<(UserId, Invitation, Followed)> {
+    let (open, followed) = org::open(cx, ticket, email).await?;
+    if users::facts_by_email(cx.store(), email).await?.is_some() {
+        return Err(Error::conflict(HAS_AN_ACCOUNT));
+    }
+    let id = open.record.peek().map_err(Error::internal)?.user;
+    gate::pass(&cx.gateway, PrincipalId::User(id), open.org, cx.address).await?;
+    Ok((id, open, followed))
+}
+
+/// A new person's record in the organisation that invites.
+pub async fn come_in(
+    cx: &Cx,
+    open: &Invitation,
+    followed: Followed,
+    login: Login,
+) -> Result<Attested<Principal>> {
+    let request = Join { invitation: open.record.clone(), followed, who: Newcomer::New(login) };
+    cx.signer(async |signer, context| signer.join(context, request).await).await
+}
+
+/// Stores who has [come in](come_in), and spends the invitation.
+pub async fn insert_invited(cx: &Cx, act: &mut Act, open: &Invitation, user: &User) -> Result<()> {
+    org::take(act, open, cx.now()).await?;
+    users::insert(act, user).await?;
+    act.note("invitation", open.id.to_string());
+    act.note("role", open.role.as_str());
+    Ok(())
+}
+
 /// A new person in the organisation that invites. The link has shown that the address is theirs.
 async fn join(
     cx: &Cx,
@@ -143,19 +191,10 @@ async fn join(
     password: &SecretText,
     display_name: Option<String>,
 ) -> Result<Reply<SignupResponse>> {
-    let (open, followed) = org::open(cx, ticket, &email).await?;
-    if users::facts_by_email(cx.store(), &email).await?.is_some() {
-        return Err(Error::conflict(
-            "This email has an account already; log in, then take the invitation up with POST /v1/org/join.",
-        ));
-    }
-    let id = open.record.peek().map_err(Error::internal)?.user;
-    gate::pass(&cx.gateway, PrincipalId::User(id), open.org, cx.address).await?;
+    let (id, open, followed) = invited(cx, ticket, &email).await?;
     let hash = new_password(&cx.gateway, "password", password);
     let (credential, salt) = throttle::in_turn(&cx.gateway, cx.address, hash).await?;
-    let who = Newcomer::New(Login::Proof(credential.clone()));
-    let request = Join { invitation: open.record.clone(), followed, who };
-    let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
+    let record = come_in(cx, &open, followed, Login::Proof(credential.clone())).await?;
     let user = User {
         id,
         org: open.org,
@@ -170,12 +209,9 @@ async fn join(
     };
     let mut act = cx.begin().await?;
     act.by(PrincipalId::User(user.id), user.org);
-    org::take(&mut act, &open, cx.now()).await?;
-    users::insert(&mut act, &user).await?;
+    insert_invited(cx, &mut act, &open, &user).await?;
     shares::claim(&mut act, &user, cx.now()).await?;
     mail::queue(&mut act, &user.email, &Letter::Welcome, cx.now()).await?;
-    act.note("invitation", open.id.to_string());
-    act.note("role", open.role.as_str());
     act.commit(user.id).await?;
     // Should the gateway die before this, the account is there, and a login gives the token.
     let issued = first_token(&cx.gateway, &user, credential).await?;

@@ -18,12 +18,13 @@ use super::{TokenResponse, stretched};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::mailbox::{self, Asked};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::shares;
 use crate::outside::mail::{self, Letter};
 use crate::throttle::{self, Target};
 
-/// To one address.
+/// To one address at once.
 const MAILS: Window = Window::new(1, Duration::from_secs(60));
 
 /// Keeps what somebody signed up with, and mails them the link. What is done, and how long it takes, is the same for an
@@ -31,7 +32,9 @@ const MAILS: Window = Window::new(1, Duration::from_secs(60));
 pub async fn ask(cx: &Cx, email: &str, password: &SecretText, display_name: Option<String>) -> Result<()> {
     let now = cx.now();
     let (user, _) = found(&cx.gateway, now, cx.address, email.to_owned(), password, display_name).await?;
-    if !throttle::has_room(&cx.gateway, "signup.email", &[email], MAILS).await? {
+    if !throttle::has_room(&cx.gateway, "signup.email", &[email], MAILS).await?
+        || !mailbox::has_room(&cx.gateway, Asked::ToSignUp, email).await?
+    {
         return Ok(());
     }
     let letter = Letter::Verification { signup: user.id };

@@ -34,6 +34,10 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
                  that says what the agent may read."
             ),
         ),
+        Letter::WelcomeWithGoogle => (
+            "Welcome to Talon",
+            "Your account is ready. Log in with Google, with this address.".to_owned(),
+        ),
         Letter::Verification { .. } => (
             "Confirm your address",
             format!(
@@ -53,7 +57,11 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
         ),
         Letter::Joined { organisation } => (
             "You have joined an organisation",
-            format!("You are now in the organisation \"{}\".", plain(organisation)),
+            format!(
+                "You are now in the organisation \"{}\", and have left the one before. If this was not you, change your \
+                 password at once.",
+                plain(organisation)
+            ),
         ),
         Letter::AgentCredentials { name, .. } => (
             "An agent asks for its key",
