@@ -82,7 +82,7 @@ async fn a_device_is_kept_out_by_its_page() {
     browser.open(&w.named("/device")).await;
     browser.write("#user_code", device["user_code"].as_str().unwrap()).await;
     browser.write("#email", &ada.email).await;
-    browser.write("#password", harness::PASSWORD).await;
+    browser.write("#password", PASSWORD).await;
     browser.click("#deny").await;
     browser.reads("#answer", "The device stays out").await;
     let grant = "urn:ietf:params:oauth:grant-type:device_code";
@@ -116,7 +116,7 @@ async fn a_page_asks_for_nothing_without_its_link() {
     assert_eq!(browser.run(look, &json!(null)).await, json!(["Talon: Let a device in", true, true]));
     // What is wrong is told in a sentence, not by the name of a field.
     browser.open(&w.named("/reset#x")).await;
-    browser.write("#password", harness::PASSWORD).await;
+    browser.write("#password", PASSWORD).await;
     browser.click("#button").await;
     browser.reads("#answer", "The link is used up or has expired").await;
     assert_eq!(browser.complaints().await, Vec::<String>::new());

@@ -29,14 +29,16 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
         Letter::Welcome => (
             "Welcome to Talon",
             format!(
-                "Your account is ready. Log in with this address and your password, in a client that you give the address \
-                 {public_url}, or by POST to {public_url}/v1/auth/token. Then make a vault, an agent, and a policy \
-                 that says what the agent may read."
+                "Your account is ready. Log in with this email and your password: in a client that you give the address \
+                 {public_url}, or by POST to {public_url}/v1/auth/token."
             ),
         ),
         Letter::WelcomeWithGoogle => (
             "Welcome to Talon",
-            "Your account is ready. Log in with Google, with this address.".to_owned(),
+            format!(
+                "Your account is ready. Log in with Google, with this email, where your organisation signs people in. \
+                 Clients are given the address {public_url}."
+            ),
         ),
         Letter::Verification { .. } => (
             "Confirm your address",
@@ -58,8 +60,8 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
         Letter::Joined { organisation } => (
             "You have joined an organisation",
             format!(
-                "You are now in the organisation \"{}\", and have left the one before. If this was not you, change your \
-                 password at once.",
+                "You are now in the organisation \"{}\", and have left the one before. If this was not you, change the \
+                 password that you log in with, here or at Google, at once.",
                 plain(organisation)
             ),
         ),
@@ -202,15 +204,22 @@ mod tests {
 
     #[test]
     fn a_welcome_says_where_to_log_in() {
-        let written = write(&Letter::Welcome, None, "https://vault.example.org");
-        let body = written.body.expose();
-        assert!(body.contains("POST to https://vault.example.org/v1/auth/token."), "{body}");
+        for (letter, told) in [
+            (Letter::Welcome, "POST to https://vault.example.org/v1/auth/token."),
+            (Letter::WelcomeWithGoogle, "the address https://vault.example.org."),
+        ] {
+            let written = write(&letter, None, "https://vault.example.org");
+            let body = written.body.expose();
+            assert!(body.contains(told), "{body}");
+        }
     }
 
     #[test]
     fn who_logs_in_with_google_is_told_of_no_password_here() {
+        let (on, off) = (Letter::SecondFactor { on: true }, Letter::SecondFactor { on: false });
         let key = Letter::ApiKeyCreated { name: "ci".to_owned() };
-        for letter in [Letter::SecondFactor { on: true }, Letter::SecondFactor { on: false }, key] {
+        let joined = Letter::Joined { organisation: "acme".to_owned() };
+        for letter in [on, off, key, joined, Letter::WelcomeWithGoogle] {
             let written = write(&letter, None, "https://vault.example.org");
             let body = written.body.expose();
             assert!(!body.contains("your password"), "{body}");
