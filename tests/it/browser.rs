@@ -74,6 +74,55 @@ async fn pages_run_their_own_script_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_is_kept_out_by_its_page() {
+    let w = World::on(Database::Sqlite).named().start().await;
+    let ada = w.owner("ada").await;
+    let device = w.post("/v1/auth/device/code", &json!({"client_id": "tv"})).expect(200, "user_code").await;
+    let browser = Chromium::start().await;
+    browser.open(&w.named("/device")).await;
+    browser.write("#user_code", device["user_code"].as_str().unwrap()).await;
+    browser.write("#email", &ada.email).await;
+    browser.write("#password", PASSWORD).await;
+    browser.click("#deny").await;
+    browser.reads("#answer", "The device stays out").await;
+    let grant = "urn:ietf:params:oauth:grant-type:device_code";
+    let body = json!({"device_code": device["device_code"], "grant_type": grant});
+    w.post("/v1/auth/device/token", &body).expect(200, "access_denied").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_asks_for_nothing_without_its_link() {
+    let w = World::on(Database::Sqlite).named().start().await;
+    let browser = Chromium::start().await;
+    let look =
+        "return [document.title, !!document.getElementById('form'), !!document.getElementById('deny')];";
+    for (path, title, told) in [
+        ("/verify", "Talon: Confirm your address", "Open the link in the mail again"),
+        ("/reset", "Talon: A new password", "Open the link in the mail again"),
+        ("/enrolled", "Talon: An agent's key", "Open the link in the mail again"),
+        ("/join", "Talon: Join an organisation", "Open the link in the mail again"),
+        ("/setup", "Talon: first start", "Open the link that Talon printed"),
+    ] {
+        browser.open(&w.named(path)).await;
+        browser.reads("#text", told).await;
+        assert_eq!(browser.run(look, &json!(null)).await, json!([title, false, false]), "{path}");
+        browser.open("about:blank").await;
+        browser.open(&w.named(&format!("{path}#x"))).await;
+        assert_eq!(browser.run(look, &json!(null)).await, json!([title, true, false]), "{path}");
+        assert!(!browser.text("#text").await.contains(told), "{path}");
+    }
+    browser.open(&w.named("/device")).await;
+    assert_eq!(browser.run(look, &json!(null)).await, json!(["Talon: Let a device in", true, true]));
+    // What is wrong is told in a sentence, not by the name of a field.
+    browser.open(&w.named("/reset#x")).await;
+    browser.write("#password", PASSWORD).await;
+    browser.click("#button").await;
+    browser.reads("#answer", "The link is used up or has expired").await;
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browsers_passkey_approves_what_was_shown_and_nothing_else() {
     let w = World::on(Database::Sqlite).named().chain().start().await;
     let ada = w.owner("ada").await;

@@ -229,13 +229,14 @@ async fn nobody_locks_themselves_out() {
         let ada = w.owner("ada").await;
         let rule = |kind: &str, cidr: &str| json!({"rule_type": kind, "cidr": cidr});
         let out = "you would be locked out: they deny 198.51.100.7";
-        ada.post(RULES, &rule("allow", AWAY)).from(HOME).expect(409, out).await;
-        ada.post(RULES, &rule("deny", "198.51.100.0/24")).from(HOME).expect(409, out).await;
+        let (allow, leave) = (format!("{out}. First allow"), format!("{out}. Leave your own address out"));
+        ada.post(RULES, &rule("allow", AWAY)).from(HOME).expect(409, &allow).await;
+        ada.post(RULES, &rule("deny", "198.51.100.0/24")).from(HOME).expect(409, &leave).await;
         ada.post(RULES, &rule("allow", "10.0.0.0/8")).from("nobody").expect(409, "not known").await;
         let home = add(&ada, "allow", HOME).await;
         add(&ada, "allow", "10.0.0.0/8").await;
         let path = format!("{RULES}/{}", home["id"].as_str().unwrap());
-        ada.delete(&path).from(HOME).expect(409, out).await;
+        ada.delete(&path).from(HOME).expect(409, &allow).await;
         let agents = json!({"rule_type": "deny", "cidr": HOME, "applies_to": "agents"});
         ada.post(RULES, &agents).from(HOME).expect(201, "").await;
         assert_eq!(ada.get(RULES).from(HOME).expect(200, "").await["rules"].as_array().unwrap().len(), 3);

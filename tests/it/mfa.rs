@@ -130,7 +130,8 @@ both! {
         let locked = w.post("/v1/auth/mfa/verify", &shown(&token, &recovery[0])).reply().await;
         let wait: u64 = locked.headers["retry-after"].parse().unwrap();
         assert!((600..=900).contains(&wait), "{wait}");
-        locked.expect(429, "Too many wrong guesses");
+        let told = locked.expect(429, "Too many wrong guesses. Try again in 1");
+        assert!(told["detail"].as_str().unwrap().ends_with(" minutes."), "{told}");
         ada.call(Method::DELETE, "/v1/auth/mfa").json(&json!({"code": recovery[0]})).expect(429, "").await;
         // The password is another guess, and who has it and a session may switch it off.
         ada.call(Method::DELETE, "/v1/auth/mfa").json(&json!({"password": PASSWORD})).expect(204, "").await;

@@ -19,7 +19,8 @@ use crate::throttle::{self, Target};
 #[derive(Deserialize, JsonSchema)]
 pub struct ChangePasswordRequest {
     current_password: SecretText,
-    /// At least 12 characters with upper, lower, digit and symbol; not the current one.
+    /// At least 12 characters with upper, lower, digit and symbol; no three equal or sequential ones in a row; not the
+    /// current one.
     new_password: SecretText,
 }
 

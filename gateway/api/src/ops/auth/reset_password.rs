@@ -87,7 +87,7 @@ impl Operation for ForgotPassword {
 pub struct ResetPasswordRequest {
     /// From the mail's link.
     token: SecretText,
-    /// At least 12 characters with upper, lower, digit and symbol.
+    /// At least 12 characters with upper, lower, digit and symbol; no three equal or sequential ones in a row.
     new_password: SecretText,
 }
 

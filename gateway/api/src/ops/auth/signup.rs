@@ -32,7 +32,7 @@ use crate::{gate, refusal, throttle};
 #[derive(Deserialize, JsonSchema)]
 pub struct SignupRequest {
     email: String,
-    /// At least 12 characters with upper, lower, digit and symbol.
+    /// At least 12 characters with upper, lower, digit and symbol; no three equal or sequential ones in a row.
     password: SecretText,
     #[serde(default)]
     display_name: Option<String>,

@@ -111,7 +111,8 @@ async fn log_in(cx: &Cx, user: &User, password: &SecretText) -> Result<IssuedTok
 fn wrong_password() -> Error {
     Error::invalid(
         "password",
-        "is not the one that you signed up with; if you did not sign up, close this page",
+        "is not the one that you signed up with; sign up again after a minute to choose another; if you did not sign up, \
+         close this page",
     )
 }
 
