@@ -149,3 +149,38 @@ both! {
         refused.expect(429, "Too many people log in right now. Try again in");
     }
 }
+
+both! {
+    async fn a_long_address_keeps_nobody_waiting(w: World) {
+        let ada = w.owner("ada").await;
+        // Each of these becomes eighteen letters when it is compared.
+        let body = json!({"email": format!("{}@example.org", "\u{fdfa}".repeat(300_000)), "password": PASSWORD});
+        let flood = join_all((0..8).map(|_| w.post("/v1/auth/token", &body).reply()));
+        let read = async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let begun = Instant::now();
+            ada.get("/v1/vaults").expect(200, "").await;
+            begun.elapsed()
+        };
+        let (replies, took) = tokio::join!(flood, read);
+        assert!(took < Duration::from_secs(2), "{took:?}");
+        for reply in replies {
+            assert!([401, 429].contains(&reply.status), "{} {}", reply.status, reply.text);
+        }
+    }
+
+    async fn who_hangs_up_is_hashed_no_more(w: World) {
+        let ada = w.owner("ada").await;
+        let log_in = |email: &str| w.post("/v1/auth/token", &json!({"email": email, "password": PASSWORD})).reply();
+        let begun = Instant::now();
+        assert_eq!(log_in(&ada.email).await.status, 200);
+        let alone = begun.elapsed();
+        let emails: Vec<_> = (0..100).map(|n| format!("n{n}@example.org")).collect();
+        let gone = emails.iter().map(|email| tokio::time::timeout(Duration::from_millis(300), log_in(email)));
+        let answered = join_all(gone).await.iter().filter(|reply| reply.is_ok()).count();
+        let begun = Instant::now();
+        assert_eq!(log_in(&ada.email).await.status, 200);
+        let took = begun.elapsed();
+        assert!(took < alone * 25 + Duration::from_millis(500), "{took:?} and not {alone:?}; {answered} were answered");
+    }
+}

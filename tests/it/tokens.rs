@@ -77,6 +77,17 @@ both! {
         w.restart().await;
         bot.get("/v1/agents/me").expect(401, "revoked").await;
     }
+
+    /// A key lives on, and whoever wants to end it is not told that it has.
+    async fn a_key_is_not_revoked_as_a_token_is(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").make().await;
+        let (_, key) = ada.api_key(&json!({"name": "k"})).await;
+        for (key, path) in [(&bot.key, "/v1/agents/me"), (&key, "/v1/auth/me")] {
+            w.call(reqwest::Method::DELETE, "/v1/auth/token", Some(key)).expect(400, "which is no token").await;
+            w.call(reqwest::Method::GET, path, Some(key)).expect(200, "").await;
+        }
+    }
 }
 
 both! {

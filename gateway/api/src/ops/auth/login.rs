@@ -65,7 +65,11 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         Err(_) => None,
     };
     let salt = user.as_ref().map_or_else(|| vec![0; SALT], |user| user.salt.clone());
-    let proof = stretched(&cx.gateway, &given.password, &salt).await?;
+    let proof = tokio::select! {
+        proof = stretched(&cx.gateway, &given.password, &salt) => proof?,
+        // The hasher leaves out what nobody waits for.
+        () = cx.hung_up() => return Err(Error::unavailable("Nobody waits for the answer any more.")),
+    };
     let record = user.as_ref().map_or_else(rubbish, |user| user.record.clone());
     let request = IssueToken { record, proof, derived_scopes: Vec::new() };
     let issued = cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await);
