@@ -168,7 +168,9 @@ both! {
             assert!([401, 429].contains(&reply.status), "{} {}", reply.status, reply.text);
         }
     }
+}
 
+both! {
     async fn who_hangs_up_is_hashed_no_more(w: World) {
         let ada = w.owner("ada").await;
         let log_in = |email: &str| w.post("/v1/auth/token", &json!({"email": email, "password": PASSWORD})).reply();

@@ -77,7 +77,9 @@ both! {
         w.restart().await;
         bot.get("/v1/agents/me").expect(401, "revoked").await;
     }
+}
 
+both! {
     /// A key lives on, and whoever wants to end it is not told that it has.
     async fn a_key_is_not_revoked_as_a_token_is(w: World) {
         let ada = w.owner("ada").await;
