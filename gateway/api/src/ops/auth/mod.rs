@@ -23,7 +23,6 @@ mod verify_email;
 use domain::{AgentId, Error, PrincipalId, Result, SecretText};
 use schemars::JsonSchema;
 use serde::Serialize;
-use signer_protocol::attested::{Attested, Statement};
 use signer_protocol::record::{Credential, CredentialKind};
 use signer_protocol::token::{ACCESS, IssuedToken};
 
@@ -106,11 +105,6 @@ pub(super) async fn new_password(
 pub(super) async fn stretched(gateway: &Gateway, password: &SecretText, salt: &[u8]) -> Result<Credential> {
     let secret = gateway.hasher.stretch(password, salt).await?;
     Ok(Credential { kind: CredentialKind::Password, secret })
-}
-
-/// A statement that the signer did not make: to ask it for nobody costs what it costs to ask for somebody.
-pub(super) fn rubbish<T: Statement>() -> Attested<T> {
-    Attested::from_parts([0; 32], b"{}")
 }
 
 /// What logging in answers: a token, or that a code must be shown first.

@@ -233,7 +233,7 @@ pub async fn found(
 /// # Errors
 /// `Unauthenticated` if it is not theirs.
 pub async fn first_token(gateway: &Gateway, user: &User, proof: Credential) -> Result<IssuedToken> {
-    let request = IssueToken { record: user.record.clone(), proof, derived_scopes: Vec::new() };
+    let request = IssueToken { record: Some(user.record.clone()), proof, derived_scopes: Vec::new() };
     let issued = gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await);
     issued.await.map_err(refusal::error)
 }
