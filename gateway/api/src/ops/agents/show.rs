@@ -42,6 +42,7 @@ pub async fn vouched(cx: &Cx, agents: &[Agent]) -> Result<()> {
 #[derive(Serialize, JsonSchema)]
 pub struct AgentResponse {
     id: AgentId,
+    org_id: OrgId,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
@@ -145,6 +146,7 @@ impl AgentResponse {
         };
         Ok(Self {
             id: agent.id,
+            org_id: agent.org,
             name: agent.name.clone(),
             description: agent.description.clone(),
             auth_method: agent.auth_method.clone(),

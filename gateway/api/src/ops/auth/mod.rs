@@ -20,7 +20,7 @@ mod revoke;
 mod signup;
 mod verify_email;
 
-use domain::{AgentId, Error, PrincipalId, Result, SecretText};
+use domain::{AgentId, Error, PrincipalId, Result, SecretText, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
 use signer_protocol::record::{Credential, CredentialKind};
@@ -116,6 +116,7 @@ pub struct LoginResponse {
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
+    user_id: UserId,
     /// A time-based or a recovery code must be shown to `/v1/auth/mfa/verify`.
     mfa_required: bool,
     /// For `/v1/auth/mfa/verify` and nothing else, once.
@@ -125,6 +126,9 @@ pub struct LoginResponse {
 
 impl LoginResponse {
     pub fn new(issued: &IssuedToken) -> Result<Self> {
+        let PrincipalId::User(user_id) = issued.claims.sub else {
+            return Err(Error::internal("an agent's token was about to be given out as a person's"));
+        };
         let mfa_required = needs_code(issued);
         let given = domain::Revealed::new(&jwt(issued)?);
         let none = || domain::Revealed::new(&SecretText::from(String::new()));
@@ -133,6 +137,7 @@ impl LoginResponse {
             access_token,
             token_type: "Bearer",
             expires_in: issued.claims.exp - issued.claims.iat,
+            user_id,
             mfa_required,
             mfa_token,
         })

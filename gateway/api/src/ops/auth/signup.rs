@@ -49,6 +49,9 @@ impl SignupRequest {
 #[derive(Serialize, JsonSchema)]
 pub struct SignupResponse {
     message: &'static str,
+    /// Left out while there is no account: the address is to be verified first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<UserId>,
     email: String,
     /// Left out while the address is to be verified first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,6 +65,7 @@ impl SignupResponse {
     fn welcome(user: User, issued: &IssuedToken) -> Result<Self> {
         Ok(Self {
             message: "Welcome to Talon.",
+            user_id: Some(user.id),
             email: user.email,
             access_token: Some(domain::Revealed::new(&text(issued)?)),
             token_type: "Bearer",
@@ -74,6 +78,7 @@ impl SignupResponse {
         Self {
             message: "Check your mail: it has a link that confirms your address. If none arrives within a few minutes, \
                       sign up again.",
+            user_id: None,
             email,
             access_token: None,
             token_type: "Bearer",
