@@ -127,6 +127,9 @@ async fn try_register(
     Ok(Some((agent, key)))
 }
 
+const ENDED: &str = "This agent has ended, and what it logged in with. Give it a new key (rotate-key), then set is_active to \
+                     true; one that logged in without a key has ended for good: register another agent.";
+
 /// Changes the record, then the row, then tells the signer that it is stored. From the answer on, the record
 /// before it is refused.
 pub async fn change(
@@ -137,7 +140,12 @@ pub async fn change(
     row: Row,
 ) -> Result<Agent> {
     let (from_version, before) = (agent.version, seen(cx, &agent).await?);
+    let was = principal(&agent)?;
     agent.record = cx.propose(Some(agent.record), change).await?;
+    // The signer would let it, since it still logs in with nothing; but it would look as if it did.
+    if !was.active && principal(&agent)?.active && was.verifier.is_none() && was.asserted.is_none() {
+        return Err(Error::conflict(ENDED));
+    }
     agent.version = principal_version(&agent.record)?;
     match row {
         Row::Keep => {}
