@@ -12,10 +12,14 @@ from aiosmtpd.smtp import SMTP
 class Mailbox:
     def __init__(self, path):
         self.path = path
+        self.put_off = set()
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith("nobody@"):
             return "550 no such mailbox"
+        if address.startswith("later@") and address not in self.put_off:
+            self.put_off.add(address)
+            return "451 try again"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
@@ -33,8 +37,8 @@ class Mailbox:
 
 
 async def main(port, path):
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(Mailbox(path)), "127.0.0.1", port)
+    loop, mailbox = asyncio.get_running_loop(), Mailbox(path)
+    server = await loop.create_server(lambda: SMTP(mailbox), "127.0.0.1", port)
     await server.serve_forever()
 
 

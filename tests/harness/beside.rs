@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::parts;
@@ -52,6 +53,10 @@ impl<'w> Beside<'w> {
 
     pub fn get(&self, path: &str, token: &str) -> Call {
         self.call(Method::GET, path, Some(token))
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Call {
+        self.call(Method::POST, path, None).json(body)
     }
 
     /// What it has written so far.

@@ -94,6 +94,26 @@ impl Chromium {
         self.ask(&format!("{}/value", self.element(css).await), json!({"text": text})).await;
     }
 
+    /// The same in place of what stands there.
+    pub async fn rewrite(&self, css: &str, text: &str) {
+        self.ask(&format!("{}/clear", self.element(css).await), json!({})).await;
+        self.write(css, text).await;
+    }
+
+    /// Waits until the page asks for a yes or no, and says it; what it has asked.
+    pub async fn answer(&self, yes: bool) -> String {
+        for _ in 0..200 {
+            let shown = self.http.get(format!("{}/alert/text", self.session)).send().await.unwrap();
+            if shown.status().is_success() {
+                let asked: Value = shown.json().await.unwrap();
+                self.ask(if yes { "/alert/accept" } else { "/alert/dismiss" }, json!({})).await;
+                return asked["value"].as_str().unwrap().to_owned();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the page asks nothing: {:?}", self.complaints().await);
+    }
+
     /// What a person sees there.
     pub async fn text(&self, css: &str) -> String {
         let path = format!("{}/text", self.element(css).await);

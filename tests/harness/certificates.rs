@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedKey, IsCa, KeyPair, generate_simple_self_signed};
 
 /// A certificate with its key, PEM.
 pub struct Certificate {
@@ -15,6 +15,15 @@ impl Certificate {
     pub fn new(name: &str) -> Self {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
         Self { pem: cert.pem(), key: signing_key.serialize_pem(), der: cert.der().to_vec() }
+    }
+
+    /// An authority's, made as if it were a server's: as `openssl req -x509` does.
+    pub fn authority(name: &str) -> Self {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        Self { pem: cert.pem(), key: key.serialize_pem(), der: cert.der().to_vec() }
     }
 
     /// As a client shows it.

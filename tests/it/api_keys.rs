@@ -321,6 +321,41 @@ both! {
 }
 
 both! {
+    async fn a_live_key_is_listed_however_many_have_expired(w: World) {
+        let ada = w.owner("ada").await;
+        let (gone, _) = ada.api_key(&json!({"name": "gone"})).await;
+        let (live, key) = ada.api_key(&json!({"name": "live"})).await;
+        w.sql(&format!("UPDATE api_keys SET expires_at = created_at WHERE id = '{gone}'")).await;
+        let more = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+            INSERT INTO api_keys (id, org_id, user_id, name, key_prefix, record, created_at, expires_at) \
+            SELECT '00000000-0000-7000-8000-' || SUBSTR(CAST(1000000000000 + n.i AS TEXT), 2), \
+            k.org_id, k.user_id, k.name, k.key_prefix, k.record, k.created_at, k.expires_at FROM n, api_keys k WHERE k.name = 'gone'";
+        assert_eq!(w.sql(more).await, 1000);
+        let listed = async || ada.get("/v1/auth/api-keys").expect(200, "keys").await["keys"].as_array().unwrap().clone();
+        let keys = listed().await;
+        assert_eq!((keys.len(), &keys[0]["id"]), (1000, &json!(live)));
+        // A month later those that have ended are forgotten; what lives stays, and works.
+        let month = 31_i64 * 24 * 60 * 60 * 1000;
+        w.sql(&format!("UPDATE api_keys SET expires_at = expires_at - {month}")).await;
+        let (revoked, _) = ada.api_key(&json!({"name": "revoked"})).await;
+        ada.delete(&format!("/v1/auth/api-keys/{revoked}")).expect(204, "").await;
+        w.sql(&format!("UPDATE api_keys SET revoked_at = revoked_at - {month}")).await;
+        w.restart().await;
+        let (pool, begun) = (w.database().await, Instant::now());
+        loop {
+            let left: Vec<String> = sqlx::query_scalar("SELECT id FROM api_keys").fetch_all(&pool).await.unwrap();
+            if left == [live.as_str()] {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(15), "{} are left", left.len());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(listed().await.len(), 1);
+        exchange(&w, &key).await;
+    }
+}
+
+both! {
     async fn revoking_the_token_leaves_the_key(w: World) {
         let ada = w.owner("ada").await;
         let (_, key) = ada.api_key(&json!({"name": "k"})).await;

@@ -121,6 +121,19 @@ both! {
     }
 }
 
+both! {
+    async fn pages_for_people_may_end_with_a_slash(w: World) {
+        for page in ["/verify", "/reset", "/enrolled", "/join", "/device", "/setup", "/share/x"] {
+            let plain = w.get(page).reply().await;
+            let ended = w.get(&format!("{page}/")).reply().await;
+            assert_eq!((plain.status, ended.status), (200, 200), "{page}");
+            assert!(plain.text.contains("<script>") && plain.text == ended.text, "{page}");
+        }
+        // Operations have one address each.
+        w.get("/v1/health/").expect(404, "nothing at this address").await;
+    }
+}
+
 // What is no HTTP at all ends its own connection and nothing else.
 both! {
     async fn noise_on_the_wire(w: World) {

@@ -141,17 +141,23 @@ both! {
         agents.get("/v1/agents/me").expect(200, "").await;
         let asked = json!({"vault_id": vault.id, "secret_path": "a", "version": 1});
         agents.post("/v1/approvals", &asked).expect(400, "version must be left out").await;
-        // Whoever logs in is told what is taken for nothing; RFC 8628 has a scope.
+        // Whoever logs in is told what is taken for nothing.
         let (key, bot) = (ada.api_key(&json!({"name": "x"})).await.1, ada.agent("narrow").make().await);
         for (path, mut body) in [
             ("/v1/auth/api-key-token", json!({"api_key": key})),
             ("/v1/auth/agent-token", json!({"agent_id": bot.id, "api_key": bot.key})),
-            ("/v1/auth/device/code", json!({"client_id": "tv", "scope": "openid"})),
         ] {
             w.post(path, &body).expect(200, "").await;
             body["vault_ids"] = json!([vault.id]);
             w.post(path, &body).expect(400, "vault_ids must be left out").await;
         }
+        // A device may send what is not known here, and no scope (RFC 8628 §3.1): its token would have more.
+        for scope in [json!(null), json!(""), json!(" ")] {
+            let body = json!({"client_id": "tv", "device_name": "in the kitchen", "scope": scope});
+            w.post("/v1/auth/device/code", &body).expect(200, "user_code").await;
+        }
+        let narrow = json!({"client_id": "tv", "scope": "keys/**"});
+        w.post("/v1/auth/device/code", &narrow).expect(400, "scope: must be left out").await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! Device log-in (RFC 8628): one answer, one token, whatever comes at once.
 
+use std::time::Duration;
+
 use harness::{Person, Reply, Value, World, both, json};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -24,6 +26,27 @@ async fn poll(w: &World, tv: &Tv) -> Value {
 /// What the device is told after it has waited.
 async fn poll_in_time(w: &World, tv: &Tv) -> Value {
     w.sql("UPDATE devices SET polled_at = NULL").await;
+    poll(w, tv).await
+}
+
+/// A device that somebody lets in: with what it asks for its token.
+pub async fn approved(by: &Person<'_>) -> Value {
+    let tv = tv(by.world).await;
+    answer(by, "approve", &tv).await.expect(200, "approved");
+    json!({"device_code": tv.code, "grant_type": GRANT_TYPE})
+}
+
+/// The same person, through a device.
+pub async fn through_a_device<'w>(by: &Person<'w>) -> Person<'w> {
+    let body = approved(by).await;
+    let given = by.world.post("/v1/auth/device/token", &body).expect(200, "access_token").await;
+    by.through(given["access_token"].as_str().unwrap())
+}
+
+/// What the device is told that has last asked so many seconds ago.
+async fn poll_after(w: &World, tv: &Tv, seconds: u64) -> Value {
+    let polled_at = domain::Clock::default().now().minus(Duration::from_secs(seconds)).millis();
+    assert_eq!(w.sql(&format!("UPDATE devices SET polled_at = {polled_at}")).await, 1);
     poll(w, tv).await
 }
 
@@ -59,6 +82,25 @@ both! {
         assert!(!w.said().contains(&tv.code), "the log holds a device's code");
         device.delete("/v1/auth/token").expect(204, "").await;
         device.get("/v1/auth/me").expect(401, "revoked").await;
+    }
+}
+
+both! {
+    /// RFC 8628 §3.5: five seconds more from then on, each time; and who waits is told so every time.
+    async fn who_polls_too_often_waits_five_seconds_longer(w: World) {
+        let tv = tv(&w).await;
+        assert_eq!(poll(&w, &tv).await, json!({"error": "authorization_pending"}));
+        for (n, (seconds, told)) in [
+            (6, "authorization_pending"), (9, "authorization_pending"), (12, "authorization_pending"),
+            // Ten seconds from here on,
+            (1, "slow_down"), (12, "authorization_pending"), (12, "authorization_pending"),
+            // fifteen,
+            (6, "slow_down"), (17, "authorization_pending"),
+            // twenty, twenty-five.
+            (10, "slow_down"), (15, "slow_down"), (27, "authorization_pending"), (27, "authorization_pending"),
+        ].into_iter().enumerate() {
+            assert_eq!(poll_after(&w, &tv, seconds).await, json!({"error": told}), "poll {n}, after {seconds} s");
+        }
     }
 }
 

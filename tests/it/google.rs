@@ -1,5 +1,7 @@
 //! Signing in with Google, at an issuer of this test's own: who gets in, and who must not.
 
+use std::time::{Duration, Instant};
+
 use harness::{Database, GOOGLE_CLIENT, Issuer, PASSWORD, SigningKey, Value, World, both, json, now, token};
 use reqwest::Method;
 
@@ -164,6 +166,18 @@ both! {
             let eve = issuer.rsa.sign(&issuer.claims(&format!("eve-{victim}"), "eve@example.org"));
             sign_in(&w, &eve).await.expect(401, "");
         }
+        // Each victim's organisation is told.
+        let told = "SELECT u.email FROM audit_events e JOIN users u ON u.id = e.resource_id AND u.org_id = e.org_id \
+                    WHERE e.action = 'auth.failure' AND e.details LIKE '%google%' ORDER BY u.email";
+        let (pool, begun) = (w.database().await, Instant::now());
+        loop {
+            let emails: Vec<String> = sqlx::query_scalar(told).fetch_all(&pool).await.unwrap();
+            if emails == ["ada@example.org", "grace@example.org"] {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(15), "{emails:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 }
 
@@ -212,6 +226,53 @@ both! {
         root.put("/v1/admin/settings/auth.open_signup", &json!({"value": "false"})).expect(200, "false").await;
         sign_in(&w, &issuer.rsa.sign(&issuer.claims("2", "new@example.org"))).await.expect(403, "closed it");
         sign_in(&w, &issuer.rsa.sign(&issuer.claims("1", "grace@example.org"))).await.expect(200, "access_token");
+    }
+}
+
+both! {
+    with issuer,
+    /// Also where nobody else signs up.
+    async fn who_is_invited_comes_in_with_google(w: World, issuer: Issuer) {
+        let ada = w.owner("ada").await;
+        let root = w.operator().await;
+        root.put("/v1/admin/settings/auth.open_signup", &json!({"value": "false"})).expect(200, "false").await;
+        ada.post("/v1/org/invite", &json!({"email": "grace@example.org", "role": "admin"})).expect(200, "grace").await;
+        let ticket = w.ticket("grace@example.org", "You are invited").await;
+        let come = async |subject: &str, email: &str, invitation: &str| {
+            let body = json!({"id_token": issuer.rsa.sign(&issuer.claims(subject, email)), "invitation": invitation});
+            w.post("/v1/auth/google", &body).reply().await
+        };
+        come("2", "eve@example.org", &ticket).await.expect(403, "another address");
+        come("1", "grace@example.org", "none").await.expect(403, "taken up or taken back");
+        let first = come("1", "Grace@Example.org", &ticket).await.expect(200, "access_token");
+        let me = profile(&w, &first).await;
+        assert_eq!((&me["email"], &me["role"], &me["auth_method"]), (&json!("grace@example.org"), &json!("admin"), &json!("google")));
+        let members = ada.get("/v1/org/members").expect(200, "grace@example.org").await;
+        assert_eq!(members["members"].as_array().unwrap().len(), 2, "{members}");
+        let welcome = w.mail("grace@example.org", "Welcome to Talon").await;
+        assert!(welcome.contains("Log in with Google") && !welcome.contains("password"), "{welcome}");
+        // It is spent, and she is known now.
+        come("1", "grace@example.org", &ticket).await.expect(409, "has an account already");
+        come("3", "grace@example.org", &ticket).await.expect(403, "taken up or taken back");
+        let again = sign_in(&w, &issuer.rsa.sign(&issuer.claims("1", "grace@example.org"))).await.expect(200, "access_token");
+        assert_eq!(profile(&w, &again).await["id"], me["id"]);
+    }
+}
+
+both! {
+    with issuer,
+    async fn sign_ups_with_google_are_counted_too(w: World, issuer: Issuer) {
+        let come = async |subject: &str| {
+            sign_in(&w, &issuer.rsa.sign(&issuer.claims(subject, &format!("n{subject}@example.org")))).await
+        };
+        w.owner("ada").await;
+        let (taken,): (String,) = sqlx::query_as("SELECT taken FROM limits").fetch_one(&w.database().await).await.unwrap();
+        // As if there had been 199 in the last hour.
+        w.sql(&format!("UPDATE limits SET taken = '{}'", vec![taken; 199].join(","))).await;
+        come("1").await.expect(200, "access_token");
+        come("2").await.expect(429, "Try again in");
+        // Who is known logs in.
+        come("1").await.expect(200, "access_token");
     }
 }
 

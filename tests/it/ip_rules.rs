@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use harness::{Call, Database, PASSWORD, Person, Value, World, both, json};
+use harness::{Call, Database, Issuer, PASSWORD, Person, Value, World, both, json, now};
 use reqwest::Method;
 
 use crate::accounts::recover;
+use crate::{devices, mfa};
 
 const RULES: &str = "/v1/security/ip-rules";
 const HOME: &str = "198.51.100.7";
@@ -102,6 +103,74 @@ async fn one_allowance_denies_all_else_by_every_way_in() {
     .await;
 }
 
+/// A way in that may be good once: the first of it, and the second.
+type Step<'a> = (&'a str, Box<dyn Fn(usize) -> Call + 'a>);
+
+/// Registers an agent without a key; its id.
+async fn register(ada: &Person<'_>, body: &Value) -> String {
+    let made = ada.post("/v1/agents", body).expect(201, "auth_method").await;
+    made["agent"]["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_good_once_and_anothers_word_let_nobody_in_from_elsewhere() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        let issuer = Issuer::start().await;
+        let w = World::on(database)
+            .all(&issuer.settings())
+            .with("TALON_TRUSTED_PROXIES", "127.0.0.1")
+            .with("TALON_CLIENT_CERT_HEADER", "X-Client-Cert")
+            .start()
+            .await;
+        let ada = w.owner("ada").await;
+        let (print, client) = ("ab".repeat(32), "build-7");
+        let mtls = json!({"name": "edge", "auth_method": "mtls", "client_cert_fingerprint": print});
+        let oidc = json!({"name": "ci", "auth_method": "oidc_client_credentials", "oidc_issuer": issuer.url,
+            "oidc_client_id": client});
+        let (edge, ci) = (register(&ada, &mtls).await, register(&ada, &oidc).await);
+        let said = json!({"iss": issuer.url, "sub": "service", "aud": w.base, "azp": client, "iat": now(),
+            "exp": now() + 300});
+        let said = issuer.rsa.sign(&said);
+        let google = json!({"id_token": issuer.rsa.sign(&issuer.claims("1001", "grace@example.org"))});
+        let grace = w.post("/v1/auth/google", &google).expect(200, "access_token").await;
+        let grace = ada.through(grace["access_token"].as_str().unwrap());
+        ada.post("/v1/org/invite", &json!({"email": "bob@example.org"})).expect(200, "bob").await;
+        let ticket = w.ticket("bob@example.org", "You are invited").await;
+        let bob = json!({"email": "bob@example.org", "password": PASSWORD, "invitation": ticket});
+        let tv = devices::approved(&ada).await;
+        let (_, codes) = mfa::enable(&ada).await;
+        let halves = [mfa::first_half(&w, &ada.email).await, mfa::first_half(&w, &ada.email).await];
+        for person in [&ada, &grace] {
+            add(person, "allow", "198.51.100.0/24").await;
+        }
+        let exchange = |body: &Value| w.post("/v1/auth/agent-token", body);
+        let ways: Vec<Step<'_>> = vec![
+            ("Google", Box::new(|_: usize| w.post("/v1/auth/google", &google))),
+            (
+                "a second factor",
+                Box::new(|n: usize| {
+                    w.post("/v1/auth/mfa/verify", &json!({"mfa_token": halves[n], "code": codes[n]}))
+                }),
+            ),
+            ("a device", Box::new(|_: usize| w.post("/v1/auth/device/token", &tv))),
+            ("an invitation", Box::new(|_: usize| w.post("/v1/auth/signup", &bob))),
+            (
+                "a certificate",
+                Box::new(|_: usize| exchange(&json!({"agent_id": edge})).header("x-client-cert", &print)),
+            ),
+            ("an issuer's word", Box::new(|_: usize| exchange(&json!({"agent_id": ci, "api_key": said})))),
+        ];
+        for (what, call) in &ways {
+            let reply = call(0).from(AWAY).reply().await;
+            assert_eq!(reply.status, 403, "{what}: {}", reply.text);
+            reply.expect(403, "An IP rule of your organisation denies this address");
+            let reply = call(1).from(HOME).reply().await;
+            let token = reply.body["access_token"].as_str().unwrap_or_default();
+            assert!(reply.status == 200 && !token.is_empty(), "{what}: {} {}", reply.status, reply.text);
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denial_wins_and_each_rule_is_about_somebody() {
     on_both(async |w| {
@@ -128,19 +197,46 @@ async fn a_denial_wins_and_each_rule_is_about_somebody() {
     .await;
 }
 
+/// It may be somebody else who has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_password_from_elsewhere_is_told() {
+    on_both(async |w| {
+        let ada = w.owner("ada").await;
+        let id = ada.id().await;
+        add(&ada, "allow", HOME).await;
+        let right = json!({"email": "ada@example.org", "password": PASSWORD});
+        w.post("/v1/auth/token", &right).from(HOME).expect(200, "access_token").await;
+        w.post("/v1/auth/token", &right).from(AWAY).expect(403, "IP rule").await;
+        let begun = Instant::now();
+        let event = loop {
+            let page = ada.get("/v1/audit/events?action=auth.failure").from(HOME).expect(200, "events").await;
+            match page["events"].as_array().unwrap().as_slice() {
+                [] => assert!(begun.elapsed() < Duration::from_secs(15), "nobody is told"),
+                [event] => break event.clone(),
+                more => panic!("{more:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
+        assert_eq!((&event["details"]["method"], &event["ip_address"]), (&json!("ip_rule"), &json!(AWAY)));
+        assert_eq!((&event["actor_id"], &event["resource_id"]), (&json!(id), &json!(id)));
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_locks_themselves_out() {
     on_both(async |w| {
         let ada = w.owner("ada").await;
         let rule = |kind: &str, cidr: &str| json!({"rule_type": kind, "cidr": cidr});
         let out = "you would be locked out: they deny 198.51.100.7";
-        ada.post(RULES, &rule("allow", AWAY)).from(HOME).expect(409, out).await;
-        ada.post(RULES, &rule("deny", "198.51.100.0/24")).from(HOME).expect(409, out).await;
+        let (allow, leave) = (format!("{out}. First allow"), format!("{out}. Leave your own address out"));
+        ada.post(RULES, &rule("allow", AWAY)).from(HOME).expect(409, &allow).await;
+        ada.post(RULES, &rule("deny", "198.51.100.0/24")).from(HOME).expect(409, &leave).await;
         ada.post(RULES, &rule("allow", "10.0.0.0/8")).from("nobody").expect(409, "not known").await;
         let home = add(&ada, "allow", HOME).await;
         add(&ada, "allow", "10.0.0.0/8").await;
         let path = format!("{RULES}/{}", home["id"].as_str().unwrap());
-        ada.delete(&path).from(HOME).expect(409, out).await;
+        ada.delete(&path).from(HOME).expect(409, &allow).await;
         let agents = json!({"rule_type": "deny", "cidr": HOME, "applies_to": "agents"});
         ada.post(RULES, &agents).from(HOME).expect(201, "").await;
         assert_eq!(ada.get(RULES).from(HOME).expect(200, "").await["rules"].as_array().unwrap().len(), 3);
@@ -244,12 +340,16 @@ both! {
     async fn an_api_key_or_a_device_changes_no_rule(w: World) {
         let ada = w.owner("ada").await;
         let (_, key) = ada.api_key(&json!({"name": "ci"})).await;
-        let program = ada.through(&key);
+        let others = [(ada.through(&key), "API key"), (devices::through_a_device(&ada).await, "device's login")];
         let rule = json!({"rule_type": "allow", "cidr": "127.0.0.1"});
-        program.post("/v1/security/ip-rules", &rule).expect(403, "API key").await;
-        let made = ada.post("/v1/security/ip-rules", &rule).expect(201, "id").await;
-        program.get("/v1/security/ip-rules").expect(200, "127.0.0.1").await;
-        program.delete(&format!("/v1/security/ip-rules/{}", made["id"].as_str().unwrap())).expect(403, "API key").await;
+        for (program, told) in &others {
+            program.post(RULES, &rule).expect(403, told).await;
+        }
+        let made = ada.post(RULES, &rule).expect(201, "id").await;
+        for (program, told) in &others {
+            program.get(RULES).expect(200, "127.0.0.1").await;
+            program.delete(&format!("{RULES}/{}", made["id"].as_str().unwrap())).expect(403, told).await;
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! Guessing at passwords and keys: slowed down, locked out, and let in again.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use harness::{Database, PASSWORD, Reply, World, both, json};
+use harness::{Call, Database, PASSWORD, Reply, World, both, json};
+use reqwest::Method;
 
 /// A proxy on loopback is believed, so that a test has many addresses.
 const PROXIES: (&str, &str) = ("TALON_TRUSTED_PROXIES", "127.0.0.1");
@@ -108,15 +110,19 @@ both! {
 }
 
 both! {
+    /// At two gateways.
     async fn guesses_that_come_at_once_are_no_more_than_one_by_one(w: World) {
-        let ada = w.owner("ada").await;
+        let (ada, beside) = (w.owner("ada").await, w.beside().await);
         for email in [ada.email.as_str(), "nobody@example.org"] {
-            let replies = join_all((0..60).map(|_| login(&w, email, WRONG))).await;
+            let body = json!({"email": email, "password": WRONG});
+            let at = "/v1/auth/token";
+            let guess = |n: usize| if n % 2 == 0 { w.post(at, &body).reply() } else { beside.post(at, &body).reply() };
+            let replies = join_all((0..60).map(guess)).await;
             let looked_at = replies.iter().filter(|reply| reply.status == 401).count();
             assert!((5..=6).contains(&looked_at), "{email}: {looked_at} were looked at");
             assert!(replies.iter().all(|reply| [401, 429].contains(&reply.status)));
         }
-        // Those who know the password get in, however many come at once.
+        // Those who know the password get in, however many come at once to one gateway.
         let eve = w.owner("eve").await;
         let replies = join_all((0..30).map(|_| login(&w, &eve.email, PASSWORD))).await;
         assert!(replies.iter().all(|reply| reply.status == 200), "{:?}", replies.iter().map(|r| r.status).collect::<Vec<_>>());
@@ -172,27 +178,45 @@ async fn an_address_that_tries_many_accounts_is_slowed_down_and_others_are_not()
     .await;
 }
 
+/// With whatever costs a hash: log-ins, changes of a password by a wrong one, sign-ups.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_floods_leaves_others_logging_in() {
     for database in [Database::Sqlite, Database::Postgres] {
-        let w = World::on(database).with(PROXIES.0, PROXIES.1).with("TALON_LOGIN_PLACES_ADDRESS", "16");
+        let w = World::on(database).with(PROXIES.0, PROXIES.1).with("TALON_LOGIN_PLACES_ADDRESS", "8");
         let w = w.start().await;
-        for name in ["eve", "ada"] {
-            w.owner(name).await;
-        }
-        let flood = join_all((0..300).map(|_| login_from(&w, "203.0.113.1", "eve@example.org", PASSWORD)));
-        let others = join_all((0..8).map(|n| {
-            let from = format!("198.51.100.{n}");
-            let w = &w;
-            async move { login_from(w, &from, "ada@example.org", PASSWORD).await.status }
-        }));
-        let (flood, others) = tokio::join!(flood, others);
-        assert_eq!(others, [200; 8]);
-        let (in_, refused): (Vec<_>, Vec<_>) = flood.into_iter().partition(|reply| reply.status == 200);
-        assert!(in_.len() >= 16 && refused.len() >= 100, "{} got in", in_.len());
-        for reply in refused {
-            assert!(reply.headers.contains_key("retry-after"), "{}", reply.text);
-            reply.expect(429, "Too many log-ins from your address at once.");
+        let (eve, _ada) = (w.owner("eve").await, w.owner("ada").await);
+        let log_in =
+            |_: usize| w.post("/v1/auth/token", &json!({"email": "eve@example.org", "password": PASSWORD}));
+        let change = |_: usize| {
+            let body = json!({"current_password": WRONG, "new_password": "Third-Horse-42!x"});
+            eve.post("/v1/auth/change-password", &body)
+        };
+        let sign_up = |n: usize| {
+            let body = json!({"email": format!("n{n}@example.org"), "password": PASSWORD});
+            w.post("/v1/auth/signup", &body)
+        };
+        let floods: [(&str, u16, &dyn Fn(usize) -> Call); 3] =
+            [("203.0.113.1", 200, &log_in), ("203.0.113.2", 400, &change), ("203.0.113.3", 200, &sign_up)];
+        for (from, looked_at, ask) in floods {
+            let flood = join_all((0..400).map(|n| ask(n).header("x-forwarded-for", from).reply()));
+            let others = join_all((0..8).map(|n| {
+                let (w, address) = (&w, format!("198.51.100.{n}"));
+                async move { login_from(w, &address, "ada@example.org", PASSWORD).await.status }
+            }));
+            let (flood, others) = tokio::join!(flood, others);
+            assert_eq!(others, [200; 8], "{from}");
+            let (in_, refused): (Vec<_>, Vec<_>) =
+                flood.into_iter().partition(|reply| reply.status == looked_at);
+            assert!(!in_.is_empty() && refused.len() >= 100, "{from}: {} got in", in_.len());
+            let at_once = "Too many log-ins from your address at once.";
+            assert!(
+                refused.iter().any(|reply| reply.text.contains(at_once)),
+                "{from} had more than its places"
+            );
+            for reply in refused {
+                assert!(reply.headers.contains_key("retry-after"), "{from}: {}", reply.text);
+                reply.expect(429, "Too many");
+            }
         }
     }
 }
@@ -221,38 +245,71 @@ async fn trying_keys_is_slowed_down_by_address() {
             for _ in 0..12 {
                 assert_eq!(exchange(&from, path, bad).await.status, 401, "{path}");
             }
-            wait(&exchange(&from, path, good).await);
-            // From elsewhere the same agent and key are as good as ever.
-            for _ in 0..3 {
-                assert_eq!(exchange("198.51.100.1", path, good).await.status, 200, "{path}");
+            wait(&exchange(&from, path, bad).await);
+            // The right key is as good as ever, from there and from elsewhere; and so is a password.
+            for from in [&from, "198.51.100.1", &from] {
+                assert_eq!(exchange(from, path, good).await.status, 200, "{path}");
             }
+            wait(&exchange(&from, path, bad).await);
+            let log_in = json!({"email": ada.email, "password": PASSWORD});
+            assert_eq!(exchange(&from, "/v1/auth/token", &log_in).await.status, 200, "{path}");
         }
     })
     .await;
 }
 
 both! {
-    async fn failures_of_nobody_are_on_the_systems_chain_and_name_nobody(w: World) {
-        for n in 0..3 {
-            login(&w, &format!("nobody{n}@example.org"), WRONG).await;
+    with issuer,
+    async fn failures_of_nobody_are_on_the_systems_chain_and_name_nobody(w: World, issuer: Issuer) {
+        let log_in = |email: &str, password: &str| w.post("/v1/auth/token", &json!({"email": email, "password": password}));
+        let exchange = |path: &str, key: &str| w.post(path, &json!({"api_key": key}));
+        let shown = |key: &str| w.call(Method::GET, "/v1/auth/me", Some(key));
+        let google = |token: &str| w.post("/v1/auth/google", &json!({"id_token": token}));
+        let [agents, persons] = ["ocv_", "1ck_"].map(|start| format!("{start}{}", "A".repeat(43)));
+        let mut elsewhere = issuer.claims("1", "nobody@example.org");
+        elsewhere["aud"] = json!("other");
+        let unknown = json!({"agent_id": "01890000-0000-7000-8000-000000000000", "api_key": agents});
+        let tried = [
+            ("user", "password", vec![
+                log_in("nobody@example.org", WRONG), log_in("nobody", WRONG), log_in("nobody@example.org", &"x".repeat(5000)),
+            ]),
+            ("agent", "api_key", vec![
+                w.post("/v1/auth/agent-token", &unknown), exchange("/v1/auth/agent-token", &agents),
+                exchange("/v1/auth/agent-token", "nobody"), shown(&agents),
+            ]),
+            ("user", "api_key", vec![
+                exchange("/v1/auth/api-key-token", &persons), exchange("/v1/auth/api-key-token", "nobody"),
+                shown(&persons), shown("1ck_nobody"), exchange("/v1/auth/api-key-token", &agents),
+            ]),
+            ("user", "google", vec![google("nobody"), google(&issuer.rsa.sign(&elsewhere))]),
+        ];
+        let (mut expected, kinds) = (BTreeMap::new(), tried.len());
+        for (whose, method, calls) in tried {
+            expected.insert((whose.to_owned(), method.to_owned()), calls.len() as u64);
+            for call in calls {
+                let reply = call.reply().await;
+                assert_eq!(reply.status, 401, "{whose} {method}: {}", reply.text);
+            }
         }
         let pool = w.database().await;
         let begun = Instant::now();
         loop {
-            let found: Vec<(String, String)> = sqlx::query_as(
-                "SELECT details, ip_address FROM audit_events WHERE org_id = '00000000-0000-0000-0000-000000000000'")
+            let found: Vec<(String, String, String)> = sqlx::query_as(
+                "SELECT resource_type, details, ip_address FROM audit_events WHERE org_id = '00000000-0000-0000-0000-000000000000'")
                 .fetch_all(&pool).await.unwrap();
-            let times = found.iter().map(|(details, _)| {
+            let mut times: BTreeMap<(String, String), u64> = BTreeMap::new();
+            for (whose, details, from) in &found {
+                assert!(from == "127.0.0.1" && !details.contains("nobody"), "{details}");
                 let details: harness::Value = serde_json::from_str(details).unwrap();
-                assert_eq!((&details["method"], &details["account"]), (&json!("password"), &json!("unknown")));
-                details["times"].as_u64().unwrap()
-            }).sum::<u64>();
-            assert!(found.iter().all(|(details, from)| from == "127.0.0.1" && !details.contains("nobody")));
-            if times == 3 {
-                assert!(found.len() <= 2, "they are gathered: {found:?}");
+                assert_eq!(details["account"], "unknown");
+                let method = details["method"].as_str().unwrap().to_owned();
+                *times.entry((whose.clone(), method)).or_default() += details["times"].as_u64().unwrap();
+            }
+            if times == expected {
+                assert!(found.len() <= 2 * kinds, "they are gathered: {found:?}");
                 break;
             }
-            assert!(begun.elapsed() < Duration::from_secs(15), "{found:?}");
+            assert!(begun.elapsed() < Duration::from_secs(15), "{times:?} of {expected:?}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
@@ -272,35 +329,36 @@ both! {
     }
 }
 
-/// Logins of a known and of an unknown email, in pairs, so that whatever else the machine does meets both. Of 60 pairs the
-/// median difference is within 15 per cent of the median login. It runs by itself: see `.config/nextest.toml`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_login_takes_as_long_for_an_email_that_nobody_has() {
-    const EACH: usize = 60;
-    let w = World::on(Database::Sqlite).start().await;
-    w.owner("ada").await;
-    let mut took = [Vec::new(), Vec::new()];
-    for n in 0..EACH * 2 {
-        let which = n % 2;
-        let email = ["ada@example.org", "nobody@example.org"][which];
-        // Nobody is to be slowed down here, nor is a count to grow.
-        if n % 6 == 0 {
-            w.sql("DELETE FROM throttles").await;
+both! {
+    /// Logins of a known and of an unknown email, in pairs, so that whatever else the machine does meets both. Of 60 pairs
+    /// the median difference is within 15 per cent of the median login. It runs by itself: see `.config/nextest.toml`.
+    async fn a_login_takes_as_long_for_an_email_that_nobody_has(w: World) {
+        const PAIRS: usize = 60;
+        w.owner("ada").await;
+        let mut took = [Vec::new(), Vec::new()];
+        for n in 0..PAIRS * 2 {
+            // Each goes first as often.
+            let which = (n + n / 2) % 2;
+            let email = ["ada@example.org", "nobody@example.org"][which];
+            // Nobody is to be slowed down here, nor is a count to grow.
+            if n % 6 == 0 {
+                w.sql("DELETE FROM throttles").await;
+            }
+            let begun = Instant::now();
+            let reply = login(&w, email, WRONG).await;
+            took[which].push(begun.elapsed().as_secs_f64());
+            assert_eq!(reply.status, 401, "{}", reply.text);
         }
-        let begun = Instant::now();
-        let reply = login(&w, email, WRONG).await;
-        took[which].push(begun.elapsed().as_secs_f64());
-        assert_eq!(reply.status, 401, "{}", reply.text);
+        let median = |mut times: Vec<f64>| {
+            times.sort_by(f64::total_cmp);
+            times[PAIRS / 2]
+        };
+        let [known, unknown] = took;
+        let apart = median(known.iter().zip(&unknown).map(|(known, unknown)| known - unknown).collect());
+        let (known, unknown) = (median(known), median(unknown));
+        println!("known {:.2} ms, unknown {:.2} ms, {:.2} ms apart", known * 1e3, unknown * 1e3, apart * 1e3);
+        assert!(apart.abs() < 0.15 * known, "known {known:.4} s, unknown {unknown:.4} s, {apart:.4} s apart");
     }
-    let median = |mut times: Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times[EACH / 2]
-    };
-    let [known, unknown] = took;
-    let apart = median(known.iter().zip(&unknown).map(|(known, unknown)| known - unknown).collect());
-    let (known, unknown) = (median(known), median(unknown));
-    println!("known {:.2} ms, unknown {:.2} ms, {:.2} ms apart", known * 1e3, unknown * 1e3, apart * 1e3);
-    assert!(apart.abs() < 0.15 * known, "known {known:.4} s, unknown {unknown:.4} s, {apart:.4} s apart");
 }
 
 /// The same for agents that were enrolled with a known and an unknown address: the median difference of 60 pairs is within

@@ -67,6 +67,7 @@ mod simulation;
 mod stuck;
 mod suspension;
 mod sweeps;
+mod sweeps_access;
 mod taken_away;
 mod tampering;
 mod tenderly;

@@ -1,7 +1,11 @@
 //! Who is in an organisation: invited, joined, promoted, removed.
 
 use harness::{Authenticator, PASSWORD, Person, World, both, json};
+use reqwest::Method;
 use sha2::{Digest as _, Sha256};
+
+use crate::devices::through_a_device;
+use crate::shares::{asked, secret};
 
 /// Invites somebody; what the mailed link holds.
 async fn invite(by: &Person<'_>, email: &str, role: &str) -> String {
@@ -86,7 +90,18 @@ both! {
         let vault = bob.vault("mine").await;
         bob.post("/v1/org/join", &join).expect(409, "last owner").await;
         bob.delete(&format!("/v1/vaults/{}", vault.id)).expect(204, "").await;
+        let bot = bob.agent("bot").make().await;
+        bob.post("/v1/org/join", &join).expect(409, "last owner").await;
+        bob.post(&format!("/v1/agents/{}/suspend", bot.id), &json!({})).expect(200, "").await;
+        bob.post("/v1/org/join", &join).expect(409, "last owner").await;
+        bob.delete(&format!("/v1/agents/{}", bot.id)).expect(204, "").await;
+        // Nor does a stranger hold him back, who enrols an agent with him.
+        w.post("/v1/agents/enroll", &json!({"name": "scout", "human_email": "bob@example.org"})).expect(201, "agent_id").await;
+        w.mail("bob@example.org", "An agent asks for its key").await;
         bob.post("/v1/org/join", &join).expect(204, "").await;
+        let told = w.mail("bob@example.org", "You have joined an organisation").await;
+        // It is called as its first owner.
+        assert!(told.contains("\"adaexampleorg\""), "{told}");
         bob.get("/v1/auth/me").expect(401, "").await;
         bob.through(&key).get("/v1/auth/me").expect(401, "").await;
         let bob = log_in(&w, "bob@example.org").await;
@@ -111,10 +126,76 @@ both! {
         ada.delete(&path).expect(204, "").await;
         ada.delete(&path).expect(404, "No such invitation").await;
         w.post("/v1/auth/signup", &body(&second)).expect(403, "taken up or taken back").await;
-        for bad in [json!({}), json!({"email": "bob"}), json!({"email": "bob@example.org", "role": "root"}), json!({"email": "bob@example.org", "vaults": ["x"]})] {
+        for bad in [json!({}), json!({"email": "bob"}), json!({"email": "bob@example.org", "role": "root"})] {
             ada.post("/v1/org/invite", &bad).expect(400, "").await;
         }
+        // What newer clients may send is ignored.
+        ada.post("/v1/org/invite", &json!({"email": "cleo@example.org", "note": "x"})).expect(200, "cleo").await;
         ada.post("/v1/org/invite", &json!({"email": "ada@example.org"})).expect(409, "in your organisation already").await;
+    }
+}
+
+both! {
+    /// By two organisations or one, by taking invitations back, by shares or by agents that enrol; and nobody is kept from a
+    /// new password that way.
+    async fn nobody_is_flooded_with_invitations(w: World) {
+        let (ada, eve, bob) = (w.owner("ada").await, w.owner("eve").await, w.owner("bob").await);
+        let body = json!({"email": bob.email});
+        for n in 0..25 {
+            let by = if n % 2 == 0 { &ada } else { &eve };
+            let reply = by.post("/v1/org/invite", &body).reply().await;
+            if n < 20 {
+                reply.expect(200, "bob@example.org");
+            } else {
+                let wait: u64 = reply.headers["retry-after"].parse().unwrap();
+                assert!((3000..=3600).contains(&wait), "{wait}");
+                reply.expect(429, "Too many");
+            }
+        }
+        let open = ada.get("/v1/org/invitations").expect(200, "bob@example.org").await;
+        let id = open["invitations"][0]["id"].as_str().unwrap();
+        ada.delete(&format!("/v1/org/invitations/{id}")).expect(204, "").await;
+        ada.post("/v1/org/invite", &body).expect(429, "Too many").await;
+        ada.post("/v1/org/invite", &json!({"email": "cleo@example.org"})).expect(200, "cleo").await;
+
+        let vault = ada.vault("main").await;
+        let secret = secret(&vault, "api/token", "note").await;
+        let to_bob = json!({"recipient_type": "external_email", "email": bob.email});
+        asked(&ada, &secret, to_bob).expect(429, "Too many").await;
+        // Who enrols an agent is not told.
+        w.post("/v1/agents/enroll", &json!({"name": "scout", "human_email": bob.email})).expect(201, "agent_id").await;
+        let pool = w.database().await;
+        for table in ["enrolments", "agents"] {
+            let count: (i64,) = sqlx::query_as(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"))).fetch_one(&pool).await.unwrap();
+            assert_eq!(count.0, 0, "{table}");
+        }
+        for _ in 0..20 {
+            w.mail(&bob.email, "You are invited").await;
+        }
+        // Mails leave in their order: once one that was asked for afterwards is there, no other is on its way.
+        w.post("/v1/auth/forgot-password", &body).expect(202, "").await;
+        w.mail(&bob.email, "A new password").await;
+        assert!(!w.has_mail(&bob.email, "You are invited"));
+    }
+}
+
+both! {
+    async fn an_organisation_invites_so_many_in_an_hour(w: World) {
+        let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
+        let beside = w.beside().await;
+        let invite = |n: usize| {
+            let call = match n % 2 {
+                0 => ada.call(Method::POST, "/v1/org/invite"),
+                _ => beside.call(Method::POST, "/v1/org/invite", Some(&ada.token)),
+            };
+            call.json(&json!({"email": format!("n{n}@example.org")})).reply()
+        };
+        let replies = futures::future::join_all((0..65).map(invite)).await;
+        assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 60);
+        for reply in replies.into_iter().filter(|reply| reply.status != 200) {
+            reply.expect(429, "Too many");
+        }
+        eve.post("/v1/org/invite", &json!({"email": "n0@example.org"})).expect(200, "n0").await;
     }
 }
 
@@ -178,7 +259,11 @@ both! {
         bot.get("/v1/org/members").expect(403, "").await;
         bot.delete(&at(&cleo_id)).expect(403, "for people").await;
         let (_, key) = ada.api_key(&json!({"name": "ci"})).await;
-        ada.through(&key).patch(&at(&cleo_id), &to("admin")).expect(403, "API key").await;
+        for (by, told) in [(ada.through(&key), "API key"), (through_a_device(&ada).await, "device's login")] {
+            by.post("/v1/org/invite", &json!({"email": "x@example.org"})).expect(403, told).await;
+            by.patch(&at(&cleo_id), &to("admin")).expect(403, told).await;
+            by.delete(&at(&cleo_id)).expect(403, told).await;
+        }
         let eve = w.owner("eve").await;
         for id in [&cleo_id, "01890000-0000-7000-8000-000000000000"] {
             eve.patch(&at(id), &to("admin")).expect(404, "No such member").await;
@@ -186,6 +271,10 @@ both! {
         }
 
         bob.patch(&at(&cleo_id), &to("admin")).expect(200, "admin").await;
+        // Their own accounts end with a confirmation alone, which this asks nobody for.
+        for (own, id) in [(&ada, &ada_id), (&bob, &bob_id)] {
+            own.delete(&at(id)).expect(409, "DELETE /v1/auth/me").await;
+        }
         // The old token says another role: it has ended.
         cleo.get("/v1/auth/me").expect(401, "").await;
         let cleo = log_in(&w, "cleo@example.org").await;
@@ -202,7 +291,7 @@ both! {
         let bob = member(&ada, "bob", "admin").await;
         let (ada_at, bob_at) = (format!("/v1/org/members/{}", ada.id().await), format!("/v1/org/members/{}", bob.id().await));
         ada.patch(&ada_at, &json!({"role": "member"})).expect(409, "last owner").await;
-        ada.delete(&ada_at).expect(409, "last owner").await;
+        ada.delete(&ada_at).expect(409, "DELETE /v1/auth/me").await;
         for _ in 0..5 {
             let ada = log_in(&w, "ada@example.org").await;
             ada.patch(&bob_at, &json!({"role": "owner"})).expect(200, "owner").await;

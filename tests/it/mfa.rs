@@ -4,7 +4,7 @@ use harness::{Authenticator, PASSWORD, Person, Value, World, both, json};
 use reqwest::Method;
 
 /// Switches a second factor on with the code of the step before: two more codes are left. App and recovery codes.
-async fn enable(ada: &Person<'_>) -> (Authenticator, Vec<String>) {
+pub async fn enable(ada: &Person<'_>) -> (Authenticator, Vec<String>) {
     let setup = ada.post("/v1/auth/mfa/setup", &json!({})).expect(200, "otpauth://totp/Talon:").await;
     let secret = setup["secret"].as_str().unwrap();
     assert!(setup["otpauth_uri"].as_str().unwrap().contains(&format!("?secret={secret}&issuer=Talon")));
@@ -20,7 +20,7 @@ async fn log_in(w: &World, email: &str) -> Value {
 }
 
 /// The first half; its token.
-async fn first_half(w: &World, email: &str) -> String {
+pub async fn first_half(w: &World, email: &str) -> String {
     let answer = log_in(w, email).await;
     assert_eq!((&answer["access_token"], &answer["mfa_required"]), (&json!(""), &json!(true)), "{answer}");
     assert_eq!(answer["expires_in"], 300);
@@ -130,10 +130,44 @@ both! {
         let locked = w.post("/v1/auth/mfa/verify", &shown(&token, &recovery[0])).reply().await;
         let wait: u64 = locked.headers["retry-after"].parse().unwrap();
         assert!((600..=900).contains(&wait), "{wait}");
-        locked.expect(429, "Too many wrong guesses");
+        let told = locked.expect(429, "Too many wrong guesses. Try again in 1");
+        assert!(told["detail"].as_str().unwrap().ends_with(" minutes."), "{told}");
         ada.call(Method::DELETE, "/v1/auth/mfa").json(&json!({"code": recovery[0]})).expect(429, "").await;
         // The password is another guess, and who has it and a session may switch it off.
         ada.call(Method::DELETE, "/v1/auth/mfa").json(&json!({"password": PASSWORD})).expect(204, "").await;
+    }
+}
+
+both! {
+    async fn of_those_who_switch_it_off_at_once_one_does_and_others_are_told(w: World) {
+        let ada = w.owner("ada").await;
+        enable(&ada).await;
+        let off = || ada.call(Method::DELETE, "/v1/auth/mfa").json(&json!({"password": PASSWORD})).reply();
+        let replies = futures::future::join_all((0..4).map(|_| off())).await;
+        let (done, late): (Vec<_>, Vec<_>) = replies.into_iter().partition(|reply| reply.status == 204);
+        assert_eq!(done.len(), 1, "{:?}", late.iter().map(|reply| &reply.text).collect::<Vec<_>>());
+        for reply in late {
+            // Nothing was wrong with it; who comes after all is done is told so.
+            let after = reply.status == 400 && reply.text.contains("is off");
+            assert!(after || reply.status == 409, "{} {}", reply.status, reply.text);
+        }
+    }
+}
+
+both! {
+    /// A stolen session guesses no better, and hashes no more.
+    async fn the_password_is_guessed_at_as_at_a_log_in(w: World) {
+        let ada = w.owner("ada").await;
+        enable(&ada).await;
+        let off = |password: &str| ada.call(Method::DELETE, "/v1/auth/mfa").json(&json!({"password": password}));
+        off(&"x".repeat(5000)).expect(400, "password is wrong").await;
+        for _ in 0..5 {
+            off("Wrong-Horse-42!x").expect(400, "password is wrong").await;
+        }
+        // A minute more, so that a slow machine does not sit it out.
+        w.sql("UPDATE throttles SET blocked_until = blocked_until + 60000, forget_at = forget_at + 60000").await;
+        off(PASSWORD).expect(429, "Too many wrong tries").await;
+        w.post("/v1/auth/token", &json!({"email": ada.email, "password": PASSWORD})).expect(429, "Too many wrong tries").await;
     }
 }
 

@@ -94,6 +94,17 @@ async fn on_tls(database: Database) {
     ada.delete(&format!("/v1/agents/{id}")).expect(204, "").await;
     w.call(Method::GET, "/v1/agents/me", answer["access_token"].as_str()).expect(401, "").await;
     ask(&w, &client, &id).expect(401, "Wrong agent or key").await;
+    // For good: no other way leads back either.
+    for verb in ["resume", "rotate-key"] {
+        ada.post(&format!("/v1/agents/{id}/{verb}"), &json!({})).expect(409, "register another agent").await;
+    }
+    ada.patch(&format!("/v1/agents/{id}"), &json!({"is_active": true}))
+        .expect(409, "register another agent")
+        .await;
+    ask(&w, &client, &id).expect(401, "Wrong agent or key").await;
+    // Who comes with the same certificate again is another agent.
+    let again = register(&ada, &own).await;
+    ask(&w, &client, &again).expect(200, "access_token").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -56,6 +56,12 @@ both! {
         ada.delete(&format!("/v1/agents/{id}")).expect(204, "").await;
         w.call(Method::GET, "/v1/agents/me", token["access_token"].as_str()).expect(401, "").await;
         exchange(&w, &id, &issuer.rsa.sign(&claims(&w, &issuer))).await.expect(401, "Wrong agent or key");
+        // For good: no other way leads back either.
+        for verb in ["resume", "rotate-key"] {
+            ada.post(&format!("/v1/agents/{id}/{verb}"), &json!({})).expect(409, "register another agent").await;
+        }
+        ada.patch(&format!("/v1/agents/{id}"), &json!({"is_active": true})).expect(409, "register another agent").await;
+        exchange(&w, &id, &issuer.rsa.sign(&claims(&w, &issuer))).await.expect(401, "Wrong agent or key");
     }
 }
 
@@ -82,6 +88,7 @@ both! {
             ("another issuer", with("iss", json!("https://other.example.org"))),
             ("expired", with("exp", json!(now() - 61))),
             ("never expires", with("exp", Value::Null)),
+            ("good for too long", with("exp", json!(now() + 24 * 3600 + 120))),
             ("alg none", token(&header("none", "rsa-1"), &good, |_| Vec::new())),
             ("a MAC with the public key", token(&header("HS256", "rsa-1"), &good, |m| aws_lc_rs::hmac::sign(&key, m).as_ref().to_vec())),
             ("an unknown key", issuer.rsa.sign_as(&header("RS256", "rsa-9"), &good)),

@@ -1,10 +1,15 @@
 //! `talon admin`: what operators do, from a shell.
 
 use std::io::Write as _;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
-use harness::{Database, Value, World, both, json};
+use harness::{Certificate, Database, Value, World, both, json};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
 
 struct Said {
     code: i32,
@@ -175,6 +180,42 @@ async fn the_gateway_is_found_by_its_configuration_and_the_token_by_its_file() {
     let mut wrong = admin("settings list");
     wrong.env("TALON_TOKEN", &root).env("TALON_LISTN", "x");
     said(wrong, None).expect(2, "TALON_LISTN is not a setting");
+}
+
+/// Shows this certificate to whoever comes, and does nothing else; its port.
+fn showing(certificate: &Certificate) -> u16 {
+    let _installed_before = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let key = PrivateKeyDer::from_pem_slice(certificate.key.as_bytes()).unwrap();
+    let chain = vec![CertificateDer::from(certificate.der.clone())];
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let (config, listener) = (Arc::new(config), TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut connection = ServerConnection::new(config.clone()).unwrap();
+            let _refused = connection.complete_io(&mut stream.unwrap());
+        }
+    });
+    port
+}
+
+/// As openssl makes one, unless it is told otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authoritys_certificate_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let run = |certificate: &Certificate| {
+        std::fs::write(&path, &certificate.pem).unwrap();
+        let url = format!("https://127.0.0.1:{}", showing(certificate));
+        let mut command = admin(&format!("chains list --url {url} --ca {}", path.display()));
+        command.env("TALON_TOKEN", "x.y.z");
+        said(command, None).expect(3, "does not answer").err
+    };
+    let refused = run(&Certificate::authority("127.0.0.1"));
+    assert!(refused.contains("basicConstraints=critical,CA:FALSE"), "{refused}");
+    // A server's own is taken: there is only nobody who answers.
+    let taken = run(&Certificate::new("127.0.0.1"));
+    assert!(!taken.contains("certificate"), "{taken}");
 }
 
 /// A shell in which the token is exported starts a gateway like any other.

@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use harness::{ADDRESSES, Agent, Database, Person, World, both, json};
+use harness::{ADDRESSES, Agent, Beside, Database, PASSWORD, Person, World, both, json};
 use reqwest::Method;
+
+use crate::approvals::member;
 
 const SUSPEND: &str = "/v1/agents/suspend-all";
 const RESUME: &str = "/v1/agents/resume-all";
@@ -159,7 +161,7 @@ both! {
         }
         bot.get(&vault.path("api/a")).expect(401, "").await;
         w.call(Method::GET, "/v1/agents/me", Some(&bot.key)).expect(401, "").await;
-        w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(401, "deactivated").await;
+        w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(401, "deactivated, suspended or expired").await;
         other.get("/v1/agents/me").expect(200, "").await;
         bot.post(&path("resume"), &json!({})).expect(401, "").await;
         ada.post(&path("resume"), &json!({})).expect(200, r#""is_active":true"#).await;
@@ -176,6 +178,47 @@ both! {
         // One that has ended is not resumed: its key is gone.
         ada.delete(&format!("/v1/agents/{}", bot.id)).expect(204, "").await;
         ada.post(&path("resume"), &json!({})).expect(409, "rotate-key").await;
+    }
+}
+
+both! {
+    async fn a_member_does_not_undo_what_an_owner_has_stopped(w: World) {
+        let ada = w.owner("ada").await;
+        let mia = member(&ada, "mia", "member").await;
+        let stopped = "An owner or admin has stopped this agent";
+        for how in ["suspended", "suspended too", "deleted"] {
+            let bot = mia.agent("bot").make().await;
+            let path = format!("/v1/agents/{}", bot.id);
+            let (suspend, resume, rotate) = (format!("{path}/suspend"), format!("{path}/resume"), format!("{path}/rotate-key"));
+            // What she stops herself, she lets go on.
+            mia.post(&suspend, &json!({})).expect(200, r#""is_active":false"#).await;
+            mia.post(&resume, &json!({})).expect(200, r#""is_active":true"#).await;
+            match how {
+                "deleted" => {
+                    ada.delete(&path).expect(204, "").await;
+                }
+                _ => {
+                    if how == "suspended too" {
+                        mia.post(&suspend, &json!({})).expect(200, r#""is_active":false"#).await;
+                    }
+                    ada.post(&suspend, &json!({})).expect(200, r#""is_active":false"#).await;
+                    mia.post(&resume, &json!({})).expect(403, stopped).await;
+                }
+            }
+            mia.post(&rotate, &json!({})).expect(403, stopped).await;
+            mia.patch(&path, &json!({"is_active": true})).expect(403, stopped).await;
+            mia.patch(&path, &json!({"name": "still"})).expect(200, "still").await;
+            mia.post(&rotate, &json!({})).expect(403, stopped).await;
+            mia.get(&path).expect(200, r#""is_active":false"#).await;
+            w.post("/v1/auth/agent-token", &json!({"agent_id": bot.id, "api_key": bot.key})).expect(401, "").await;
+            // An owner does; then it is its maker's again.
+            let key = ada.post(&rotate, &json!({})).expect(200, "ocv_").await["api_key"].clone();
+            ada.post(&resume, &json!({})).expect(200, r#""is_active":true"#).await;
+            w.post("/v1/auth/agent-token", &json!({"agent_id": bot.id, "api_key": key})).expect(200, "access_token").await;
+            mia.post(&suspend, &json!({})).expect(200, "").await;
+            mia.post(&resume, &json!({})).expect(200, r#""is_active":true"#).await;
+            mia.post(&rotate, &json!({})).expect(200, "ocv_").await;
+        }
     }
 }
 
@@ -197,13 +240,37 @@ async fn refused(what: &str, ask: impl AsyncFn() -> harness::Reply, status: u16)
     }
 }
 
+/// People's sessions: by a new password, by another role, with whoever is removed.
+async fn people_end(other: &Beside<'_>, ada: &Person<'_>, [bob, cleo, dora]: [Person<'_>; 3]) {
+    let me = "/v1/auth/me";
+    let (_, key) = dora.api_key(&json!({"name": "ci"})).await;
+    for token in [&bob.token, &cleo.token, &dora.token, &key] {
+        other.get(me, token).expect(200, "example.org").await;
+    }
+    let new = json!({"current_password": PASSWORD, "new_password": "Another-Horse-42!x"});
+    bob.post("/v1/auth/change-password", &new).expect(204, "").await;
+    refused("a changed password", async || other.get(me, &bob.token).reply().await, 401).await;
+    let at = format!("/v1/org/members/{}", cleo.id().await);
+    ada.patch(&at, &json!({"role": "member"})).expect(200, "member").await;
+    refused("another role", async || other.get(me, &cleo.token).reply().await, 401).await;
+    ada.delete(&format!("/v1/org/members/{}", dora.id().await)).expect(204, "").await;
+    for token in [&dora.token, &key] {
+        refused("a member who was removed", async || other.get(me, token).reply().await, 401).await;
+    }
+    other.get(me, &ada.token).expect(200, "ada").await;
+}
+
 /// Known failure: a revocation that revokes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ends_at_one_gateway_has_ended_at_the_other_within_a_second() {
     for database in [Database::Sqlite, Database::Postgres] {
         let w = World::on(database).start().await;
-        let other = w.beside().await;
         let ada = w.owner("ada").await;
+        // Before there are two outboxes.
+        let bob = member(&ada, "bob", "member").await;
+        let (cleo, dora) = (member(&ada, "cleo", "admin").await, member(&ada, "dora", "member").await);
+        let other = w.beside().await;
+        people_end(&other, &ada, [bob, cleo, dora]).await;
         let (vault, bot) = with_secret(&ada).await;
         let path = vault.path("api/a");
         // By its id.

@@ -1,6 +1,8 @@
 //! Signing up, logging in, tokens: got, used, ended.
 
-use harness::{both, json};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use harness::{Value, both, json, token};
 
 both! {
     async fn a_person_signs_up_logs_in_and_reads_their_profile(w: World) {
@@ -36,15 +38,28 @@ both! {
         let good = &ada.token;
         let (header, rest) = good.split_once('.').unwrap();
         let (claims, signature) = rest.split_once('.').unwrap();
-        let encode = |text: &str| {
-            use base64::Engine as _;
-            base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
-        };
+        let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let none = format!("{}.{claims}.", encode(r#"{"alg":"none","typ":"JWT"}"#));
         let hs256 = format!("{}.{claims}.{signature}", encode(r#"{"alg":"HS256","typ":"JWT"}"#));
         let other = format!("{header}.{}.{signature}", encode(r#"{"sub":"user:0"}"#));
         for bad in ["x", "a.b.c", none.as_str(), hs256.as_str(), other.as_str(), &good[..good.len() - 2]] {
             w.call(reqwest::Method::GET, "/v1/auth/me", Some(bad)).expect(401, "not valid").await;
+        }
+        // A MAC, with the public key that everybody has as its secret.
+        let jwk = w.get("/.well-known/jwks.json").expect(200, "Ed25519").await["keys"][0].clone();
+        let x = jwk["x"].as_str().unwrap();
+        let public = URL_SAFE_NO_PAD.decode(x).unwrap();
+        // SubjectPublicKeyInfo (RFC 8410 §4), as DER and as PEM.
+        let der = [&hex::decode("302a300506032b6570032100").unwrap()[..], &public[..]].concat();
+        let lines = base64::engine::general_purpose::STANDARD.encode(&der);
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{lines}\n-----END PUBLIC KEY-----\n");
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        for secret in [&public[..], x.as_bytes(), jwk.to_string().as_bytes(), &der[..], pem.as_bytes()] {
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, secret);
+            for header in [json!({"alg": "HS256", "typ": "JWT", "kid": jwk["kid"]}), json!({"alg": "HS256", "typ": "JWT"})] {
+                let bad = token(&header, &claims, |m| aws_lc_rs::hmac::sign(&key, m).as_ref().to_vec());
+                w.call(reqwest::Method::GET, "/v1/auth/me", Some(&bad)).expect(401, "not valid").await;
+            }
         }
         w.get("/v1/auth/me").expect(401, "needs a token").await;
         w.get("/v1/auth/me").header("authorization", "Basic eDp5").expect(401, "needs a token").await;
@@ -61,6 +76,17 @@ both! {
         w.call(reqwest::Method::GET, "/v1/agents/me", Some(&second)).expect(200, "bot").await;
         w.restart().await;
         bot.get("/v1/agents/me").expect(401, "revoked").await;
+    }
+
+    /// A key lives on, and whoever wants to end it is not told that it has.
+    async fn a_key_is_not_revoked_as_a_token_is(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").make().await;
+        let (_, key) = ada.api_key(&json!({"name": "k"})).await;
+        for (key, path) in [(&bot.key, "/v1/agents/me"), (&key, "/v1/auth/me")] {
+            w.call(reqwest::Method::DELETE, "/v1/auth/token", Some(key)).expect(400, "which is no token").await;
+            w.call(reqwest::Method::GET, path, Some(key)).expect(200, "").await;
+        }
     }
 }
 

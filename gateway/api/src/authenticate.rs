@@ -26,6 +26,8 @@ pub struct Caller {
     pub digest: Digest,
     known: Arc<KnownPrincipal>,
     vault_ids: Vec<VaultId>,
+    /// Whether a key was presented, and the token is what it was exchanged for.
+    pub by_key: bool,
 }
 
 impl Caller {
@@ -76,14 +78,15 @@ pub async fn caller(
         return with_token(gateway, Arc::new(bearer)).await;
     }
     let token = exchanged(gateway, &bearer, address).await?;
-    match with_token(gateway, token).await {
+    let caller = match with_token(gateway, token).await {
         // The token that it was exchanged for has ended; the key may still be good.
         Err(error) if error.kind() == Kind::Unauthenticated => {
             gateway.known.exchanged.invalidate(&digest(&bearer)).await;
             with_token(gateway, exchanged(gateway, &bearer, address).await?).await
         }
         caller => caller,
-    }
+    };
+    caller.map(|caller| Caller { by_key: true, ..caller })
 }
 
 /// The same caller later, by the token that it had: what has ended since refuses it.
@@ -146,7 +149,7 @@ async fn with_token(gateway: &Gateway, token: Arc<SecretText>) -> Result<Caller>
         alive(gateway, key, &claims, now).await?;
     }
     let vault_ids = narrower(&claims.vault_ids, &principal.vault_ids);
-    Ok(Caller { claims, token, digest, known, vault_ids })
+    Ok(Caller { claims, token, digest, known, vault_ids, by_key: false })
 }
 
 /// A token ends with the API key that it came from.

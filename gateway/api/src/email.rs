@@ -9,12 +9,18 @@ const SPECIAL: &str = "()<>[]:;\\,\"";
 const PLAIN: &str = "must be written plainly: no full-width, ligature or invisible characters, and accented letters \
                      composed; type it by hand";
 
+/// Bytes of what is looked at as an address at all: folding one costs by its length.
+const LONGEST: usize = 1024;
+
 /// An email as it is kept: trimmed and lower-cased. One that something could take for another is none, so that no two
 /// accounts are counted as one: what is kept is [`folded`] already.
 ///
 /// # Errors
 /// `Invalid`, naming the field.
 pub fn parse(field: &str, text: &str) -> Result<String> {
+    if text.len() > LONGEST {
+        return Err(Error::invalid(field, RULE));
+    }
     let email: String = text.trim().chars().flat_map(char::to_lowercase).collect();
     let fits = email.len() <= 254
         && email.split_once('@').is_some_and(|(local, host)| {
@@ -38,8 +44,11 @@ fn is_dotted(part: &str) -> bool {
 }
 
 /// An email as guesses at its account are counted: whatever a mail server or a careless comparison could take for the
-/// same is the same.
+/// same is the same. What is too long to be one counts as one account, that nobody has.
 pub fn folded(text: &str) -> String {
+    if text.len() > LONGEST {
+        return String::new();
+    }
     let folded = text.nfkc().flat_map(char::to_lowercase).collect::<String>();
     folded.nfkc().filter(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(*c)).collect()
 }
@@ -76,6 +85,16 @@ mod tests {
         assert_eq!(folded("\u{212a}@x.y"), folded("k@x.y"));
         assert_eq!(folded("e\u{301}@x.y"), folded("É@x.y"));
         assert_ne!(folded("ada@example.com"), ada);
+    }
+
+    /// What is not folded is no address: nobody gets around a lock by the spaces in front.
+    #[test]
+    fn what_is_too_long_to_be_counted_is_no_address() {
+        let padded = |spaces: usize| format!("{}ada@example.org", " ".repeat(spaces));
+        let most = LONGEST - "ada@example.org".len();
+        assert_eq!(folded(&padded(most)), parse("email", &padded(most)).unwrap());
+        assert_eq!(folded(&padded(most + 1)), "");
+        assert!(parse("email", &padded(most + 1)).is_err());
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use domain::{Error, OrgId, PrincipalId, Result, ip_rule};
+use domain::{Error, Kind, OrgId, PrincipalId, Result, ip_rule};
 
+use crate::cx::Cx;
 use crate::gateway::Gateway;
 
 const SUSPENDED: &str =
@@ -25,4 +26,17 @@ pub async fn pass(gateway: &Gateway, who: PrincipalId, org: OrgId, address: Opti
         return Err(Error::forbidden(SUSPENDED).because(who));
     }
     Ok(())
+}
+
+/// As [`pass`], for a person who has just shown who they are: that it was of no use from there is on the trail, since
+/// somebody else may have their password.
+///
+/// # Errors
+/// As [`pass`].
+pub async fn log_in(cx: &Cx, who: PrincipalId, org: OrgId) -> Result<()> {
+    let passed = pass(&cx.gateway, who, org, cx.address).await;
+    if passed.as_ref().is_err_and(|error| error.kind() == Kind::Forbidden) {
+        cx.auth_failure(who, org, "ip_rule");
+    }
+    passed
 }

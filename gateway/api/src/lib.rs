@@ -18,6 +18,7 @@ mod jobs;
 mod known;
 mod limits;
 mod links;
+mod mailbox;
 mod notes;
 mod once;
 pub mod openapi;

@@ -44,7 +44,9 @@ enum Note {
 pub enum Tried {
     Password,
     AgentKey,
+    ApiKey,
     Certificate,
+    Google,
 }
 
 impl Tried {
@@ -53,7 +55,9 @@ impl Tried {
         match self {
             Self::Password => ("user", "password"),
             Self::AgentKey => ("agent", "api_key"),
+            Self::ApiKey => ("user", "api_key"),
             Self::Certificate => ("agent", "mtls"),
+            Self::Google => ("user", "google"),
         }
     }
 }

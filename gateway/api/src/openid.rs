@@ -6,6 +6,7 @@ mod issuer;
 mod keys;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::{Clock, Error, OrgId, Result, SecretText};
 use jsonwebtoken::Algorithm::{self, ES256, ES384, RS256, RS384, RS512};
@@ -20,6 +21,8 @@ use issuer::{Issuer, Place};
 const ISSUERS: u64 = 1000;
 const SIGN_IN: [Algorithm; 2] = [RS256, ES256];
 const CLIENTS: [Algorithm; 5] = [RS256, RS384, RS512, ES256, ES384];
+/// That a client's token may still be good for: it is a key until it expires, and nobody can take it back.
+const LONGEST_CLIENT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Google, as it is set up; or somebody else who does it the same way.
 #[derive(Clone, Debug)]
@@ -98,6 +101,7 @@ impl Openid {
             issuers: &[&google.issuer, bare],
             audience: &google.client_id,
             algorithms: &SIGN_IN,
+            longest: None,
         };
         let claims = verified(issuer, egress, clock, Word::Operator, token, &expected).await;
         Some(claims.and_then(|claims| person(google, claims)))
@@ -117,7 +121,8 @@ impl Openid {
     ) -> Result<(), Refused> {
         let make = || Arc::new(Issuer::new(Place::Discovered(issuer.to_owned())));
         let known = self.issuers.get_with((org, issuer.to_owned()), make);
-        let expected = Expected { issuers: &[issuer], audience, algorithms: &CLIENTS };
+        let expected =
+            Expected { issuers: &[issuer], audience, algorithms: &CLIENTS, longest: Some(LONGEST_CLIENT) };
         let claims = verified(&known, egress, clock, Word::Tenant(org), token, &expected).await?;
         // Whatever it says of its client must be this one, and it must say so.
         let mut clients = [claims.azp, claims.client_id].into_iter().flatten().peekable();

@@ -13,7 +13,7 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// Log-ins that may wait or be looked at, on this gateway; each holds a request in memory. One client has a share of them.
-pub const PLACES: usize = 256;
+pub const PLACES: usize = 128;
 /// How far the threads step back (`nice(2)`): where cores are scarce, those who are in come before those who log in, who
 /// still get about a tenth.
 const NICE: i32 = 10;

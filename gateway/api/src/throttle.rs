@@ -137,6 +137,20 @@ pub async fn guard<T>(
     }
 }
 
+/// Does what costs a hash and is no guess, in one of the places of those who log in: so that nobody keeps them out by it.
+/// What [`guard`] does has a place already.
+///
+/// # Errors
+/// `TooManyRequests` while the client has its share of the places, or all are taken; else whatever the work answers.
+pub async fn in_turn<T>(
+    gateway: &Gateway,
+    from: Option<IpAddr>,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let _places = gateway.lines.places(from, gateway.settings.limits.address_places)?;
+    work.await
+}
+
 /// Each guess is counted before it is looked at, and what was no wrong guess is given back: so guesses that come at once
 /// are no more than those that come one by one.
 async fn password<T>(
@@ -181,20 +195,22 @@ async fn alone<T>(
     answer
 }
 
-/// Nobody guesses 256 bits, however many try at once; so a right key costs no count, and a wrong one is counted after it.
+/// Nobody guesses 256 bits, however many try at once; so a right key is let in whatever else comes from its address, and costs
+/// no count. A wrong one is counted after it, and apart from passwords: a program that goes on with a key that has ended keeps
+/// nobody out who shares its address.
 async fn long_key<T>(
     gateway: &Gateway,
     own: Option<String>,
     from: Option<IpAddr>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let address = (key("address", &[&place(from)]), by_address(gateway));
+    let address = (key("address.keys", &[&place(from)]), by_address(gateway));
     let counted: Vec<_> = [Some(address), own.map(|own| (own, AGENT))].into_iter().flatten().collect();
-    for (key, _) in &counted {
-        limits::is_open(&gateway.store, key, gateway.clock.now()).await?;
-    }
     let answer = work.await;
     if answer.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+        for (key, _) in &counted {
+            limits::is_open(&gateway.store, key, gateway.clock.now()).await?;
+        }
         count(gateway, async |tx| guess_all(tx, &counted, gateway.clock.now()).await).await?;
     }
     answer

@@ -37,3 +37,23 @@ fn every_operation_is_in_it_once() {
         }
     }
 }
+
+/// Clients take their names from these.
+#[test]
+fn operations_have_the_contracts_ids() {
+    const CONTRACT: &str = "\
+        login revokeToken agentToken apiKeyToken refreshToken signup verifyEmail googleAuth changePassword \
+        getMe updateMe deleteMe mfaStatus mfaSetup mfaVerifySetup mfaVerify mfaDisable deviceCode \
+        deviceToken deviceCodeStatus deviceApprove deviceDeny createApiKey listApiKeys revokeApiKey \
+        createVault listVaults getVault deleteVault enableCmek disableCmek rotateCmek getCmekRotationJob \
+        listSecrets putSecret getSecret deleteSecret createPolicy listPolicies updatePolicy deletePolicy \
+        enrollAgent createAgent listAgents getAgentSelf getAgent updateAgent deleteAgent rotateAgentKey \
+        submitTransaction listTransactions getTransaction simulateTransaction simulateBundle listChains \
+        getChain adminListChains createChain updateChain deleteChain createShare accessShare revokeShare \
+        listOutboundShares listInboundShares acceptShare declineShare listOrgMembers inviteMember \
+        updateMemberRole removeMember queryAuditEvents listIpRules createIpRule deleteIpRule \
+        adminListSettings adminUpdateSetting adminDeleteSetting healthCheck healthHsm";
+    let ids: BTreeSet<&str> = talon_api::catalog::entries().iter().map(|entry| entry.route.id).collect();
+    let missing: Vec<&str> = CONTRACT.split_whitespace().filter(|id| !ids.contains(id)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}

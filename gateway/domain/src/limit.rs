@@ -111,14 +111,19 @@ pub fn until(now: Time, then: Time) -> u64 {
     millis.div_ceil(1000).max(1)
 }
 
-/// The refusal that every limit answers with: what it was too much of, and when to come again.
+/// The refusal that every limit answers with.
 pub fn too_many(what: &str, retry_after: u64) -> Error {
+    Error::new(Kind::TooManyRequests { retry_after }, come_again(what, retry_after))
+}
+
+/// What it was too much of, and when to come again; in seconds.
+pub fn come_again(what: &str, retry_after: u64) -> String {
     let wait = match retry_after {
-        1 => "a second".to_owned(),
+        0 | 1 => "a second".to_owned(),
         seconds @ 2..=120 => format!("{seconds} seconds"),
         seconds => format!("{} minutes", seconds.div_ceil(60)),
     };
-    Error::new(Kind::TooManyRequests { retry_after }, format!("{what} Try again in {wait}."))
+    format!("{what} Try again in {wait}.")
 }
 
 #[cfg(test)]

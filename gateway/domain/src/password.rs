@@ -6,8 +6,8 @@ use crate::{Error, Result, SecretText};
 /// characters in a row.
 ///
 /// # Errors
-/// `Invalid`, naming every rule that the password breaks, never the password.
-pub fn check(password: &SecretText) -> Result<()> {
+/// `Invalid`, naming the field and every rule that the password breaks, never the password.
+pub fn check(field: &str, password: &SecretText) -> Result<()> {
     let text: Vec<char> = password.expose().chars().collect();
     let mut broken = Vec::new();
     if text.len() < 12 {
@@ -34,7 +34,7 @@ pub fn check(password: &SecretText) -> Result<()> {
     if broken.is_empty() {
         Ok(())
     } else {
-        Err(Error::invalid("password", format!("needs {}", broken.join(", "))))
+        Err(Error::invalid(field, format!("needs {}", broken.join(", "))))
     }
 }
 
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn rules() {
-        let check = |text: &str| check(&SecretText::from(text.to_owned()));
+        let check = |text: &str| check("new_password", &SecretText::from(text.to_owned()));
         assert!(check("Tr0ub4dor&Zebra").is_ok());
         for (bad, rule) in [
             ("Sh0rt!", "12 characters"),
@@ -64,6 +64,7 @@ mod tests {
             ("Tr0ub4dor&Z987bra", "sequential"),
         ] {
             let error = check(bad).expect_err(bad);
+            assert!(error.detail().starts_with("new_password: needs "), "{bad}: {error}");
             assert!(error.detail().contains(rule), "{bad}: {error}");
             assert!(!error.to_string().contains(bad));
         }

@@ -95,6 +95,20 @@ impl Ticket {
 mod tests {
     use super::*;
 
+    /// What the letters promise.
+    #[test]
+    fn a_link_is_good_for_its_time() {
+        let minutes = [
+            (Purpose::ResetPassword, 30),
+            (Purpose::VerifyEmail, 24 * 60),
+            (Purpose::AgentKey, 24 * 60),
+            (Purpose::Invitation, 7 * 24 * 60),
+        ];
+        for (purpose, minutes) in minutes {
+            assert_eq!(purpose.lifetime(), Duration::from_secs(minutes * 60), "{purpose:?}");
+        }
+    }
+
     #[test]
     fn a_link_has_its_ticket_in_the_fragment_alone() {
         let ticket = Ticket::new(&[7; 32]);

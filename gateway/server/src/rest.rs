@@ -85,11 +85,13 @@ fn limit<A>(server: &mut Server<SocketAddr, A>) {
 
 /// The whole router.
 fn router(gateway: &Arc<Gateway>, door: Door) -> Router {
-    let mut router = Router::new().route("/", get(async || HELLO)).route("/setup", page(api::SETUP_PAGE));
-    for path in api::LINK_PATHS {
-        router = router.route(path, page(api::LINK_PAGE));
+    let mut router = Router::new().route("/", get(async || HELLO));
+    let links = api::LINK_PATHS.map(|path| (path, api::LINK_PAGE));
+    let others = [("/setup", api::SETUP_PAGE), ("/share/{share_id}", api::SHARE_PAGE)];
+    for (path, html) in links.into_iter().chain(others) {
+        // Whoever types an address may end it with a slash.
+        router = router.route(path, page(html)).route(&format!("{path}/"), page(html));
     }
-    router = router.route("/share/{share_id}", page(api::SHARE_PAGE));
     for entry in api::catalog::entries() {
         router = router.route(&entry.router_path(), mount(gateway, entry));
     }

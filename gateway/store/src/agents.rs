@@ -81,6 +81,12 @@ pub async fn facts_by_key_prefix(store: &Store, prefix: &str) -> Result<Vec<Agen
     rows.into_iter().map(read).collect()
 }
 
+/// The facts about an organisation's agents, as they are in this transaction.
+pub async fn facts_in(tx: &mut Tx, org: OrgId) -> Result<Vec<Agent>> {
+    let rows = sqlx::query(LIST).bind(org.to_string()).fetch_all(tx.connection()).await.map_err(failed)?;
+    rows.into_iter().map(read).collect()
+}
+
 pub async fn find(store: &Store, may: &Permit<SeeAgent, AgentId>) -> Result<Option<Agent>> {
     let find = sqlx::query(FIND_IN_ORG).bind(may.on().to_string()).bind(may.org().to_string());
     find.fetch_optional(&mut *store.read().await?).await.map_err(failed)?.map(read).transpose()

@@ -35,10 +35,12 @@ const FIND: &str = "SELECT * FROM api_keys WHERE id = $1";
 const FIND_BY_PREFIX: &str = "SELECT * FROM api_keys WHERE key_prefix = $1 ORDER BY id LIMIT 8";
 const FIND_OWN: &str =
     "SELECT * FROM api_keys WHERE id = $1 AND org_id = $2 AND user_id = $3 AND revoked_at IS NULL";
-const LIST: &str =
-    "SELECT * FROM api_keys WHERE org_id = $1 AND user_id = $2 AND revoked_at IS NULL ORDER BY id LIMIT 1000";
+/// However many have expired, those that live are among them: a person has a hundred.
+const LIST: &str = "SELECT * FROM api_keys WHERE org_id = $1 AND user_id = $2 AND revoked_at IS NULL \
+                    ORDER BY CASE WHEN expires_at <= $3 THEN 1 ELSE 0 END, id LIMIT 1000";
 const REVOKE: &str = "UPDATE api_keys SET record = $4, revoked_at = $5 \
                       WHERE id = $1 AND org_id = $2 AND user_id = $3 AND revoked_at IS NULL";
+const FORGET: &str = "DELETE FROM api_keys WHERE revoked_at < $1 OR expires_at < $1";
 const USED: &str = "UPDATE api_keys SET last_used_at = $2 \
                     WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $3)";
 
@@ -93,9 +95,9 @@ pub async fn facts_by_prefix(store: &Store, prefix: &str) -> Result<Vec<ApiKey>>
     rows.into_iter().map(read).collect()
 }
 
-/// The person's own keys that were not revoked, oldest first.
-pub async fn list(store: &Store, may: &Permit<ListApiKeys, UserId>) -> Result<Vec<ApiKey>> {
-    let list = sqlx::query(LIST).bind(may.org().to_string()).bind(may.on().to_string());
+/// The person's own keys that were not revoked: those that live, then those that have expired, each oldest first.
+pub async fn list(store: &Store, may: &Permit<ListApiKeys, UserId>, now: Time) -> Result<Vec<ApiKey>> {
+    let list = sqlx::query(LIST).bind(may.org().to_string()).bind(may.on().to_string()).bind(now.millis());
     list.fetch_all(&mut *store.read().await?).await.map_err(failed)?.into_iter().map(read).collect()
 }
 
@@ -120,6 +122,11 @@ pub async fn revoke(
         .bind(last.as_bytes())
         .bind(at.millis());
     Ok(revoke.execute(tx.connection()).await.map_err(failed)?.rows_affected() == 1)
+}
+
+/// Forgets keys that were revoked, or expired, before then. Their tokens have ended long since.
+pub async fn forget_ended(tx: &mut Tx, before: Time) -> Result<()> {
+    sqlx::query(FORGET).bind(before.millis()).execute(tx.connection()).await.map_err(failed).map(drop)
 }
 
 /// Notes that a key was used, unless that was noted less than `coarse` ago.

@@ -11,9 +11,8 @@ use crate::{Store, Tx, failed};
 
 const FIND: &str = "SELECT * FROM users WHERE id = $1 AND org_id = $2";
 const NAME: &str = "SELECT name FROM organisations WHERE id = $1";
-/// What nobody could reach any more if the last person left.
-const COUNT_THINGS: &str = "SELECT (SELECT COUNT(*) FROM vaults WHERE org_id = $1 AND deleted_at IS NULL AND purpose IS NULL) \
-                            + (SELECT COUNT(*) FROM agents WHERE org_id = $1) AS found";
+const COUNT_VAULTS: &str =
+    "SELECT COUNT(*) AS found FROM vaults WHERE org_id = $1 AND deleted_at IS NULL AND purpose IS NULL";
 const MOVE: &str = "UPDATE users SET org_id = $4, record = $5, email_verified = 1 WHERE id = $1 AND org_id = $2 AND record = $3";
 
 /// The organisation's people, oldest first.
@@ -58,9 +57,9 @@ pub async fn remove(
     users::delete_person(tx, *may.on(), may.org(), from, last).await
 }
 
-/// Whether the organisation has agents, or vaults of its people's.
-pub async fn has_things(tx: &mut Tx, org: OrgId) -> Result<bool> {
-    let count = sqlx::query(COUNT_THINGS).bind(org.to_string());
+/// Whether the organisation has vaults of its people's.
+pub async fn has_vaults(tx: &mut Tx, org: OrgId) -> Result<bool> {
+    let count = sqlx::query(COUNT_VAULTS).bind(org.to_string());
     count.fetch_one(tx.connection()).await.map_err(failed)?.flag("found")
 }
 

@@ -29,6 +29,7 @@ const EVERYTHING: &[&str] = &[
     "DELETE FROM api_keys WHERE org_id = $1",
     "DELETE FROM tickets WHERE subject IN (SELECT id FROM users WHERE org_id = $1)",
     "DELETE FROM tickets WHERE subject IN (SELECT id FROM agents WHERE org_id = $1)",
+    "DELETE FROM tickets WHERE subject IN (SELECT id FROM invitations WHERE org_id = $1)",
     "DELETE FROM approvals WHERE org_id = $1",
     "DELETE FROM events WHERE org_id = $1",
     "DELETE FROM agents WHERE org_id = $1",

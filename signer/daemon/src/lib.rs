@@ -51,6 +51,7 @@ mod sharing;
 mod signing_keys;
 mod start;
 mod statements;
+mod stopping;
 mod tally;
 mod tokens;
 mod totp;

@@ -20,6 +20,7 @@ use crate::loosening::{loosens, raises};
 use crate::people::changed_person;
 use crate::refuse::{Result, conflict, forbidden, invalid, tampered};
 use crate::statements::digest;
+use crate::stopping::stopped_by_manager;
 use crate::tally;
 
 /// Entries of a list in a record, at most: a record travels with every request.
@@ -66,11 +67,10 @@ impl Authority {
                 match base.id {
                     PrincipalId::Agent(_) => {
                         may_change(&by, user, &base)?;
-                        if revives(&base, &change) {
-                            by.in_person()?;
-                        }
                         let rotates = matches!(change, Change::RotateKey(_));
+                        let stopped_by_manager = stopped_by_manager(&by, user, &base, &change)?;
                         let record = self.changed(&base, change).await?;
+                        let record = Principal { stopped_by_manager, ..record };
                         let passkey = request.passkey.as_ref();
                         if rotates {
                             let challenge = challenge_of_rotation(&attested);
@@ -196,8 +196,8 @@ impl Authority {
             }
             Change::Deactivate => {
                 record.active = false;
-                // Its key has ended for good: reactivating takes a new one.
-                record.verifier = None;
+                // What it logged in with has ended for good: reactivating takes a new key.
+                (record.verifier, record.asserted) = (None, None);
                 record.epoch = next(base.epoch)?;
             }
         }
@@ -253,11 +253,6 @@ pub fn may_change(by: &Checked, user: UserId, base: &Principal) -> Result<()> {
     }
 }
 
-/// To stop must be easy; to let go on is for a person who logged in.
-fn revives(base: &Principal, change: &Change) -> bool {
-    !base.active && matches!(change, Change::Update(settings) if settings.active)
-}
-
 /// What an agent may be recognised by.
 fn agents_own(assertion: Assertion) -> Result<Assertion> {
     let fits = match &assertion {
@@ -297,6 +292,7 @@ pub fn newborn(id: PrincipalId, org: OrgId) -> Principal {
         email: None,
         mfa: None,
         passkeys: None,
+        stopped_by_manager: false,
         epoch: 1,
         version: 1,
     }

@@ -51,6 +51,9 @@ pub struct Principal {
     /// SHA-256 of the person's [`crate::passkey::Passkeys`], as attested; `None`: no passkey.
     #[serde(default)]
     pub passkeys: Option<Blob>,
+    /// Whether an owner or admin who did not make the agent has stopped it: one of them lets it go on, and nobody else.
+    #[serde(default)]
+    pub stopped_by_manager: bool,
     /// Tokens of an earlier epoch are refused. Rises when a key is rotated, a password changed, a principal ended.
     pub epoch: u64,
     /// Rises with every change; the signer's ledger keeps the newest that it has seen.
@@ -220,7 +223,7 @@ pub enum Change {
     Update(AgentSettings),
     /// A new key: earlier keys and tokens end.
     RotateKey(Credential),
-    /// Keys and tokens end at once.
+    /// Keys and tokens end at once. An agent that logs in without a key has ended for good.
     Deactivate,
     /// A person's role. Their tokens end: each says the role it was issued for.
     SetRole(Role),

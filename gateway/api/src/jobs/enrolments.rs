@@ -1,10 +1,12 @@
 //! Looks at agents that have asked to be enrolled: off the request's path, so that nobody can tell from an answer, or from
-//! the time that it takes, whose address is known.
+//! the time that it takes, whose address is known. Forgets those whose people don't want them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Kind, Result};
+use domain::audit::Event;
+use domain::{EventId, Kind, Result, Time};
+use serde_json::Map;
 use store::enrolments::{self, Enrolment};
 use store::users;
 
@@ -18,7 +20,12 @@ const AT_ONCE: i64 = 8;
 const LEASE: Duration = Duration::from_secs(60);
 /// Between two attempts, and how long they are made.
 const PAUSE: Duration = Duration::from_secs(5);
-const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+const PATIENCE: Duration = Duration::from_secs(DAY);
+const DAY: u64 = 24 * 60 * 60;
+/// That an agent may wait for its key: a day until it is enrolled, three until its mail arrives, and one for the link in it.
+const KEYLESS: Duration = Duration::from_secs(5 * DAY);
+/// That one transaction forgets.
+const BATCH: i64 = 100;
 
 pub async fn look_after(gateway: Arc<Gateway>) {
     rounds(gateway, TICK, "agents that ask to be enrolled", round).await;
@@ -68,4 +75,36 @@ async fn attempt(gateway: &Arc<Gateway>, asked: &Enrolment) -> Result<()> {
 /// Whether another attempt may do better.
 fn passes(error: &domain::Error) -> bool {
     matches!(error.kind(), Kind::Unavailable | Kind::Internal | Kind::TooManyRequests { .. })
+}
+
+/// Forgets agents whose link is over, and whom nobody has touched: nobody wants them.
+pub async fn forget_keyless(gateway: &Gateway, now: Time) -> Result<()> {
+    let mut tx = gateway.store.begin().await?;
+    for (agent, org) in enrolments::forget_keyless(&mut tx, now.minus(KEYLESS), BATCH).await? {
+        tx.record(Event {
+            id: EventId::new(),
+            org,
+            action: "agent.expire",
+            actor: None,
+            resource: ("agent", agent.to_string()),
+            details: Map::new(),
+            address: None,
+            at: now,
+        });
+    }
+    tx.commit().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outside::mail::Letter;
+    use domain::AgentId;
+    use domain::ticket::Purpose;
+
+    #[test]
+    fn an_agent_is_forgotten_after_its_link_is_over() {
+        let letter = Letter::AgentCredentials { agent: AgentId::new(), name: "scout".to_owned() };
+        assert!(KEYLESS >= PATIENCE + letter.patience() + Purpose::AgentKey.lifetime());
+    }
 }

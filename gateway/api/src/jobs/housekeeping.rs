@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Result;
-use store::{events, limits, organisations, shares, signups, tickets, users, webhooks};
+use store::{api_keys, events, limits, organisations, shares, signups, tickets, users, webhooks};
 
+use super::enrolments;
 use crate::gateway::Gateway;
 use crate::ops::auth::delete_me;
 
@@ -16,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(60);
 const EVENTS_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long is told what did not arrive at once, after it has come to an end.
 const TROUBLES: Duration = Duration::from_secs(30 * 24 * 3600);
-/// A share that has expired is listed for so long.
+/// A share or an API key that has ended is listed for so long.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Between two rounds of forgetting, in ticks.
 const FORGETTING: u32 = 60;
@@ -47,7 +48,9 @@ async fn round(gateway: &Gateway, forget: bool) -> Result<()> {
         events::sweep(&mut tx, now.minus(EVENTS_KEPT)).await?;
         webhooks::forget_troubles(&mut tx, now.minus(TROUBLES)).await?;
         shares::forget_expired(&mut tx, now.minus(REMEMBERED)).await?;
+        api_keys::forget_ended(&mut tx, now.minus(REMEMBERED)).await?;
         tx.commit().await?;
+        enrolments::forget_keyless(gateway, now).await?;
     }
     // What can't be finished of one is in no other's way.
     for (id, last) in users::owed(&gateway.store).await? {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ticket::{Purpose, Ticket};
-use domain::{Error, OrgId, Result};
+use domain::{OrgId, Result};
 use signer_protocol::Reason;
 use signer_protocol::link::LinkTo;
 use store::mail::{self, Mail};
@@ -59,12 +59,17 @@ async fn round(gateway: Arc<Gateway>) -> Result<bool> {
 }
 
 async fn attempt(gateway: &Gateway, mail: &Mail) -> Result<()> {
-    let letter: Letter = serde_json::from_str(&mail.letter).map_err(Error::internal)?;
-    let (id, name, attempt) = (mail.id, letter.name(), mail.attempts);
-    let outcome = match compose(gateway, mail, &letter).await {
-        Ok(Some(written)) => gateway.post.send(id, attempt, &mail.recipient, written).await,
-        Ok(None) => Outcome::Delivered,
-        Err(error) => Outcome::Later(error.to_string()),
+    let (id, attempt) = (mail.id, mail.attempts);
+    let letter = serde_json::from_str::<Letter>(&mail.letter);
+    let name = letter.as_ref().map_or("unknown", Letter::name);
+    let outcome = match letter {
+        Ok(letter) => match compose(gateway, mail, &letter).await {
+            Ok(Some(written)) => gateway.post.send(id, attempt, &mail.recipient, written).await,
+            Ok(None) => Outcome::Delivered,
+            Err(error) => Outcome::Later(error.to_string()),
+        },
+        // A newer gateway beside this one may know it.
+        Err(_) => Outcome::Later("this version of Talon knows no such letter".to_owned()),
     };
     let now = gateway.clock.now();
     let next = now.plus(pause(attempt));
@@ -173,4 +178,15 @@ async fn ticket(
     }
     tx.commit().await?;
     Ok(Some(ticket))
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_pause_is_four_times_as_long_up_to_an_hour() {
+        let pauses: Vec<_> = (1..=8).map(|attempt| pause(attempt).as_secs()).collect();
+        assert_eq!(pauses, [2, 8, 32, 128, 512, 2048, 3600, 3600]);
+        assert_eq!(pause(u64::MAX), LONGEST_PAUSE);
+    }
 }

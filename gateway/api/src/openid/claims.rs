@@ -1,5 +1,7 @@
 //! A token of somebody else's (RFC 7519), opened and held against what it must say.
 
+use std::time::Duration;
+
 use domain::Time;
 use jsonwebtoken::{Algorithm, Validation};
 use serde::Deserialize;
@@ -61,6 +63,8 @@ pub struct Expected<'a> {
     pub audience: &'a str,
     /// Beside what the key's kind allows.
     pub algorithms: &'a [Algorithm],
+    /// For how long, from now, it may be good at most: until then it may be shown again. `None`: as long as it says.
+    pub longest: Option<Duration>,
 }
 
 /// What the token says its key is: to find the key by, and for nothing else.
@@ -106,6 +110,9 @@ fn check(claims: &Claims, expected: &Expected<'_>, now: Time) -> Result<(), Stri
     if claims.exp <= earliest {
         return Err("it has expired (exp)".to_owned());
     }
+    if expected.longest.is_some_and(|longest| claims.exp > latest + longest.as_secs_f64()) {
+        return Err("it is good for too long (exp)".to_owned());
+    }
     if [claims.iat, claims.nbf].into_iter().flatten().any(|from| from > latest) {
         return Err("it is from the future (iat, nbf)".to_owned());
     }
@@ -121,12 +128,17 @@ mod tests {
     use serde_json::{Value, json};
 
     const NOW: i64 = 1_800_000_000;
+    const DAY: i64 = 24 * 60 * 60;
 
     fn checked(change: impl FnOnce(&mut Value)) -> Result<(), String> {
+        checked_for(Some(Duration::from_secs(24 * 60 * 60)), change)
+    }
+
+    fn checked_for(longest: Option<Duration>, change: impl FnOnce(&mut Value)) -> Result<(), String> {
         let mut claims = json!({"iss": "https://i", "sub": "1", "aud": "us", "exp": NOW + 60, "iat": NOW});
         change(&mut claims);
         let claims = serde_json::from_value(claims).map_err(|error| error.to_string())?;
-        let expected = Expected { issuers: &["https://i", "i"], audience: "us", algorithms: &[] };
+        let expected = Expected { issuers: &["https://i", "i"], audience: "us", algorithms: &[], longest };
         check(&claims, &expected, Time::from_seconds(NOW))
     }
 
@@ -138,6 +150,7 @@ mod tests {
             ("aud", json!(["us"])),
             ("exp", json!(NOW - 59)),
             ("exp", json!(1_800_000_000.5)),
+            ("exp", json!(NOW + DAY + 60)),
             ("iat", json!(NOW + 60)),
             ("nbf", json!(NOW + 60)),
         ] {
@@ -155,6 +168,7 @@ mod tests {
             ("aud", json!("us ")),
             ("aud", Value::Null),
             ("exp", json!(NOW - 60)),
+            ("exp", json!(NOW + DAY + 61)),
             ("exp", json!(-1)),
             ("exp", json!("1900000000")),
             ("exp", Value::Null),
@@ -165,6 +179,8 @@ mod tests {
         ] {
             assert!(checked(|c| c[claim] = wrong.clone()).is_err(), "{claim} {wrong}");
         }
+        // Where nothing bounds it, it is good for as long as it says.
+        checked_for(None, |c| c["exp"] = json!(NOW + 365 * DAY)).unwrap();
     }
 
     #[test]

@@ -311,7 +311,8 @@ impl Operation for RotateAgentKey {
         _: Nothing,
     ) -> Result<Reply<AgentKeyRotatedResponse>> {
         let agent = agents::facts(cx.store(), path.agent_id).await?.or_missing("agent")?;
-        if principal(&agent)?.asserted.is_some() {
+        // Nor once it has ended: its record pins nothing then.
+        if agent.auth_method != "api_key" {
             return Err(Error::conflict(format!(
                 "This agent logs in without a key ({}), so there is none to rotate. Deactivate it to end it; for \
                  another certificate or client, register another agent.",

@@ -60,9 +60,9 @@ path_of! {
     OfIpRule { rule_id: IpRuleId }
     /// `/v1/webhooks/{webhook_id}`
     OfWebhook { webhook_id: WebhookId }
-    /// `/v1/auth/device/code/{user_code}`
     /// `/v1/auth/passkeys/{passkey_id}`
     OfPasskey { passkey_id: String }
+    /// `/v1/auth/device/code/{user_code}`
     OfDevice { user_code: String }
     /// `/v1/chains/{identifier}`
     OfChain { identifier: String }

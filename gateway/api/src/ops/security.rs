@@ -218,13 +218,24 @@ pub async fn lift_ip_rules(store: &Store, address: &str) -> Result<usize> {
 
 /// Whoever changes the rules must be let in by what comes of it: they could not take it back.
 fn keeps_its_author<'a>(cx: &Cx, may: &May, rules: impl Iterator<Item = &'a Stored>) -> Result<()> {
-    if admits(rules.map(|stored| &stored.rule), may.by(), cx.address) {
+    let rules: Vec<&IpRule> = rules.map(|stored| &stored.rule).collect();
+    if admits(rules.iter().copied(), may.by(), cx.address) {
         return Ok(());
     }
-    let own = cx.address.map_or_else(|| "your address, which is not known".to_owned(), |own| own.to_string());
-    Err(Error::conflict(format!(
-        "With these rules you would be locked out: they deny {own}. First allow the address that you come from."
-    )))
+    let Some(own) = cx.address else {
+        return Err(Error::conflict(
+            "With these rules you would be locked out: they deny your address, which is not known. The proxy in front of \
+             Talon must say it.",
+        ));
+    };
+    // No allowance helps against a denial.
+    let denials = rules.into_iter().filter(|rule| rule.effect == Effect::Deny);
+    let advice = if admits(denials, may.by(), cx.address) {
+        "First allow the address that you come from."
+    } else {
+        "Leave your own address out of what you deny."
+    };
+    Err(Error::conflict(format!("With these rules you would be locked out: they deny {own}. {advice}")))
 }
 
 fn person(may: &May) -> Result<UserId> {

@@ -1,5 +1,7 @@
 //! The operator's account, on a first start.
 
+use std::net::IpAddr;
+
 use domain::{Error, Result, SecretText, Time};
 use http::Method;
 use schemars::JsonSchema;
@@ -38,7 +40,7 @@ pub async fn first_start(gateway: &Gateway) -> Result<Option<String>> {
             if users::facts_by_email(&gateway.store, &email).await?.is_some() {
                 return Err(Error::conflict(TAKEN));
             }
-            make_operator(gateway, now, email, password, None).await?;
+            make_operator(gateway, now, None, email, password, None).await?;
             Ok(None)
         }
         None => invite(gateway, now).await.map(Some),
@@ -92,7 +94,8 @@ impl Operation for Setup {
         if cx.now() >= until || hash(&given.token) != expected {
             return Err(wrong());
         }
-        let issued = make_operator(&cx.gateway, cx.now(), email, &given.password, Some(&invitation)).await?;
+        let (now, from) = (cx.now(), cx.address);
+        let issued = make_operator(&cx.gateway, now, from, email, &given.password, Some(&invitation)).await?;
         Ok(Reply::of(TokenResponse::new(&issued)?))
     }
 }
@@ -101,11 +104,12 @@ impl Operation for Setup {
 async fn make_operator(
     gateway: &Gateway,
     now: Time,
+    from: Option<IpAddr>,
     email: String,
     password: &SecretText,
     invitation: Option<&str>,
 ) -> Result<signer_protocol::token::IssuedToken> {
-    let (user, issued) = auth::sign_up(gateway, now, email, password, None).await?;
+    let (user, issued) = auth::sign_up(gateway, now, from, email, password, None).await?;
     let mut tx = gateway.store.begin().await?;
     let taken = || Error::conflict("The operator's account exists already; log in with it.");
     if let Some(invitation) = invitation

@@ -173,7 +173,15 @@ fn cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    let why = innermost.to_string();
+    // What `openssl req -x509` makes by itself. Others take it; rustls takes no authority's certificate for a server's.
+    if why.contains("CaUsedAsEndEntity") {
+        return format!(
+            "its certificate is an authority's, and no server's own: make it with `-addext \
+             basicConstraints=critical,CA:FALSE` ({why})"
+        );
+    }
+    why
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ fn password() -> Result<String> {
         let mut random = [0; 24];
         getrandom::fill(&mut random)?;
         let password = format!("Aa7-{}", URL_SAFE_NO_PAD.encode(random));
-        if domain::password::check(&SecretText::from(password.clone())).is_ok() {
+        if domain::password::check("password", &SecretText::from(password.clone())).is_ok() {
             return Ok(password);
         }
     }

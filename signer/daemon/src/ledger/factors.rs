@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::limit::come_again;
 use domain::{Time, TokenId, UserId};
 use redb::{ReadableTable as _, TableDefinition};
 use signer_protocol::{Reason, Refusal};
@@ -197,7 +198,7 @@ fn lock(times: u32) -> Duration {
 
 fn locked(millis: i64) -> Refusal {
     let seconds = u64::try_from(millis).unwrap_or_default().div_ceil(1000);
-    Refusal::new(Reason::Locked(seconds), format!("Too many wrong guesses; try again in {seconds} s."))
+    Refusal::new(Reason::Locked(seconds), come_again("Too many wrong guesses.", seconds))
 }
 
 /// Alike for a code that is wrong, was used, or is another's.

@@ -74,15 +74,19 @@ async fn an_agent_is_known_by_a_client_or_a_certificate_and_has_no_key() {
     let client = Assertion::Client { issuer: "https://id.example".into(), client_id: "bot".into() };
     for assertion in [certificate(1), client] {
         let agent = w.asserted_agent(&owner, assertion.clone()).await.unwrap();
-        let issued = w.asserted(&agent, assertion).await.unwrap();
+        let issued = w.asserted(&agent, assertion.clone()).await.unwrap();
         assert!(issued.claims.asserted);
         assert_eq!(reason(w.asserted(&agent, certificate(2)).await), Reason::Unauthenticated);
         assert_eq!(reason(w.change(&owner, &agent, Change::RotateKey(agent_key(1))).await), Reason::Conflict);
         let ended = w.change(&owner, &agent, Change::Deactivate).await.unwrap();
         w.signer.confirm(ended.clone()).await.unwrap();
         let agent = agent.with_record(ended);
-        let pinned = agent.record.peek().unwrap().asserted.unwrap();
-        assert_eq!(reason(w.asserted(&agent, pinned).await), Reason::Unauthenticated);
+        assert_eq!(reason(w.asserted(&agent, assertion.clone()).await), Reason::Unauthenticated);
+        // Nor once somebody lets it go on: what it logged in with has ended, as a key would have.
+        let revived = w.change(&owner, &agent, Change::Update(settings())).await.unwrap();
+        w.signer.confirm(revived.clone()).await.unwrap();
+        let agent = agent.with_record(revived);
+        assert_eq!(reason(w.asserted(&agent, assertion).await), Reason::Unauthenticated);
     }
     let short = Assertion::Certificate { sha256: Blob(vec![1; 31]) };
     let nameless = Assertion::Client { issuer: String::new(), client_id: "bot".into() };

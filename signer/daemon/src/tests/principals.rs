@@ -5,7 +5,7 @@ use signer_protocol::Reason;
 use signer_protocol::people::Login;
 use signer_protocol::record::{AgentSettings, Change, FoundOrganisation, Guardrails};
 
-use super::{World, address, agent_key, edited, ether, password, reason, settings};
+use super::{Actor, World, address, agent_key, edited, ether, password, reason, settings};
 
 #[tokio::test]
 async fn a_rolled_back_record_is_refused() {
@@ -207,6 +207,54 @@ async fn a_deactivated_agent_needs_a_new_key_to_come_back() {
     agent.record = w.change(&owner, &agent, Change::RotateKey(agent_key(8))).await.unwrap();
     assert_eq!(reason(w.sign_in(&agent.record, &agent.credential).await), Reason::Unauthenticated);
     w.sign_in(&agent.record, &agent_key(8)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_an_owner_or_admin_has_stopped_its_maker_does_not_let_go_on() {
+    let w = World::new();
+    let owner = w.owner().await;
+    let (mia, admin) = (w.person(&owner, Role::Member).await, w.person(&owner, Role::Admin).await);
+    let key = w.by_key(&owner).await;
+    let active = |active| Change::Update(AgentSettings { active, ..settings() });
+    let changed = async |by: &Actor, agent: &Actor, change: Change| {
+        let record = w.change(by, agent, change).await.unwrap();
+        w.signer.confirm(record.clone()).await.unwrap();
+        agent.with_record(record)
+    };
+    for (by, stop) in [
+        (&owner, active(false)),
+        (&admin, active(false)),
+        (&key, active(false)),
+        (&admin, Change::Deactivate),
+    ] {
+        for paused in [false, true] {
+            let mut agent = w.agent(&mia, settings()).await;
+            if paused {
+                agent = changed(&mia, &agent, active(false)).await;
+            }
+            agent = changed(by, &agent, stop.clone()).await;
+            assert!(agent.record.peek().unwrap().stopped_by_manager);
+            // What its maker may do to it still changes nothing of that.
+            for harmless in [active(false), Change::Deactivate] {
+                agent = changed(&mia, &agent, harmless).await;
+                for refused in [active(true), Change::RotateKey(agent_key(7))] {
+                    assert_eq!(reason(w.change(&mia, &agent, refused).await), Reason::Forbidden);
+                }
+            }
+            // Nor does a new key by somebody who may.
+            agent = changed(&admin, &agent, Change::RotateKey(agent_key(8))).await;
+            assert_eq!(reason(w.change(&mia, &agent, active(true)).await), Reason::Forbidden);
+            agent = changed(&owner, &agent, active(true)).await;
+            // From then on it is its maker's again, who stops it and lets it go on.
+            for own in [Change::RotateKey(agent_key(9)), active(false), active(true)] {
+                agent = changed(&mia, &agent, own).await;
+            }
+            w.sign_in(&agent.record, &agent_key(9)).await.unwrap();
+        }
+    }
+    // Who makes an agent and rules as well stops it as its maker.
+    let own = changed(&admin, &w.agent(&admin, settings()).await, active(false)).await;
+    assert!(!own.record.peek().unwrap().stopped_by_manager);
 }
 
 /// To stop an agent anything of its person's is enough; to let it go on, they must have logged in.

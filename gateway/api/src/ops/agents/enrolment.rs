@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use domain::limit::Window;
 use domain::ticket::{Purpose, TicketHash};
-use domain::{AgentId, Error, OrMissing as _, Result, Revealed, SecretText, access};
+use domain::{AgentId, Error, OrMissing as _, Result, Revealed, SecretText, Time, access};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use signer_protocol::identity::Maker;
 use signer_protocol::people::{ArmAgent, EnrolAgent};
+use store::Tx;
 use store::agents::{self, Agent};
 use store::enrolments::{self, Enrolment};
 use store::users::{self, User};
@@ -23,6 +24,7 @@ use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
 use crate::email;
 use crate::gateway::Gateway;
+use crate::mailbox::{self, Asked};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{description, name};
 use crate::outside::mail::{self, Letter};
@@ -30,6 +32,10 @@ use crate::{links, refusal, throttle};
 
 /// That name one address of a person's, be it known or not.
 const FOR_ONE_PERSON: Window = Window::new(1, Duration::from_secs(10 * 60));
+/// That are made with one person, whoever asks.
+const A_DAY: Window = Window::new(5, Duration::from_secs(24 * 60 * 60));
+/// Of an organisation's agents that wait for their key: whoever knows its people's addresses fills it with no more.
+const MOST_KEYLESS: u64 = 20;
 /// From one client.
 const FROM_ONE_PLACE: Window = Window::new(10, Duration::from_secs(60 * 60));
 
@@ -88,9 +94,11 @@ impl Operation for EnrollAgent {
         let place = throttle::place(cx.address);
         throttle::take(&cx.gateway, "enroll.address", &[&place], FROM_ONE_PLACE).await?;
         throttle::take(&cx.gateway, "enroll.email", &[&enrolment.email], FOR_ONE_PERSON).await?;
-        let mut tx = cx.store().begin().await?;
-        enrolments::queue(&mut tx, &enrolment).await?;
-        tx.commit().await?;
+        if mailbox::has_room(&cx.gateway, Asked::ByOthers, &enrolment.email).await? {
+            let mut tx = cx.store().begin().await?;
+            enrolments::queue(&mut tx, &enrolment).await?;
+            tx.commit().await?;
+        }
         Ok(Reply::of(EnrollAgentResponse {
             agent_id: enrolment.agent,
             message: "If the address belongs to somebody here, they have been sent a link to the agent's key. Ask them for the key.",
@@ -98,8 +106,13 @@ impl Operation for EnrollAgent {
     }
 }
 
-/// Makes the agent, if the address is somebody's, and writes to them.
+/// Makes the agent, if the address is somebody's, and writes to them. Where there are too many already it does neither, and
+/// nobody is told: who asked would learn that the address is known.
 pub async fn enrol(gateway: &Arc<Gateway>, asked: &Enrolment, person: &User) -> Result<()> {
+    if enrolments::keyless(&gateway.store, person.org).await? >= MOST_KEYLESS {
+        tracing::warn!(agent = %asked.agent, org = %person.org, "an agent is not enrolled: too many wait for their key");
+        return Ok(());
+    }
     let mut cx = Cx::later(gateway, EnrollAgent::ROUTE);
     cx.address = asked.address.as_deref().and_then(|ip| ip.parse().ok());
     let may = access::enrolment(person.id, person.org);
@@ -125,7 +138,7 @@ pub async fn enrol(gateway: &Arc<Gateway>, asked: &Enrolment, person: &User) -> 
     };
     let mut act = cx.begin().await?;
     act.within(person.org);
-    if !enrolments::end(&mut act, asked).await? {
+    if !enrolments::end(&mut act, asked).await? || !has_room(&mut act, person, cx.now()).await? {
         return Ok(());
     }
     // Without a policy: not even for its own pair. Whoever it belongs to says what it may read.
@@ -139,6 +152,12 @@ pub async fn enrol(gateway: &Arc<Gateway>, asked: &Enrolment, person: &User) -> 
     act.note("created_by", person.id.to_string());
     act.commit(agent.id).await?;
     cx.gateway.confirm(&agent.record).await
+}
+
+/// Whether one more may be made, on all gateways together; it counts if the transaction commits.
+async fn has_room(tx: &mut Tx, person: &User, now: Time) -> Result<bool> {
+    Ok(enrolments::keyless_within(tx, person.org).await? < MOST_KEYLESS
+        && throttle::has_room_within(tx, "enroll.person", &[&person.id.to_string()], A_DAY, now).await?)
 }
 
 #[derive(Deserialize, JsonSchema)]

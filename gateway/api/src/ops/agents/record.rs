@@ -127,8 +127,14 @@ async fn try_register(
     Ok(Some((agent, key)))
 }
 
-const ENDED: &str = "This agent has ended, and what it logged in with. Give it a new key (rotate-key), then set is_active to \
-                     true; one that logged in without a key has ended for good: register another agent.";
+/// To whoever lets an agent go on that logs in with nothing any more.
+pub fn ended(agent: &Agent) -> Error {
+    Error::conflict(if agent.auth_method == "api_key" {
+        "This agent has ended, and its key with it. Give it a new one (rotate-key), then set is_active to true."
+    } else {
+        "This agent has ended, and what it logged in with: register another agent."
+    })
+}
 
 /// Changes the record, then the row, then tells the signer that it is stored. From the answer on, the record
 /// before it is refused.
@@ -144,7 +150,7 @@ pub async fn change(
     agent.record = cx.propose(Some(agent.record), change).await?;
     // The signer would let it, since it still logs in with nothing; but it would look as if it did.
     if !was.active && principal(&agent)?.active && was.verifier.is_none() && was.asserted.is_none() {
-        return Err(Error::conflict(ENDED));
+        return Err(ended(&agent));
     }
     agent.version = principal_version(&agent.record)?;
     match row {

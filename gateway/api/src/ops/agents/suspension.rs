@@ -1,15 +1,15 @@
 //! The kill switches: one agent's, and one for all of an organisation's agents. Each works in the signer as well.
 
 use domain::access::{ChangeAgent, Permit, SuspendAgents};
-use domain::{AgentId, Error, OrMissing as _, OrgId, Result};
+use domain::{AgentId, OrMissing as _, OrgId, PrincipalId, Result, Role};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
 use signer_protocol::people;
-use signer_protocol::record::Change;
+use signer_protocol::record::{Change, Principal};
 use store::{agents, ip_rules};
 
-use super::record::{Row, change, settings_of};
+use super::record::{Row, change, ended, settings_of};
 use super::{AgentResponse, principal};
 use crate::access::{InOrg, OnAgent};
 use crate::cx::Cx;
@@ -155,14 +155,21 @@ async fn set_active(
     let mut agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
     let record = principal(&agent)?;
     if active && record.verifier.is_none() && record.asserted.is_none() {
-        return Err(Error::conflict(
-            "This agent has ended, and its key with it. Give it a new one (rotate-key), then set is_active to true.",
-        ));
+        return Err(ended(&agent));
     }
-    if record.active != active {
+    // What its maker has stopped, an owner or admin may stop as well, so that the maker alone can't let it go on.
+    let stops_it_too = !active && !record.stopped_by_manager && rules_over(cx, &record)?;
+    if record.active != active || stops_it_too {
         let mut settings = settings_of(&agent)?;
         settings.active = active;
         agent = change(cx, may, agent, Change::Update(settings), Row::Keep).await?;
     }
     Ok(Reply::of(AgentResponse::new(cx, &agent).await?))
+}
+
+/// Whether the caller is an owner or admin, and the agent another's.
+fn rules_over(cx: &Cx, agent: &Principal) -> Result<bool> {
+    let subject = cx.subject()?;
+    let made_it = agent.created_by.map(PrincipalId::User) == Some(subject.id);
+    Ok(!made_it && subject.role.is_some_and(Role::manages))
 }

@@ -135,7 +135,7 @@ pub struct ListAuditEvents;
 
 impl Operation for ListAuditEvents {
     const ROUTE: Route = Route::new(
-        "listAuditEvents",
+        "queryAuditEvents",
         Method::GET,
         "/v1/audit/events",
         200,

@@ -45,8 +45,7 @@ pub struct AgentTokenRequest {
 /// Exchanges for a token what an agent logs in with.
 pub struct AgentToken;
 
-pub const WRONG: &str =
-    "Wrong agent or key, or the agent is deactivated or expired. Ask whoever registered the agent.";
+pub const WRONG: &str = "Wrong agent or key, or the agent is deactivated, suspended or expired. Ask whoever registered the agent.";
 
 const NOTHING: &str = "must be the agent's key (ocv_…), or its issuer's token; an agent with a certificate sends its \
                        agent_id alone, over a connection on which it has shown the certificate";

@@ -23,7 +23,7 @@ use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
 use crate::gate;
 use crate::gateway::Gateway;
-use crate::notes::COARSE;
+use crate::notes::{COARSE, Tried};
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
 use crate::throttle::{self, Target};
@@ -72,12 +72,16 @@ pub async fn exchange(gateway: &Gateway, key: &SecretText, address: Option<IpAdd
     let text = key.expose();
     let prefix = match text.get(..PREFIX) {
         Some(prefix) if text.len() == LENGTH && text.starts_with(KEY) => prefix,
-        _ => return Err(Error::unauthenticated(WRONG).because("no API key by its looks")),
+        _ => {
+            gateway.notes.stranger(Tried::ApiKey, address, gateway.clock.now());
+            return Err(Error::unauthenticated(WRONG).because("no API key by its looks"));
+        }
     };
     let candidates = api_keys::facts_by_prefix(&gateway.store, prefix).await?;
     if candidates.is_empty() {
         // The same work as for a key that is there, and the same answer.
         let _refused = issue(gateway, UserId::new(), None, key).await?;
+        gateway.notes.stranger(Tried::ApiKey, address, gateway.clock.now());
     }
     for found in candidates {
         match issue(gateway, found.user, Some(found.record.clone()), key).await? {

@@ -173,7 +173,8 @@ impl Operation for ListApiKeys {
         Method::GET,
         "/v1/auth/api-keys",
         200,
-        "Your own personal API keys that were not revoked, oldest first; never the keys themselves.",
+        "Your own personal API keys that were not revoked, the live ones first, each oldest first; never the keys \
+         themselves. What has expired is forgotten after a month.",
     );
     type Path = ();
     type Params = ();
@@ -186,7 +187,7 @@ impl Operation for ListApiKeys {
         (): (),
         (): (),
     ) -> Result<Reply<ApiKeyListResponse>> {
-        let keys = api_keys::list(cx.store(), &may).await?;
+        let keys = api_keys::list(cx.store(), &may, cx.now()).await?;
         let keys = keys.iter().map(|key| ApiKeyResponse::new(cx, key)).collect::<Result<_>>()?;
         Ok(Reply::of(ApiKeyListResponse { keys }))
     }

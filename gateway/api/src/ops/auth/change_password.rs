@@ -19,9 +19,13 @@ use crate::throttle::{self, Target};
 #[derive(Deserialize, JsonSchema)]
 pub struct ChangePasswordRequest {
     current_password: SecretText,
-    /// At least 12 characters with upper, lower, digit and symbol; not the current one.
+    /// At least 12 characters with upper, lower, digit and symbol; no three equal or sequential ones in a row; not the
+    /// current one.
     new_password: SecretText,
 }
+
+/// The field of the new password.
+const NEW: &str = "new_password";
 
 /// Changes the caller's password.
 pub struct ChangePassword;
@@ -52,19 +56,22 @@ impl Operation for ChangePassword {
             return Err(wrong().because("a password that is too long to be one"));
         }
         if given.new_password.expose() == given.current_password.expose() {
-            return Err(Error::invalid("new_password", "must be another one than the current"));
+            return Err(Error::invalid(NEW, "must be another one than the current"));
         }
         let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
-        let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
+        domain::password::check(NEW, &given.new_password)?;
         let change = async {
             let current = stretched(&cx.gateway, &given.current_password, &user.salt).await?;
+            let (new, salt) = new_password(&cx.gateway, NEW, &given.new_password).await?;
             let request = people::ChangePassword { by: cx.for_signer()?, current, new };
-            cx.signer(async |signer, context| signer.change_password(context, request).await).await
+            let changed =
+                cx.signer(async |signer, context| signer.change_password(context, request).await).await;
+            changed.map(|record| (record, salt))
         };
-        // A guess at the password, as a login is.
+        // A guess at the password, as a login is: one that is refused costs no hash.
         let changed = throttle::guard(&cx.gateway, Target::Account(&user.email), cx.address, change).await;
-        let record = match changed {
-            Ok(record) => record,
+        let (record, salt) = match changed {
+            Ok(changed) => changed,
             Err(error) if error.kind() == Kind::Unauthenticated => {
                 cx.auth_failure(PrincipalId::User(user.id), user.org, "change_password");
                 return Err(wrong().because(error));

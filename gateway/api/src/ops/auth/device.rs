@@ -19,7 +19,7 @@ use store::users;
 use super::text;
 use crate::access::{Own, Public};
 use crate::cx::Cx;
-use crate::decode::{self, NothingElse};
+use crate::decode;
 use crate::known::digest;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfDevice, name};
@@ -39,17 +39,16 @@ const CODES: Window = Window::new(30, LIFETIME);
 const LOOKS: Window = Window::new(30, LIFETIME);
 /// What has ended is kept so long: nobody wonders where it went.
 const KEPT: Duration = Duration::from_secs(60 * 60);
+const UNBOUNDED: &str = "must be left out: a device's token may all that whoever approves may";
 const ANSWERED: &str = "The device was answered already, or its code has expired. Have it show a new one.";
 
 #[derive(Deserialize, JsonSchema)]
 pub struct DeviceCodeRequest {
     /// What the device calls itself: 1 to 200 characters. Whoever approves sees it, and nobody has checked it.
     client_id: String,
-    /// As RFC 8628 names it; taken, and of no meaning here: the token is that of whoever approves.
-    #[serde(default, rename = "scope")]
-    _scope: Option<String>,
-    #[serde(flatten)]
-    _nothing_else: NothingElse,
+    /// As RFC 8628 names it; empty or left out: the token may all that whoever approves may, and no less.
+    #[serde(default)]
+    scope: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -89,6 +88,9 @@ impl Operation for DeviceCode {
         decode::From(new): Self::Params,
     ) -> Result<Reply<DeviceCodeResponse>> {
         let client_id = name("client_id", &new.client_id)?;
+        if new.scope.is_some_and(|scope| !scope.trim().is_empty()) {
+            return Err(Error::invalid("scope", UNBOUNDED));
+        }
         throttle::take(&cx.gateway, "device.code", &[&throttle::place(cx.address)], CODES).await?;
         let device_code = secret::api_key("device_", &random::<32>()?);
         let user_code = user_code()?;
@@ -241,7 +243,7 @@ pub struct DeviceStatus;
 
 impl Operation for DeviceStatus {
     const ROUTE: Route = Route::new(
-        "deviceStatus",
+        "deviceCodeStatus",
         Method::GET,
         "/v1/auth/device/code/{user_code}",
         200,

@@ -6,27 +6,33 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
+use signer_protocol::Attested;
 use signer_protocol::people::Login as SignerLogin;
-use signer_protocol::record::{Assertion, FoundOrganisation};
+use signer_protocol::record::{Assertion, FoundOrganisation, Principal};
 use signer_protocol::token::{IssueAsserted, IssuedToken};
 use store::outside_logins::{self, OutsideLogin};
 use store::users::{self, User};
 
 use super::{LoginResponse, email, insert_user, needs_code, signup};
 use crate::access::Public;
-use crate::cx::Cx;
+use crate::cx::{Act, Cx};
 use crate::decode;
 use crate::gate;
+use crate::notes::Tried;
 use crate::openid::{GooglePerson, Refused};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::org::addressed_to;
-use crate::ops::shares;
+use crate::ops::{name, shares};
+use crate::outside::mail::{self, Letter};
 use crate::password::{SALT, random};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct GoogleAuthRequest {
     /// As Google's sign-in gave it to the client that is set up here.
     id_token: SecretText,
+    /// From the link of an invitation, for who is not known yet: you join the organisation that invites, and found none.
+    #[serde(default)]
+    invitation: Option<SecretText>,
 }
 
 /// Logs a person in with Google.
@@ -45,7 +51,8 @@ impl Operation for GoogleLogin {
         Method::POST,
         "/v1/auth/google",
         200,
-        "Logs a person in with Google's id_token; who is not known yet is signed up.",
+        "Logs a person in with Google's id_token; who is not known yet is signed up, with an invitation into the \
+         organisation that invites.",
     )
     .audited("auth.success", "user");
     type Path = ();
@@ -57,12 +64,17 @@ impl Operation for GoogleLogin {
         let seen = cx.gateway.openid.google(&cx.gateway.egress, &cx.gateway.clock, &given.id_token).await;
         let seen =
             seen.ok_or_else(|| Error::new(Kind::Missing, NOT_SET_UP))?.map_err(|refused| match refused {
-                Refused::Token(why) => Error::unauthenticated(NOT_GOOD).because(why),
+                Refused::Token(why) => {
+                    cx.gateway.notes.stranger(Tried::Google, cx.address, cx.now());
+                    Error::unauthenticated(NOT_GOOD).because(why)
+                }
                 Refused::NoKeys(why) => Error::unavailable(AWAY).because(why),
             })?;
-        let issued = match known(cx, &seen).await? {
-            Some(user) => log_in(cx, &user, &seen).await?,
-            None => match sign_up(cx, &seen).await {
+        let issued = match (known(cx, &seen).await?, &given.invitation) {
+            (Some(_), Some(_)) => return Err(Error::conflict(signup::HAS_AN_ACCOUNT)),
+            (Some(user), None) => log_in(cx, &user, &seen).await?,
+            (None, Some(ticket)) => join(cx, &seen, ticket).await?,
+            (None, None) => match sign_up(cx, &seen).await {
                 // The same person a moment ago, by another request.
                 Err(error) if error.kind() == Kind::Conflict => {
                     // Writers may share a commit: what the other one wrote is seen when what comes after it is there.
@@ -85,10 +97,15 @@ async fn known(cx: &Cx, seen: &GooglePerson) -> Result<Option<User>> {
 }
 
 async fn log_in(cx: &Cx, user: &User, seen: &GooglePerson) -> Result<IssuedToken> {
-    let issued = issue(cx, user, seen.assertion()).await?;
-    gate::pass(&cx.gateway, PrincipalId::User(user.id), user.org, cx.address).await?;
+    let id = PrincipalId::User(user.id);
+    let issued = issue(cx, user, seen.assertion()).await;
+    if issued.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
+        cx.auth_failure(id, user.org, "google");
+    }
+    let issued = issued?;
+    gate::log_in(cx, id, user.org).await?;
     let mut act = cx.begin().await?;
-    act.by(PrincipalId::User(user.id), user.org);
+    act.by(id, user.org);
     if needs_code(&issued) {
         act.instead("auth.challenge");
     } else {
@@ -112,15 +129,42 @@ async fn sign_up(cx: &Cx, seen: &GooglePerson) -> Result<IssuedToken> {
         return Err(Error::conflict(ANOTHERS));
     }
     signup::open(cx).await?;
+    signup::room(cx).await?;
     let (org, owner) = (OrgId::new(), UserId::new());
     let login = SignerLogin::Asserted(seen.assertion());
     let request = FoundOrganisation { org, owner, email: addressed_to(&email), login };
     let record = cx.signer(async |signer, context| signer.found_organisation(context, request).await).await?;
-    let user = User {
-        id: owner,
+    let user = person(cx, seen, email, (owner, org), record)?;
+    let mut act = cx.begin().await?;
+    act.by(PrincipalId::User(user.id), user.org);
+    insert_user(&mut act, &user).await?;
+    welcome(cx, act, &user, seen).await
+}
+
+/// Makes the person in the organisation that invites. The invitation must be for the address that Google has verified.
+async fn join(cx: &Cx, seen: &GooglePerson, ticket: &SecretText) -> Result<IssuedToken> {
+    let email = email(&seen.email)?;
+    let (id, open, followed) = signup::invited(cx, ticket, &email).await?;
+    let record = signup::come_in(cx, &open, followed, SignerLogin::Asserted(seen.assertion())).await?;
+    let user = person(cx, seen, email, (id, open.org), record)?;
+    let mut act = cx.begin().await?;
+    act.by(PrincipalId::User(user.id), user.org);
+    signup::insert_invited(cx, &mut act, &open, &user).await?;
+    welcome(cx, act, &user, seen).await
+}
+
+fn person(
+    cx: &Cx,
+    seen: &GooglePerson,
+    email: String,
+    (id, org): (UserId, OrgId),
+    record: Attested<Principal>,
+) -> Result<User> {
+    Ok(User {
+        id,
         org,
         email,
-        display_name: seen.name.as_deref().and_then(|name| super::super::name("name", name).ok()),
+        display_name: seen.name.as_deref().and_then(|text| name("name", text).ok()),
         auth_method: "google".to_owned(),
         email_verified: true,
         marketing_emails: false,
@@ -128,15 +172,17 @@ async fn sign_up(cx: &Cx, seen: &GooglePerson) -> Result<IssuedToken> {
         salt: random::<SALT>()?.to_vec(),
         record,
         created_at: cx.now(),
-    };
-    let mut act = cx.begin().await?;
-    act.by(PrincipalId::User(user.id), user.org);
-    act.note("method", "google");
-    insert_user(&mut act, &user).await?;
+    })
+}
+
+/// What goes with a new person, and their first token.
+async fn welcome(cx: &Cx, mut act: Act, user: &User, seen: &GooglePerson) -> Result<IssuedToken> {
     let login = OutsideLogin { issuer: &seen.issuer, subject: &seen.subject, user: user.id };
     outside_logins::insert(&mut act, &login).await?;
-    shares::claim(&mut act, &user, cx.now()).await?;
+    shares::claim(&mut act, user, cx.now()).await?;
+    mail::queue(&mut act, &user.email, &Letter::WelcomeWithGoogle, cx.now()).await?;
+    act.note("method", "google");
     act.also("user.signup", "user", user.id, Map::from_iter([("method".to_owned(), "google".into())]))?;
     act.commit(user.id).await?;
-    issue(cx, &user, seen.assertion()).await
+    issue(cx, user, seen.assertion()).await
 }

@@ -57,6 +57,7 @@ impl Operation for Login {
 /// Whose password it is, and a token for them. What it costs, it costs for an email that nobody has as well.
 async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
     if given.password.expose().len() > MAX_PASSWORD {
+        cx.gateway.notes.stranger(Tried::Password, cx.address, cx.now());
         return Err(Error::unauthenticated(WRONG).because("a password that is too long to be one"));
     }
     let user = match email(&given.email) {
@@ -64,7 +65,11 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         Err(_) => None,
     };
     let salt = user.as_ref().map_or_else(|| vec![0; SALT], |user| user.salt.clone());
-    let proof = stretched(&cx.gateway, &given.password, &salt).await?;
+    let proof = tokio::select! {
+        proof = stretched(&cx.gateway, &given.password, &salt) => proof?,
+        // The hasher leaves out what nobody waits for.
+        () = cx.hung_up() => return Err(Error::unavailable("Nobody waits for the answer any more.")),
+    };
     let record = user.as_ref().map(|user| user.record.clone());
     let request = IssueToken { record, proof, derived_scopes: Vec::new() };
     let issued = cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await);
@@ -76,7 +81,7 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
     let id = PrincipalId::User(user.id);
     match issued.map_err(refusal::error) {
         Ok(issued) => {
-            gate::pass(&cx.gateway, id, user.org, cx.address).await?;
+            gate::log_in(cx, id, user.org).await?;
             Ok((user, issued))
         }
         // Whose organisation has ended is nobody here any more, and no stranger learns that they were.

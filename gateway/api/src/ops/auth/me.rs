@@ -21,7 +21,7 @@ pub struct UserProfileResponse {
     email: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
-    /// `password`
+    /// `password` or `google`
     auth_method: String,
     role: Option<Role>,
     email_verified: bool,

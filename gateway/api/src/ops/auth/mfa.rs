@@ -5,17 +5,20 @@ use domain::{Error, Kind, OrMissing as _, PrincipalId, Result, Revealed, SecretB
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use signer_protocol::mfa::{self, MfaProof};
+use signer_protocol::Attested;
+use signer_protocol::mfa::{self, Mfa, MfaProof};
+use signer_protocol::record::Principal;
 use signer_protocol::wire::Secret;
 use store::second_factors;
 use store::users::{self, User};
 
-use super::{TokenResponse, stretched};
+use super::{MAX_PASSWORD, TokenResponse, stretched};
 use crate::access::{Own, Public};
 use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::shares;
 use crate::outside::mail::{self, Letter};
+use crate::throttle::{self, Target};
 use crate::{authenticate, decode, gate};
 
 const OFF: &str = "The second factor is off; there is nothing to do.";
@@ -196,7 +199,7 @@ impl Operation for VerifyMfa {
         let request = mfa::VerifyMfa { token, record: person.record.clone(), mfa, code };
         match cx.signer(async |signer, context| signer.verify_mfa(context, request).await).await {
             Ok(issued) => {
-                gate::pass(&cx.gateway, claims.sub, person.org, cx.address).await?;
+                gate::log_in(cx, claims.sub, person.org).await?;
                 let mut act = cx.begin().await?;
                 act.by(claims.sub, person.org);
                 shares::claim(&mut act, &person, cx.now()).await?;
@@ -249,11 +252,12 @@ impl Operation for DisableMfa {
         let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
         let factor = second_factors::facts(cx.store(), *may.on()).await?.factor;
         let mfa = factor.ok_or_else(|| Error::new(Kind::Invalid, OFF))?;
-        let proof = proof(cx, &user, given).await?;
-        let by = cx.for_signer()?;
-        let from = by.record.clone();
-        let request = mfa::DisableMfa { by, mfa, proof };
-        let record = cx.signer(async |signer, context| signer.disable_mfa(context, request).await).await;
+        let from = cx.for_signer()?.record;
+        let record = match (given.code, given.password) {
+            (Some(shown), None) => off(cx, mfa, MfaProof::Code(code(&shown)?)).await,
+            (None, Some(password)) => off_by_password(cx, &user, mfa, &password).await,
+            _ => return Err(Error::new(Kind::Invalid, "Send either code or password.")),
+        };
         if record.as_ref().is_err_and(|error| error.kind() == Kind::Unauthenticated) {
             cx.auth_failure(may.by(), may.org(), "mfa");
         }
@@ -267,12 +271,27 @@ impl Operation for DisableMfa {
     }
 }
 
-async fn proof(cx: &Cx, user: &User, given: MfaDisableRequest) -> Result<MfaProof> {
-    match (given.code, given.password) {
-        (Some(shown), None) => Ok(MfaProof::Code(code(&shown)?)),
-        (None, Some(password)) => stretched(&cx.gateway, &password, &user.salt).await.map(MfaProof::Password),
-        _ => Err(Error::new(Kind::Invalid, "Send either code or password.")),
+/// The record without a second factor.
+async fn off(cx: &Cx, mfa: Attested<Mfa>, proof: MfaProof) -> Result<Attested<Principal>> {
+    let request = mfa::DisableMfa { by: cx.for_signer()?, mfa, proof };
+    cx.signer(async |signer, context| signer.disable_mfa(context, request).await).await
+}
+
+/// A guess at the password, as a login is: one that is refused costs no hash.
+async fn off_by_password(
+    cx: &Cx,
+    user: &User,
+    mfa: Attested<Mfa>,
+    password: &SecretText,
+) -> Result<Attested<Principal>> {
+    if password.expose().len() > MAX_PASSWORD {
+        return Err(Error::unauthenticated("The password is wrong.").because("too long to be one"));
     }
+    let guess = async {
+        let proof = stretched(&cx.gateway, password, &user.salt).await?;
+        off(cx, mfa, MfaProof::Password(proof)).await
+    };
+    throttle::guard(&cx.gateway, Target::Account(&user.email), cx.address, guess).await
 }
 
 fn code(given: &SecretText) -> Result<Secret> {
@@ -285,11 +304,7 @@ fn code(given: &SecretText) -> Result<Secret> {
 
 /// The caller is who they are; what they have shown is wrong.
 fn wrong_is_invalid(error: Error) -> Error {
-    match error.kind() {
-        Kind::Unauthenticated => Error::new(Kind::Invalid, error.detail()),
-        Kind::Conflict => Error::new(Kind::Invalid, error.detail()),
-        _ => error,
-    }
+    if error.kind() == Kind::Unauthenticated { Error::new(Kind::Invalid, error.detail()) } else { error }
 }
 
 fn revealed(code: Secret) -> Result<Revealed> {

@@ -88,15 +88,17 @@ impl TokenResponse {
     }
 }
 
-/// A new password, as the signer checks it, and its salt.
+/// A new password, as the signer checks it, and its salt. It costs a hash: within [`throttle::guard`](crate::throttle::guard)
+/// or [`in_turn`](crate::throttle::in_turn).
 ///
 /// # Errors
-/// `Invalid` if it breaks a rule.
+/// `Invalid` if it breaks a rule, naming the field.
 pub(super) async fn new_password(
     gateway: &Gateway,
+    field: &str,
     password: &SecretText,
 ) -> Result<(Credential, [u8; SALT])> {
-    domain::password::check(password)?;
+    domain::password::check(field, password)?;
     let salt = random::<SALT>()?;
     Ok((stretched(gateway, password, &salt).await?, salt))
 }

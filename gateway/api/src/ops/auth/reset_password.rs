@@ -23,7 +23,7 @@ use crate::outside::mail::{self, Letter};
 use crate::password::random;
 use crate::{links, refusal, throttle};
 
-/// To one address: a mailbox can't be flooded from here.
+/// To one address at once.
 const MAILS: Window = Window::new(1, Duration::from_secs(60));
 /// As long as a link is good: whoever asks in somebody's name leaves them one that they can use.
 const LINKS: Window = Window::new(3, Duration::from_secs(30 * 60));
@@ -87,7 +87,7 @@ impl Operation for ForgotPassword {
 pub struct ResetPasswordRequest {
     /// From the mail's link.
     token: SecretText,
-    /// At least 12 characters with upper, lower, digit and symbol.
+    /// At least 12 characters with upper, lower, digit and symbol; no three equal or sequential ones in a row.
     new_password: SecretText,
 }
 
@@ -113,7 +113,8 @@ impl Operation for ResetPassword {
         throttle::take(&cx.gateway, "reset.tries", &[&place], TRIES).await?;
         let (purpose, id, followed) = followed(cx, &given.token).await?;
         let user = users::facts(cx.store(), id).await?.ok_or_else(used_up)?;
-        let (new, salt) = new_password(&cx.gateway, &given.new_password).await?;
+        let hashed = new_password(&cx.gateway, "new_password", &given.new_password);
+        let (new, salt) = throttle::in_turn(&cx.gateway, cx.address, hashed).await?;
         let request = people::ResetPassword { record: user.record.clone(), followed, new };
         let reset = cx.gateway.signer.call(async |signer, c| signer.reset_password(c, request).await).await;
         let record = reset.map_err(refusal::of_change)?;

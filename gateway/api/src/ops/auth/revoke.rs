@@ -1,6 +1,6 @@
 //! Ending a token before its time.
 
-use domain::{PrincipalId, Result};
+use domain::{Error, Kind, PrincipalId, Result};
 use http::Method;
 use signer_protocol::token;
 
@@ -9,6 +9,9 @@ use crate::cx::Cx;
 use crate::operation::{Operation, Reply, Route};
 
 const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+
+const KEY: &str = "You call this with a key, which is no token: a personal key ends by DELETE /v1/auth/api-keys/{key_id}, an \
+                   agent's by POST /v1/agents/{agent_id}/rotate-key.";
 
 /// Revokes the token that the request is made with.
 pub struct RevokeToken;
@@ -29,6 +32,9 @@ impl Operation for RevokeToken {
 
     async fn run(cx: &Cx, _: PrincipalId, (): (), (): ()) -> Result<Reply<()>> {
         let caller = cx.caller()?;
+        if caller.by_key {
+            return Err(Error::new(Kind::Invalid, KEY));
+        }
         let request = token::RevokeToken { token: caller.for_signer().token };
         let revoked = cx.signer(async |signer, context| signer.revoke_token(context, request).await).await?;
         let mut act = cx.begin().await?;

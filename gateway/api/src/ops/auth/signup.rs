@@ -1,5 +1,6 @@
 //! A person, a new organisation, and the person as its owner.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use domain::audit::Event;
@@ -9,15 +10,18 @@ use domain::{Error, EventId, OrgId, PrincipalId, Result, SecretText, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use signer_protocol::Attested;
+use signer_protocol::link::Followed;
 use signer_protocol::people::{Join, Login, Newcomer};
-use signer_protocol::record::{Credential, FoundOrganisation};
+use signer_protocol::record::{Credential, FoundOrganisation, Principal};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use store::Tx;
+use store::invitations::Invitation;
 use store::users::{self, User};
 
 use super::{email, new_password, text, verify_email};
 use crate::access::Public;
-use crate::cx::Cx;
+use crate::cx::{Act, Cx};
 use crate::decode;
 use crate::gateway::Gateway;
 use crate::operation::{Operation, Reply, Route};
@@ -28,7 +32,7 @@ use crate::{gate, refusal, throttle};
 #[derive(Deserialize, JsonSchema)]
 pub struct SignupRequest {
     email: String,
-    /// At least 12 characters with upper, lower, digit and symbol.
+    /// At least 12 characters with upper, lower, digit and symbol; no three equal or sequential ones in a row.
     password: SecretText,
     #[serde(default)]
     display_name: Option<String>,
@@ -87,6 +91,10 @@ impl SignupResponse {
     }
 }
 
+/// To whoever brings an invitation.
+pub const HAS_AN_ACCOUNT: &str =
+    "This email has an account already; log in, then take the invitation up with POST /v1/org/join.";
+
 /// From one address: each is a hash and an organisation.
 const SIGN_UPS: Window = Window::new(200, Duration::from_secs(60 * 60));
 
@@ -113,13 +121,14 @@ impl Operation for Signup {
             return join(cx, ticket, email, &new.password, display_name).await;
         }
         open(cx).await?;
-        throttle::take(&cx.gateway, "signup.address", &[&throttle::place(cx.address)], SIGN_UPS).await?;
+        room(cx).await?;
         let (email, display_name) = new.who()?;
         if cx.gateway.installation.is_on(cx.store(), &EMAIL_VERIFICATION).await? {
             verify_email::ask(cx, &email, &new.password, display_name).await?;
             return Ok(Reply::of(SignupResponse::to_be_verified(email)));
         }
-        let (user, issued) = sign_up(&cx.gateway, cx.now(), email, &new.password, display_name).await?;
+        let (user, issued) =
+            sign_up(&cx.gateway, cx.now(), cx.address, email, &new.password, display_name).await?;
         let mut act = cx.begin().await?;
         act.by(PrincipalId::User(user.id), user.org);
         insert_user(&mut act, &user).await?;
@@ -138,6 +147,47 @@ pub async fn open(cx: &Cx) -> Result<()> {
     Err(Error::forbidden("Nobody may sign up here; the installation's operators have closed it."))
 }
 
+/// # Errors
+/// `TooManyRequests` if too many have signed up from here.
+pub async fn room(cx: &Cx) -> Result<()> {
+    throttle::take(&cx.gateway, "signup.address", &[&throttle::place(cx.address)], SIGN_UPS).await
+}
+
+/// The id that will be somebody's who has no account, the invitation, if they may come in from here, and what shows the signer
+/// that its link was followed.
+///
+/// # Errors
+/// `Conflict` if there is an account, `Forbidden`.
+pub async fn invited(cx: &Cx, ticket: &SecretText, email: &str) -> Result<(UserId, Invitation, Followed)> {
+    let (open, followed) = org::open(cx, ticket, email).await?;
+    if users::facts_by_email(cx.store(), email).await?.is_some() {
+        return Err(Error::conflict(HAS_AN_ACCOUNT));
+    }
+    let id = open.record.peek().map_err(Error::internal)?.user;
+    gate::pass(&cx.gateway, PrincipalId::User(id), open.org, cx.address).await?;
+    Ok((id, open, followed))
+}
+
+/// A new person's record in the organisation that invites.
+pub async fn come_in(
+    cx: &Cx,
+    open: &Invitation,
+    followed: Followed,
+    login: Login,
+) -> Result<Attested<Principal>> {
+    let request = Join { invitation: open.record.clone(), followed, who: Newcomer::New(login) };
+    cx.signer(async |signer, context| signer.join(context, request).await).await
+}
+
+/// Stores who has [come in](come_in), and spends the invitation.
+pub async fn insert_invited(cx: &Cx, act: &mut Act, open: &Invitation, user: &User) -> Result<()> {
+    org::take(act, open, cx.now()).await?;
+    users::insert(act, user).await?;
+    act.note("invitation", open.id.to_string());
+    act.note("role", open.role.as_str());
+    Ok(())
+}
+
 /// A new person in the organisation that invites. The link has shown that the address is theirs.
 async fn join(
     cx: &Cx,
@@ -146,18 +196,10 @@ async fn join(
     password: &SecretText,
     display_name: Option<String>,
 ) -> Result<Reply<SignupResponse>> {
-    let (open, followed) = org::open(cx, ticket, &email).await?;
-    if users::facts_by_email(cx.store(), &email).await?.is_some() {
-        return Err(Error::conflict(
-            "This email has an account already; log in, then take the invitation up with POST /v1/org/join.",
-        ));
-    }
-    let id = open.record.peek().map_err(Error::internal)?.user;
-    gate::pass(&cx.gateway, PrincipalId::User(id), open.org, cx.address).await?;
-    let (credential, salt) = new_password(&cx.gateway, password).await?;
-    let who = Newcomer::New(Login::Proof(credential.clone()));
-    let request = Join { invitation: open.record.clone(), followed, who };
-    let record = cx.signer(async |signer, context| signer.join(context, request).await).await?;
+    let (id, open, followed) = invited(cx, ticket, &email).await?;
+    let hash = new_password(&cx.gateway, "password", password);
+    let (credential, salt) = throttle::in_turn(&cx.gateway, cx.address, hash).await?;
+    let record = come_in(cx, &open, followed, Login::Proof(credential.clone())).await?;
     let user = User {
         id,
         org: open.org,
@@ -172,12 +214,9 @@ async fn join(
     };
     let mut act = cx.begin().await?;
     act.by(PrincipalId::User(user.id), user.org);
-    org::take(&mut act, &open, cx.now()).await?;
-    users::insert(&mut act, &user).await?;
+    insert_invited(cx, &mut act, &open, &user).await?;
     shares::claim(&mut act, &user, cx.now()).await?;
     mail::queue(&mut act, &user.email, &Letter::Welcome, cx.now()).await?;
-    act.note("invitation", open.id.to_string());
-    act.note("role", open.role.as_str());
     act.commit(user.id).await?;
     // Should the gateway die before this, the account is there, and a login gives the token.
     let issued = first_token(&cx.gateway, &user, credential).await?;
@@ -188,6 +227,7 @@ async fn join(
 pub async fn sign_up(
     gateway: &Gateway,
     now: domain::Time,
+    from: Option<IpAddr>,
     email: String,
     password: &SecretText,
     display_name: Option<String>,
@@ -195,7 +235,7 @@ pub async fn sign_up(
     if users::facts_by_email(&gateway.store, &email).await?.is_some() {
         return Err(Error::conflict("This email has an account already; log in, or use another."));
     }
-    let (user, credential) = found(gateway, now, email, password, display_name).await?;
+    let (user, credential) = found(gateway, now, from, email, password, display_name).await?;
     let issued = first_token(gateway, &user, credential).await?;
     Ok((user, issued))
 }
@@ -204,11 +244,13 @@ pub async fn sign_up(
 pub async fn found(
     gateway: &Gateway,
     now: domain::Time,
+    from: Option<IpAddr>,
     email: String,
     password: &SecretText,
     display_name: Option<String>,
 ) -> Result<(User, Credential)> {
-    let (credential, salt) = new_password(gateway, password).await?;
+    let hash = new_password(gateway, "password", password);
+    let (credential, salt) = throttle::in_turn(gateway, from, hash).await?;
     let (org, owner) = (OrgId::new(), UserId::new());
     let request = FoundOrganisation {
         org,

@@ -18,20 +18,23 @@ use super::{TokenResponse, stretched};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::mailbox::{self, Asked};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::shares;
 use crate::outside::mail::{self, Letter};
 use crate::throttle::{self, Target};
 
-/// To one address.
+/// To one address at once.
 const MAILS: Window = Window::new(1, Duration::from_secs(60));
 
 /// Keeps what somebody signed up with, and mails them the link. What is done, and how long it takes, is the same for an
 /// address that has an account: who has one is told so by the mail.
 pub async fn ask(cx: &Cx, email: &str, password: &SecretText, display_name: Option<String>) -> Result<()> {
     let now = cx.now();
-    let (user, _) = found(&cx.gateway, now, email.to_owned(), password, display_name).await?;
-    if !throttle::has_room(&cx.gateway, "signup.email", &[email], MAILS).await? {
+    let (user, _) = found(&cx.gateway, now, cx.address, email.to_owned(), password, display_name).await?;
+    if !throttle::has_room(&cx.gateway, "signup.email", &[email], MAILS).await?
+        || !mailbox::has_room(&cx.gateway, Asked::ToSignUp, email).await?
+    {
         return Ok(());
     }
     let letter = Letter::Verification { signup: user.id };
@@ -93,7 +96,7 @@ impl Operation for VerifyEmail {
 
 /// The ticket is not spent on a password that was mistyped.
 async fn log_in(cx: &Cx, user: &User, password: &SecretText) -> Result<IssuedToken> {
-    domain::password::check(password).map_err(|_| wrong_password())?;
+    domain::password::check("password", password).map_err(|_| wrong_password())?;
     let check = async {
         let proof = stretched(&cx.gateway, password, &user.salt).await?;
         first_token(&cx.gateway, user, proof).await
@@ -108,7 +111,8 @@ async fn log_in(cx: &Cx, user: &User, password: &SecretText) -> Result<IssuedTok
 fn wrong_password() -> Error {
     Error::invalid(
         "password",
-        "is not the one that you signed up with; if you did not sign up, close this page",
+        "is not the one that you signed up with; sign up again after a minute to choose another; if you did not sign up, \
+         close this page",
     )
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::access::{self, InviteMember, Permit};
+use domain::limit::Window;
 use domain::{Error, InvitationId, OrMissing as _, OrgId, PrincipalId, Result, Role, Time, UserId};
 use http::Method;
 use schemars::JsonSchema;
@@ -14,15 +15,19 @@ use store::{members, users};
 use super::join;
 use crate::access::InOrg;
 use crate::cx::Cx;
-use crate::decode::{self, NothingElse};
+use crate::decode;
+use crate::mailbox::{self, Asked};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfInvitation, auth};
 use crate::outside::mail::{self, Letter};
+use crate::throttle;
 
 /// An invitation lives as long as somebody may be away.
 const LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Of open ones in an organisation.
 const MAX_OPEN: u64 = 200;
+/// By one organisation: a mail each, to somebody who has not asked for it.
+const INVITATIONS: Window = Window::new(60, Duration::from_secs(60 * 60));
 
 #[derive(Deserialize, JsonSchema)]
 pub struct InviteMemberRequest {
@@ -30,8 +35,6 @@ pub struct InviteMemberRequest {
     /// `member` when left out. Owners alone make owners.
     #[serde(default)]
     role: Option<Role>,
-    #[serde(flatten)]
-    _nothing_else: NothingElse,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -66,6 +69,8 @@ impl Operation for Invite {
         let (email, role) = (auth::email(&asked.email)?, asked.role.unwrap_or(Role::Member));
         access::role(&cx.subject()?, role)?;
         room(cx, &may, &email).await?;
+        throttle::take(&cx.gateway, "invite.organisation", &[&may.org().to_string()], INVITATIONS).await?;
+        mailbox::take(&cx.gateway, Asked::ByOthers, &email).await?;
         let invitation = invite(cx, &may, email, role).await?;
         let letter = letter(cx, &may, &invitation).await?;
         let mut act = cx.begin().await?;

@@ -3,7 +3,7 @@
 
 use domain::access::{JoinOrganisation, Permit};
 use domain::ticket::Purpose;
-use domain::{Error, OrMissing as _, PrincipalId, Result, SecretText, Time, UserId};
+use domain::{Error, OrMissing as _, OrgId, PrincipalId, Result, SecretText, Time, UserId};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use signer_protocol::link::Followed;
 use signer_protocol::people;
 use signer_protocol::wire::Blob;
+use store::agents::{self, Agent};
 use store::invitations::{self, Invitation};
 use store::users::{self, User};
 use store::{Tx, members, tickets};
@@ -22,6 +23,7 @@ use crate::decode;
 use crate::links;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::webhooks::switch_off;
+use crate::outside::mail::{self, Letter};
 
 /// The invitation that a mailed link stands for, if it came to this address and can still be taken up; and what shows that
 /// to the signer.
@@ -94,6 +96,8 @@ impl Operation for Join {
         if open.org == user.org {
             return Err(Error::conflict("You are in this organisation already."));
         }
+        let organisation =
+            members::organisation_name(cx.store(), open.org).await?.or_missing("organisation")?;
         let who = people::Newcomer::Existing(cx.for_signer()?);
         // Asked again by the same person, the signer answers the same: what fails below can be repeated.
         let request = people::Join { invitation: open.record.clone(), followed, who };
@@ -105,6 +109,7 @@ impl Operation for Join {
             return Err(Error::conflict("Your account was changed just now; log in, then repeat."));
         }
         switch_off(cx, &mut act, user.org, user.id).await?;
+        mail::queue(&mut act, &user.email, &Letter::Joined { organisation }, cx.now()).await?;
         act.also("member.leave", "user", user.id, Default::default())?;
         act.by(PrincipalId::User(user.id), open.org);
         act.note("role", open.role.as_str());
@@ -121,11 +126,26 @@ async fn leaves_nothing(cx: &Cx, tx: &mut Tx, user: &User) -> Result<()> {
         return Ok(());
     }
     owners::operate_nothing(cx, user).await?;
-    if people.len() > 1 || members::has_things(tx, user.org).await? {
+    if people.len() > 1 || members::has_vaults(tx, user.org).await? || has_agents(tx, user.org).await? {
         return Err(Error::conflict(
             "You are the last owner of an organisation that has vaults, agents or members. Make somebody else its \
              owner, or delete your account, then take up the invitation.",
         ));
     }
     Ok(())
+}
+
+/// Whether an agent can log in there, or could once it is resumed. Any stranger enrols one that waits for its key, and one
+/// that was deleted keeps its row: neither holds anybody back.
+async fn has_agents(tx: &mut Tx, org: OrgId) -> Result<bool> {
+    let mut agents = agents::facts_in(tx, org).await?.into_iter();
+    agents.try_fold(false, |found, agent| Ok(found || has_login(&agent)?))
+}
+
+fn has_login(agent: &Agent) -> Result<bool> {
+    let record = agent.record.peek();
+    let record =
+        record.map_err(|e| Error::internal(format!("agent {}'s record is damaged: {e}", agent.id)))?;
+    // With its end an agent loses its key, and keeps the identity that somebody vouches for.
+    Ok(record.verifier.is_some() || (record.active && record.asserted.is_some()))
 }

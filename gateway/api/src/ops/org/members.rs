@@ -59,7 +59,7 @@ pub struct ListMembers;
 
 impl Operation for ListMembers {
     const ROUTE: Route = Route::new(
-        "listMembers",
+        "listOrgMembers",
         Method::GET,
         "/v1/org/members",
         200,
@@ -142,8 +142,8 @@ impl Operation for RemoveMember {
         Method::DELETE,
         "/v1/org/members/{user_id}",
         204,
-        "Removes a member: tokens, API keys and policies of theirs end at once, and the account is gone. What they made \
-         stays.",
+        "Removes somebody else: tokens, API keys and policies of theirs end at once, and the account is gone. What they \
+         made stays.",
     )
     .audited("member.remove", "user");
     type Path = OfMember;
@@ -152,6 +152,11 @@ impl Operation for RemoveMember {
     type Access = OnMember;
 
     async fn run(cx: &Cx, may: Permit<ManageMember, UserId>, _: OfMember, (): ()) -> Result<Reply<()>> {
+        if may.by() == PrincipalId::User(*may.on()) {
+            return Err(Error::conflict(
+                "This is your own account; delete it with DELETE /v1/auth/me, which asks for a confirmation.",
+            ));
+        }
         let user = members::find(cx.store(), &may).await?.or_missing("member")?;
         let last = cx.propose(Some(user.record.clone()), Change::Deactivate).await?;
         let mut act = cx.begin().await?;

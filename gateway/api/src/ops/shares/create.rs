@@ -22,6 +22,7 @@ use super::access::{GrantedSecret, OnSecretId};
 use super::readable;
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
+use crate::mailbox::{self, Asked};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfSecretId;
 use crate::ops::auth::email;
@@ -33,9 +34,6 @@ use crate::tool::{Default as Or, Effect, Tool, arg};
 
 /// By one organisation.
 const SHARES: Window = Window::new(10, Duration::from_secs(60));
-/// To one address, whoever shares: a mail each. A share with an address beyond that is refused; one with a user comes without a
-/// mail, as a refusal would tell whose address it is.
-const MAILS: Window = Window::new(20, Duration::from_secs(60 * 60));
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Of an ip_allowlist.
 const MAX_ADDRESSES: usize = 100;
@@ -275,16 +273,17 @@ async fn external(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
     let email = email(given)?;
     let digest = addressed_to(&email).0;
     let digest = digest.try_into().map_err(|_| Error::internal("a SHA-256 that is none"))?;
-    throttle::take(&cx.gateway, "share.email", &[&email], MAILS).await?;
+    mailbox::take(&cx.gateway, Asked::ByOthers, &email).await?;
     Ok(Named { to: None, email: Some(email), recipient: Recipient::Email(digest) })
 }
 
-/// To whom the recipient's mail goes, and by whom the secret is shared.
+/// To whom the recipient's mail goes, and by whom the secret is shared. A share with a user whose mailbox has no room comes
+/// without a mail: a refusal would tell whose address it is.
 async fn letter(cx: &Cx, named: &Named) -> Result<Option<(String, String)>> {
     let to = match (&named.email, named.to) {
         (Some(email), _) => Some(email.clone()),
         (None, Some(PrincipalId::User(user))) => match users::facts(cx.store(), user).await? {
-            Some(user) if throttle::has_room(&cx.gateway, "share.email", &[&user.email], MAILS).await? => {
+            Some(user) if mailbox::has_room(&cx.gateway, Asked::ByOthers, &user.email).await? => {
                 Some(user.email)
             }
             _ => None,

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Letter {
     /// Somebody has an account now.
     Welcome,
+    /// The same, for who logs in with Google.
+    WelcomeWithGoogle,
     /// Somebody signed up with this address: with the link they show that it is theirs. Whoever has an account already
     /// is told that instead.
     Verification {
@@ -23,7 +25,7 @@ pub enum Letter {
         organisation: String,
         by: String,
     },
-    /// Somebody has joined an organisation.
+    /// Somebody who had an account has moved into an organisation.
     Joined {
         organisation: String,
     },
@@ -80,7 +82,7 @@ impl Letter {
     /// What it is called in logs.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Welcome => "welcome",
+            Self::Welcome | Self::WelcomeWithGoogle => "welcome",
             Self::Verification { .. } => "verification",
             Self::Invitation { .. } => "invitation",
             Self::Joined { .. } => "joined",

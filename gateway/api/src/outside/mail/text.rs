@@ -28,7 +28,17 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
     let (subject, text) = match letter {
         Letter::Welcome => (
             "Welcome to Talon",
-            "Your account is ready. Log in with this address and your password.".to_owned(),
+            format!(
+                "Your account is ready. Log in with this email and your password: in a client that you give the address \
+                 {public_url}, or by POST to {public_url}/v1/auth/token."
+            ),
+        ),
+        Letter::WelcomeWithGoogle => (
+            "Welcome to Talon",
+            format!(
+                "Your account is ready. Log in with Google, with this email, where your organisation signs people in. \
+                 Clients are given the address {public_url}."
+            ),
         ),
         Letter::Verification { .. } => (
             "Confirm your address",
@@ -49,7 +59,11 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
         ),
         Letter::Joined { organisation } => (
             "You have joined an organisation",
-            format!("You are now in the organisation \"{}\".", plain(organisation)),
+            format!(
+                "You are now in the organisation \"{}\", and have left the one before. If this was not you, change the \
+                 password that you log in with, here or at Google, at once.",
+                plain(organisation)
+            ),
         ),
         Letter::AgentCredentials { name, .. } => (
             "An agent asks for its key",
@@ -79,20 +93,19 @@ pub fn write(letter: &Letter, link: Option<&SecretText>, public_url: &str) -> Wr
             "A personal API key was made",
             format!(
                 "A personal API key named \"{}\" was made for your account. If this was not you, revoke it and change \
-                 your password.",
+                 the password that you log in with, here or at Google.",
                 plain(name)
             ),
         ),
         Letter::SecondFactor { on: true } => (
             "Your second factor is on",
-            "From now on logging in takes a code as well as your password. If this was not you, tell an owner of your \
-             organisation at once."
+            "From now on logging in takes a code as well. If this was not you, tell an owner of your organisation at once."
                 .to_owned(),
         ),
         Letter::SecondFactor { on: false } => (
             "Your second factor is off",
-            "From now on your password alone logs you in. If this was not you, change your password at once and \
-             switch the second factor on again."
+            "From now on logging in takes no code. If this was not you, change the password that you log in with, here \
+             or at Google, at once and switch the second factor on again."
                 .to_owned(),
         ),
         Letter::Passkey { name, added: true } => (
@@ -188,6 +201,30 @@ fn finished(subject: &'static str, text: &str, public_url: &str) -> Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_welcome_says_where_to_log_in() {
+        for (letter, told) in [
+            (Letter::Welcome, "POST to https://vault.example.org/v1/auth/token."),
+            (Letter::WelcomeWithGoogle, "the address https://vault.example.org."),
+        ] {
+            let written = write(&letter, None, "https://vault.example.org");
+            let body = written.body.expose();
+            assert!(body.contains(told), "{body}");
+        }
+    }
+
+    #[test]
+    fn who_logs_in_with_google_is_told_of_no_password_here() {
+        let (on, off) = (Letter::SecondFactor { on: true }, Letter::SecondFactor { on: false });
+        let key = Letter::ApiKeyCreated { name: "ci".to_owned() };
+        let joined = Letter::Joined { organisation: "acme".to_owned() };
+        for letter in [on, off, key, joined, Letter::WelcomeWithGoogle] {
+            let written = write(&letter, None, "https://vault.example.org");
+            let body = written.body.expose();
+            assert!(!body.contains("your password"), "{body}");
+        }
+    }
 
     #[test]
     fn a_strangers_name_is_neither_link_nor_text() {
