@@ -112,7 +112,7 @@ both! {
 }
 
 both! {
-    /// Known failure: one that had ended looked active, with a key that was dead.
+    /// One that has ended must not look active, with a key that is dead.
     async fn what_has_ended_is_told_and_not_active_again_without_a_key(w: World) {
         let ada = w.owner("ada").await;
         let bot = ada.agent("bot").make().await;

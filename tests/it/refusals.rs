@@ -62,7 +62,7 @@ both! {
 }
 
 both! {
-    /// Known failure: whoever looks for an intruder was drowned in strangers.
+    /// Whoever looks for an intruder must not be drowned in strangers.
     async fn a_stranger_is_no_sign_of_tampering(w: World) {
         let ada = w.owner("ada").await;
         let [agents, persons] = ["ocv_", "1ck_"].map(|start| format!("{start}{}", "A".repeat(43)));
@@ -100,7 +100,7 @@ both! {
 }
 
 both! {
-    /// Known failure: it was on the installation's own trail, and named nobody.
+    /// Where they look, by its name, and not on the installation's own trail.
     async fn an_agent_that_is_stopped_and_asks_for_a_token_is_told_of_to_its_owners(w: World) {
         let ada = w.owner("ada").await;
         let bot = ada.agent("bot").make().await;
