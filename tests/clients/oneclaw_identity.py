@@ -13,8 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-from oneclaw import create_client
-from walk import done, locked_out, password, refused
+from oneclaw import create_client, types
+from walk import as_documented, done, locked_out, password, refused
 
 base, outbox = sys.argv[1], Path(sys.argv[2])
 
@@ -65,6 +65,7 @@ ada = create_client(base_url=base)
 assert "password" in refused(400, ada.auth.signup("ada@example.com", "short"))
 joined = done(ada.auth.signup("ada@example.com", password, display_name="Ada"))
 assert joined["email"] == "ada@example.com"
+ada_id = as_documented(types.SignupResponse, joined).user_id
 refused(401, ada.auth.me())  # The client keeps no token of a sign-up; but it is good:
 assert done(create_client(base_url=base, token=joined["access_token"]).auth.me())["display_name"] == "Ada"
 refused(409, ada.auth.signup("ada@example.com", password))
@@ -72,6 +73,9 @@ wrong = refused(401, ada.auth.login("ada@example.com", password + "x"))
 assert wrong == refused(401, ada.auth.login("nobody@example.com", password))
 ada = log_in("ada@example.com", password)
 me = done(ada.auth.me())
+org_id = as_documented(types.UserProfile, me).org_id
+logged_in = as_documented(types.LoginResponse, done(create_client(base_url=base).auth.login("ada@example.com", password)))
+assert me["id"] == logged_in.user_id == ada_id and org_id, (me, logged_in)
 assert (me["email"], me["role"], me["auth_method"], me["totp_enabled"]) == ("ada@example.com", "owner", "password", False), me
 assert refused(400, ada.auth.refresh()) == "Refresh tokens not yet implemented"
 
@@ -142,6 +146,8 @@ ada = log_in("ada@example.com", password)
 made = done(ada.api_keys.create("ci", scopes=["api/**"], expires_at="2999-01-01T00:00:00Z"))
 key, key_id = made["api_key"], made["key"]["id"]
 assert key.startswith("1ck_") and made["key"]["key_prefix"] == key[:12], made
+as_documented(types.ApiKeyCreatedResponse, made)
+assert as_documented(types.ApiKeyResponse, made["key"]).prefix == key[:12], made
 plain = done(ada.api_keys.create("plain"))
 listed = {k["id"]: k for k in done(ada.api_keys.list())["keys"]}
 assert listed.keys() == {key_id, plain["key"]["id"]}, listed
@@ -153,7 +159,8 @@ assert done(by_key.auth.me())["id"] == me["id"]
 bearer = create_client(base_url=base, token=key)
 assert done(bearer.auth.me())["id"] == me["id"]
 exchanged = create_client(base_url=base)
-assert done(exchanged.auth.api_key_token(key))["token_type"] == "Bearer"
+exchange = done(exchanged.auth.api_key_token(key))
+assert exchange["token_type"] == "Bearer" and as_documented(types.TokenResponse, exchange).expires_in == 900, exchange
 done(exchanged.auth.me())
 refused(401, exchanged.auth.api_key_token(key[:-1] + ("A" if key[-1] != "A" else "B")))
 done(ada.api_keys.delete(key_id))
@@ -173,7 +180,9 @@ joined = done(create_client(base_url=base)._http.request(
 bob = create_client(base_url=base, token=joined["access_token"])
 people = {m["email"]: m for m in done(bob.org.members())["members"]}
 assert {address: m["role"] for address, m in people.items()} == {"ada@example.com": "owner", "bob@example.com": "member"}
-bob_id = people["bob@example.com"]["id"]
+bob_id = as_documented(types.OrgMemberResponse, people["bob@example.com"]).user_id
+assert (bob_id, people["ada@example.com"]["user_id"]) == (people["bob@example.com"]["id"], me["id"]), people
+assert all(m["joined_at"] == m["created_at"] for m in people.values()), people
 
 # A member may little, an admin more, nobody what would leave the organisation without an owner.
 refused(403, bob.org.invite("cleo@example.com"))
@@ -193,12 +202,13 @@ refused(409, ada.org.remove_member(me["id"]))
 made = done(ada.agents.create("bot", description="Of the walk", token_ttl_seconds=600))
 bot_id, bot_key = made["agent"]["id"], made["api_key"]
 assert bot_key.startswith("ocv_") and made["agent"]["token_ttl_seconds"] == 600, made
+assert as_documented(types.AgentResponse, made["agent"]).org_id == org_id, made
 assert len(base64.b64decode(made["agent"]["ssh_public_key"])) == 32, made
 assert len(base64.b64decode(made["agent"]["ecdh_public_key"])) == 65, made
 bot = create_client(base_url=base)
 assert done(bot.auth.agent_token(bot_key, bot_id))["expires_in"] == 600
-assert done(bot.agents.me())["id"] == bot_id
-assert done(bot.auth.agent_token(bot_key))["agent_id"] == bot_id
+assert as_documented(types.AgentResponse, done(bot.agents.me())).id == bot_id
+assert as_documented(types.TokenResponse, done(bot.auth.agent_token(bot_key))).agent_id == bot_id
 refused(401, create_client(base_url=base).auth.agent_token(bot_key, me["id"]))
 refused(401, create_client(base_url=base).auth.agent_token("ocv_" + "A" * 43))
 assert done(create_client(base_url=base, token=bot_key).agents.me())["id"] == bot_id
@@ -255,6 +265,7 @@ assert not done(ada.agents.get(bot_id))["is_active"]
 nobody = create_client(base_url=base)
 asked = done(nobody.agents.enroll("scout", "ada@example.com", "Looks around"))
 assert asked["message"] == done(nobody.agents.enroll("scout", "nobody@example.com"))["message"]
+as_documented(types.EnrollAgentResponse, asked)
 link = ticket("ada@example.com", "An agent asks for its key")
 assert done(ada.agents.get(asked["agent_id"]))["name"] == "scout"
 scout_key = done(nobody._http.request(

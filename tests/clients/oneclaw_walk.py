@@ -7,8 +7,8 @@ Any surprise is an exception, and so an exit code.
 import sys
 import time
 
-from oneclaw import create_client
-from walk import done, locked_out, password, refused
+from oneclaw import create_client, types
+from walk import as_documented, done, locked_out, password, refused
 
 base, email, private_key = sys.argv[1:]
 recipient = "0x00000000000000000000000000000000000c0de0"
@@ -24,13 +24,14 @@ assert done(ada.auth.me())["email"] == email
 # A vault and secrets.
 vault = done(ada.vaults.create("main", description="Of the walk"))["id"]
 assert [v["id"] for v in done(ada.vaults.list())["vaults"]] == [vault]
-assert done(ada.vaults.get(vault))["name"] == "main"
+assert as_documented(types.VaultResponse, done(ada.vaults.get(vault))).org_id == done(ada.auth.me())["org_id"]
 done(ada.secrets.set(vault, "api/token", "s3cret", type="api_key", metadata={"of": "walk"}))
 done(ada.secrets.set(vault, "keys/local-signer", private_key, type="private_key"))
 read = done(ada.secrets.get(vault, "api/token"))
 assert (read["value"], read["version"], read["metadata"]) == ("s3cret", 1, {"of": "walk"}), read
+as_documented(types.SecretResponse, read)
 assert done(ada.secrets.rotate(vault, "api/token", "s3cret-2"))["version"] == 2
-paths = {s["path"] for s in done(ada.secrets.list(vault))["secrets"]}
+paths = {as_documented(types.SecretMetadataResponse, s).path for s in done(ada.secrets.list(vault))["secrets"]}
 assert paths == {"api/token", "keys/local-signer"}, paths
 assert [s["path"] for s in done(ada.secrets.list(vault, prefix="api/"))["secrets"]] == ["api/token"]
 
@@ -60,7 +61,7 @@ policy = done(ada.policies.create(
     vault, principal_type="agent", principal_id=reader, secret_path_pattern="api/**", permissions=["read"]
 ))["id"]
 done(ada.policies.create(vault, principal_type="agent", principal_id=signer, secret_path_pattern="keys/**", permissions=["read"]))
-assert policy in {p["id"] for p in done(ada.policies.list(vault))["policies"]}
+assert policy in {as_documented(types.PolicyResponse, p).id for p in done(ada.policies.list(vault))["policies"]}
 time.sleep(1.1)  # What is known of a principal is a second old at most.
 assert done(bot.secrets.get(vault, "api/token"))["value"] == "s3cret-2"
 assert done(bot.agents.me())["id"] == reader
@@ -95,8 +96,9 @@ for _ in range(100):
         break
     time.sleep(0.1)
 assert seen["status"] == "confirmed", seen
-assert [t["id"] for t in done(bot.agents.list_transactions(signer))["transactions"]] == [sent["id"]]
-assert done(ada.chains.get("local"))["chain_id"] == 31337
+sent_ones = done(bot.agents.list_transactions(signer))["transactions"]
+assert [as_documented(types.TransactionResponse, t).id for t in sent_ones] == [sent["id"]]
+assert as_documented(types.ChainResponse, done(ada.chains.get("local"))).chain_id == 31337
 assert any(c["name"] == "ethereum" for c in done(ada.chains.list())["chains"])
 
 # A new key ends the old one; a deleted agent, everything of it.

@@ -1,5 +1,7 @@
 """What the walks of the `oneclaw` package share."""
 
+import dataclasses
+
 from oneclaw import create_client
 from oneclaw.errors import OneclawError
 
@@ -10,6 +12,12 @@ def done(answer):
     """The data of an answer that must be a success."""
     assert answer.error is None, answer
     return answer.data
+
+
+def as_documented(kind, data):
+    """The data as the type that the package has for it. A field that it can't be without is a TypeError where it is missing."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in data.items() if name in names})
 
 
 def refused(status, answer):

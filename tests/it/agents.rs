@@ -110,3 +110,37 @@ both! {
         w.post("/v1/auth/agent-token", &json!({"api_key": bot.key})).expect(401, "").await;
     }
 }
+
+both! {
+    /// One that has ended must not look active, with a key that is dead.
+    async fn what_has_ended_is_told_and_not_active_again_without_a_key(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").make().await;
+        let path = format!("/v1/agents/{}", bot.id);
+        let (rotate, active) = (format!("{path}/rotate-key"), json!({"is_active": true}));
+        let is = async |active: bool, status: &str| {
+            let seen = ada.get(&path).expect(200, "").await;
+            assert_eq!((&seen["is_active"], &seen["status"]), (&json!(active), &json!(status)));
+        };
+        is(true, "active").await;
+        ada.patch(&path, &json!({"is_active": false})).expect(200, "suspended").await;
+        is(false, "suspended").await;
+        ada.patch(&path, &active).expect(200, "").await;
+        is(true, "active").await;
+        ada.delete(&path).expect(204, "").await;
+        is(false, "ended").await;
+        ada.patch(&path, &active).expect(409, "rotate-key").await;
+        // What leaves it as it is may be changed.
+        ada.patch(&path, &json!({"name": "was", "is_active": false})).expect(200, "was").await;
+        is(false, "ended").await;
+        let key = ada.post(&rotate, &json!({})).expect(200, "ocv_").await["api_key"].clone();
+        is(false, "suspended").await;
+        let soon = domain::Clock::default().now().plus(std::time::Duration::from_millis(2500));
+        ada.patch(&path, &json!({"is_active": true, "expires_at": soon.to_string()})).expect(200, "").await;
+        is(true, "active").await;
+        let shown = json!({"agent_id": bot.id, "api_key": key});
+        w.post("/v1/auth/agent-token", &shown).expect(200, "access_token").await;
+        tokio::time::sleep(std::time::Duration::from_millis(2600)).await;
+        is(true, "expired").await;
+    }
+}

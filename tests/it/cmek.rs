@@ -36,6 +36,7 @@ async fn send(who: &Person<'_>, vault: &Vault<'_>, old: CustomerKey, new: Custom
 
 async fn rotate(vault: &Vault<'_>, old: CustomerKey, new: CustomerKey) -> String {
     let job = send(vault.owner, vault, old, new).await.unwrap().expect(202, "running");
+    assert_eq!(job["job_id"], job["id"]);
     job["id"].as_str().unwrap().to_owned()
 }
 

@@ -45,6 +45,7 @@ both! {
         let token = w.ticket("ada@example.org", SUBJECT).await;
         let seen = ada.get(&format!("/v1/agents/{id}")).expect(200, "scout").await;
         assert_eq!((&seen["created_by"], seen.get("key_prefix")), (&json!(ada.id().await), None), "{seen}");
+        assert_eq!(seen["status"], "awaiting_key");
         let body = json!({"token": token});
         let at = "/v1/agents/enroll/credentials";
         let (one, other) = tokio::join!(w.post(at, &body).reply(), w.post(at, &body).reply());
@@ -56,6 +57,7 @@ both! {
         w.post(at, &body).expect(400, "used up").await;
         let call = |path: &str| w.call(Method::GET, path, Some(&key));
         assert_eq!(call("/v1/agents/me").expect(200, "scout").await["id"], json!(id));
+        assert_eq!(ada.get(&format!("/v1/agents/{id}")).expect(200, "").await["status"], "active");
         call(&vault.path("a")).expect(403, "").await;
         let pair = format!("/v1/vaults/{}/secrets/agents/{id}/ssh/private_key", vault.id);
         let refused = call(&pair).reply().await;

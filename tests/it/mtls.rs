@@ -98,7 +98,9 @@ async fn on_tls(database: Database) {
     for verb in ["resume", "rotate-key"] {
         ada.post(&format!("/v1/agents/{id}/{verb}"), &json!({})).expect(409, "register another agent").await;
     }
-    ada.patch(&format!("/v1/agents/{id}"), &json!({"is_active": true})).expect(200, "").await;
+    ada.patch(&format!("/v1/agents/{id}"), &json!({"is_active": true}))
+        .expect(409, "register another agent")
+        .await;
     ask(&w, &client, &id).expect(401, "Wrong agent or key").await;
     // Who comes with the same certificate again is another agent.
     let again = register(&ada, &own).await;

@@ -60,7 +60,7 @@ both! {
         for verb in ["resume", "rotate-key"] {
             ada.post(&format!("/v1/agents/{id}/{verb}"), &json!({})).expect(409, "register another agent").await;
         }
-        ada.patch(&format!("/v1/agents/{id}"), &json!({"is_active": true})).expect(200, "").await;
+        ada.patch(&format!("/v1/agents/{id}"), &json!({"is_active": true})).expect(409, "register another agent").await;
         exchange(&w, &id, &issuer.rsa.sign(&claims(&w, &issuer))).await.expect(401, "Wrong agent or key");
     }
 }

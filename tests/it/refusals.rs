@@ -1,6 +1,9 @@
 //! What the signer would not do is on the audit trail, with who asked for it and which rule they ran against.
 
-use harness::{ADDRESSES, Person, Value, both, json};
+use std::time::Duration;
+
+use harness::{ADDRESSES, PASSWORD, Person, Value, both, json};
+use reqwest::Method;
 
 /// The refusals on the trail, once there are `count`, newest first.
 pub async fn refusals(ada: &Person<'_>, count: usize) -> Vec<Value> {
@@ -55,5 +58,75 @@ both! {
         let told = refusals(&ada, 1).await;
         assert_eq!((&told[0]["details"]["rule"], &told[0]["resource_id"]), (&json!("tampered"), &json!("getSecret")));
         assert!(!told[0].to_string().contains("one"), "{}", told[0]);
+    }
+}
+
+both! {
+    /// Whoever looks for an intruder must not be drowned in strangers.
+    async fn a_stranger_is_no_sign_of_tampering(w: World) {
+        let ada = w.owner("ada").await;
+        let [agents, persons] = ["ocv_", "1ck_"].map(|start| format!("{start}{}", "A".repeat(43)));
+        let unknown = "01890000-0000-7000-8000-000000000000";
+        for (path, body) in [
+            ("/v1/auth/token", json!({"email": "nobody@example.org", "password": PASSWORD})),
+            ("/v1/auth/agent-token", json!({"agent_id": unknown, "api_key": agents})),
+            ("/v1/auth/api-key-token", json!({"api_key": persons})),
+        ] {
+            w.post(path, &body).expect(401, "Wrong").await;
+        }
+        // A record that somebody has altered is one.
+        let pool = w.database().await;
+        let record = sqlx::query_scalar("SELECT record FROM users WHERE email = $1").bind(ada.email.clone());
+        let mut record: Vec<u8> = record.fetch_one(&pool).await.unwrap();
+        record[0] ^= 1;
+        let alter = sqlx::query("UPDATE users SET record = $2 WHERE email = $1");
+        alter.bind(ada.email.clone()).bind(record).execute(&pool).await.unwrap();
+        let own = json!({"email": ada.email, "password": PASSWORD});
+        w.post("/v1/auth/token", &own).expect(403, "an operator must look").await;
+        let told = || -> Vec<String> {
+            let said = w.said();
+            let of_rule = said.lines().filter(|line| line.contains("tampered") && line.contains("refused"));
+            of_rule.map(str::to_owned).collect()
+        };
+        for _ in 0..100 {
+            if !told().is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let told = told();
+        assert!(told.len() == 1 && told[0].contains("issue_token"), "{told:?}");
+    }
+}
+
+both! {
+    /// Where they look, by its name, and not on the installation's own trail.
+    async fn an_agent_that_is_stopped_and_asks_for_a_token_is_told_of_to_its_owners(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").make().await;
+        let by_key = json!({"api_key": bot.key});
+        ada.post("/v1/agents/suspend-all", &json!({})).expect(200, "").await;
+        for body in [&json!({"agent_id": bot.id, "api_key": bot.key}), &by_key] {
+            w.post("/v1/auth/agent-token", body).expect(403, "suspended").await;
+        }
+        w.call(Method::GET, "/v1/agents/me", Some(&bot.key)).expect(403, "suspended").await;
+        // However often it asks: what is noted later would be there in a second.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let told = refusals(&ada, 1).await;
+        let all = sqlx::query_scalar("SELECT COUNT(*) FROM audit_events WHERE action = 'signer.refusal'");
+        let all: i64 = all.fetch_one(&w.database().await).await.unwrap();
+        assert_eq!(all, 1, "nor is it told of elsewhere");
+        assert_eq!((&told[0]["actor_id"], &told[0]["ip_address"]), (&json!(bot.id), &json!("127.0.0.1")));
+        assert_eq!((&told[0]["details"]["rule"], &told[0]["resource_id"]), (&json!("forbidden"), &json!("agentToken")));
+
+        // One that was stopped alone fails as with a wrong key, and is told of as well.
+        ada.post("/v1/agents/resume-all", &json!({})).expect(200, "").await;
+        ada.post(&format!("/v1/agents/{}/suspend", bot.id), &json!({})).expect(200, "").await;
+        for _ in 0..2 {
+            w.post("/v1/auth/agent-token", &by_key).expect(401, "Wrong agent or key").await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let failed = ada.get("/v1/audit/events?action=auth.failure").expect(200, "").await;
+        assert_eq!((&failed["count"], &failed["events"][0]["actor_id"]), (&json!(1), &json!(bot.id)), "{failed}");
     }
 }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use domain::audit::{Event, SYSTEM};
-use domain::{ApiKeyId, Error, EventId, OrgId, PrincipalId, Result, Time};
+use domain::{AgentId, ApiKeyId, Error, EventId, OrgId, PrincipalId, Result, Time};
 use moka::sync::Cache;
 use serde_json::{Map, Value};
 use store::{Store, api_keys};
@@ -77,6 +77,8 @@ pub struct Asked<'a> {
 pub struct Notes {
     /// Keys whose use was noted a moment ago.
     noted: Cache<ApiKeyId, ()>,
+    /// Agents of which a refusal was told a moment ago, by where they come from and the rule.
+    turned_away: Cache<(AgentId, Option<IpAddr>, Option<&'static str>), ()>,
     queue: mpsc::Sender<Note>,
 }
 
@@ -85,7 +87,11 @@ impl Notes {
     pub fn start(store: Store) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         tokio::spawn(write(store, waiting));
-        Self { noted: Cache::builder().max_capacity(CAPACITY).time_to_live(COARSE).build(), queue }
+        Self {
+            noted: Cache::builder().max_capacity(CAPACITY).time_to_live(COARSE).build(),
+            turned_away: Cache::builder().max_capacity(CAPACITY).time_to_live(COARSE).build(),
+            queue,
+        }
     }
 
     /// A token of the key was used.
@@ -97,6 +103,11 @@ impl Notes {
         if self.queue.try_send(Note::Used(key, at)).is_err() {
             self.noted.invalidate(&key);
         }
+    }
+
+    /// Whether it is a while ago that the same was told of the agent: one that was stopped may ask on and on.
+    pub fn is_news(&self, agent: AgentId, from: Option<IpAddr>, rule: Option<&'static str>) -> bool {
+        self.turned_away.entry((agent, from, rule)).or_insert(()).is_fresh()
     }
 
     /// Somebody tried a credential of somebody's that is not the right one.

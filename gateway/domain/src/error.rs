@@ -118,6 +118,12 @@ impl Error {
         self
     }
 
+    /// Whoever is to know that it was refused has been told.
+    pub fn told(mut self) -> Self {
+        self.0.refused = None;
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.0.kind
     }

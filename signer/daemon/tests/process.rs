@@ -77,7 +77,7 @@ struct Agent {
 }
 
 async fn issue(client: &Client, record: &Attested<Principal>, proof: Credential) -> Secret {
-    let request = IssueToken { record: record.clone(), proof, derived_scopes: Vec::new() };
+    let request = IssueToken { record: Some(record.clone()), proof, derived_scopes: Vec::new() };
     client.call(async |signer, cx| signer.issue_token(cx, request).await).await.unwrap().jwt
 }
 

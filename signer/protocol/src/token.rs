@@ -58,7 +58,8 @@ pub const MFA: &str = "mfa";
 /// Asks for a token against a proof of identity. For a person with a second factor the answer is of the kind [`MFA`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct IssueToken {
-    pub record: Attested<Principal>,
+    /// `None`: nobody is known whose proof it is. The answer is that of a wrong proof, and costs what it costs.
+    pub record: Option<Attested<Principal>>,
     pub proof: Credential,
     /// Written into `scopes` when the record has no explicit ones: what the principal's policies come to.
     pub derived_scopes: Vec<PathGlob>,

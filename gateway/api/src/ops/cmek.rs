@@ -131,6 +131,8 @@ pub struct CmekRotateRequest {
 #[derive(Serialize, JsonSchema)]
 pub struct CmekRotationJobResponse {
     id: CmekJobId,
+    /// The same as `id`, as clients name it.
+    job_id: CmekJobId,
     vault_id: VaultId,
     old_fingerprint: String,
     new_fingerprint: String,
@@ -151,6 +153,7 @@ impl From<&Job> for CmekRotationJobResponse {
     fn from(job: &Job) -> Self {
         Self {
             id: job.id,
+            job_id: job.id,
             vault_id: job.vault,
             old_fingerprint: job.old.to_string(),
             new_fingerprint: job.new.to_string(),

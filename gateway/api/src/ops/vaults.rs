@@ -23,6 +23,7 @@ const RESERVED: &str = "__";
 #[derive(Serialize, JsonSchema)]
 pub struct VaultResponse {
     id: VaultId,
+    org_id: OrgId,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
@@ -41,6 +42,7 @@ impl From<&Vault> for VaultResponse {
     fn from(vault: &Vault) -> Self {
         Self {
             id: vault.id,
+            org_id: vault.org,
             name: vault.name.clone(),
             description: vault.description.clone(),
             created_by: vault.creator.uuid(),

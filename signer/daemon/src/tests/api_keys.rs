@@ -70,7 +70,7 @@ async fn a_key_stands_for_its_person() {
     assert_eq!((scopes, exp - iat), (globs(&["api/**"]), 900));
     assert_eq!(from.map(|k| (k.id, k.version)), Some((record.id, 1)));
     // What a login of their own gives says nothing of a key.
-    let (record, proof) = (owner.record.clone(), owner.credential.clone());
+    let (record, proof) = (Some(owner.record.clone()), owner.credential.clone());
     let own = w.signer.issue_token(IssueToken { record, proof, derived_scopes: vec![] }).await.unwrap();
     assert_eq!(own.claims.key, None);
 }

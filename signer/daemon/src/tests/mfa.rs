@@ -52,7 +52,7 @@ impl World {
     }
 
     pub async fn first_half(&self, actor: &Actor) -> Secret {
-        let (record, proof) = (actor.record.clone(), actor.credential.clone());
+        let (record, proof) = (Some(actor.record.clone()), actor.credential.clone());
         let issued =
             self.signer.issue_token(IssueToken { record, proof, derived_scopes: Vec::new() }).await.unwrap();
         assert_eq!((issued.claims.kind.as_str(), issued.claims.exp - issued.claims.iat), (MFA, 300));

@@ -217,7 +217,7 @@ impl World {
 
     pub async fn sign_in(&self, record: &Attested<Principal>, credential: &Credential) -> Result<Secret> {
         let proof = credential.clone();
-        let request = IssueToken { record: record.clone(), proof, derived_scopes: Vec::new() };
+        let request = IssueToken { record: Some(record.clone()), proof, derived_scopes: Vec::new() };
         Ok(self.signer.issue_token(request).await?.jwt)
     }
 

@@ -42,7 +42,7 @@ async fn owner(signer: &Authority) -> Caller {
     let login = Login::Proof(password(1));
     let request = FoundOrganisation { org: OrgId::new(), owner: UserId::new(), email: address(), login };
     let record = signer.found_organisation(request).await.unwrap();
-    let request = IssueToken { record: record.clone(), proof: password(1), derived_scopes: Vec::new() };
+    let request = IssueToken { record: Some(record.clone()), proof: password(1), derived_scopes: Vec::new() };
     Caller { token: signer.issue_token(request).await.unwrap().jwt, record }
 }
 

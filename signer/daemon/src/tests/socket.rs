@@ -51,7 +51,7 @@ async fn a_gateway_works_through_the_socket() {
     let (org, owner) = (OrgId::new(), UserId::new());
     let request = FoundOrganisation { org, owner, email: address(), login: Login::Proof(password(1)) };
     let record = client.call(async |signer, cx| signer.found_organisation(cx, request).await).await.unwrap();
-    let request = IssueToken { record: record.clone(), proof: password(1), derived_scopes: Vec::new() };
+    let request = IssueToken { record: Some(record.clone()), proof: password(1), derived_scopes: Vec::new() };
     let token = client.call(async |signer, cx| signer.issue_token(cx, request).await).await.unwrap().jwt;
     let by = Caller { token, record };
     // Many at once on one connection.

@@ -34,6 +34,13 @@ async fn no_token_without_proof() {
     for wrong in [agent_key(4), password(3)] {
         assert_eq!(reason(w.sign_in(&agent.record, &wrong).await), Reason::Unauthenticated);
     }
+    // Nobody's is wrong as any other: no rule is broken, and the log tells of none.
+    for proof in [agent.credential.clone(), password(3)] {
+        let request = IssueToken { record: None, proof, derived_scopes: Vec::new() };
+        let refused = w.signer.issue_token(request).await.unwrap_err();
+        assert_eq!(refused, w.sign_in(&agent.record, &agent_key(4)).await.unwrap_err());
+        assert_eq!(refused.reason.rule(), None);
+    }
     // The right secret, said to be of another kind.
     let mut disguised = agent.credential.clone();
     disguised.kind = CredentialKind::Password;
@@ -58,7 +65,7 @@ async fn claims_come_from_the_record() {
         .await;
     let derived = vec![PathGlob::parse("scopes", "keys/**").unwrap()];
     let issue = async |actor: &Actor| {
-        let (record, proof) = (actor.record.clone(), actor.credential.clone());
+        let (record, proof) = (Some(actor.record.clone()), actor.credential.clone());
         w.signer.issue_token(IssueToken { record, proof, derived_scopes: derived.clone() }).await.unwrap()
     };
     let issued = issue(&agent).await;

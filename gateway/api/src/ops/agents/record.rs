@@ -127,6 +127,15 @@ async fn try_register(
     Ok(Some((agent, key)))
 }
 
+/// To whoever lets an agent go on that logs in with nothing any more.
+pub fn ended(agent: &Agent) -> Error {
+    Error::conflict(if agent.auth_method == "api_key" {
+        "This agent has ended, and its key with it. Give it a new one (rotate-key), then set is_active to true."
+    } else {
+        "This agent has ended, and what it logged in with: register another agent."
+    })
+}
+
 /// Changes the record, then the row, then tells the signer that it is stored. From the answer on, the record
 /// before it is refused.
 pub async fn change(
@@ -137,7 +146,12 @@ pub async fn change(
     row: Row,
 ) -> Result<Agent> {
     let (from_version, before) = (agent.version, seen(cx, &agent).await?);
+    let was = principal(&agent)?;
     agent.record = cx.propose(Some(agent.record), change).await?;
+    // The signer would let it, since it still logs in with nothing; but it would look as if it did.
+    if !was.active && principal(&agent)?.active && was.verifier.is_none() && was.asserted.is_none() {
+        return Err(ended(&agent));
+    }
     agent.version = principal_version(&agent.record)?;
     match row {
         Row::Keep => {}

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use domain::{AgentId, OrgId, PrincipalId, Result, Time, UserId, VaultId, Wei};
 use schemars::JsonSchema;
 use serde::Serialize;
-use signer_protocol::record::{Assertion, Guardrails};
+use signer_protocol::record::{Assertion, Guardrails, Principal};
 use signer_protocol::{Reason, Refusal};
 use store::agents::Agent;
 
@@ -42,6 +42,7 @@ pub async fn vouched(cx: &Cx, agents: &[Agent]) -> Result<()> {
 #[derive(Serialize, JsonSchema)]
 pub struct AgentResponse {
     id: AgentId,
+    org_id: OrgId,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<String>,
@@ -58,6 +59,9 @@ pub struct AgentResponse {
     oidc_client_id: Option<String>,
     scopes: Vec<String>,
     is_active: bool,
+    /// `active`; `awaiting_key`: enrolled, and its person has not fetched its key; `suspended`: as it was, once it is resumed;
+    /// `expired`; `ended`: with what it logged in with. Of this agent alone: `agents_suspended` stops it as well.
+    status: &'static str,
     intents_api_enabled: bool,
     #[serde(flatten)]
     guardrails: GuardrailsShown,
@@ -135,9 +139,21 @@ impl GuardrailsShown {
     }
 }
 
+fn status(record: &Principal, now: Time) -> &'static str {
+    let logs_in = record.verifier.is_some() || record.asserted.is_some();
+    match (record.active, logs_in) {
+        (true, true) if record.expires_at.is_some_and(|end| end <= now) => "expired",
+        (true, true) => "active",
+        (true, false) => "awaiting_key",
+        (false, true) => "suspended",
+        (false, false) => "ended",
+    }
+}
+
 impl AgentResponse {
     pub async fn new(cx: &Cx, agent: &Agent) -> Result<Self> {
         let record = principal(agent)?;
+        let status = status(&record, cx.now());
         let (certificate, issuer, client) = match record.asserted {
             Some(Assertion::Certificate { sha256 }) => (Some(hex::encode(sha256.0)), None, None),
             Some(Assertion::Client { issuer, client_id }) => (None, Some(issuer), Some(client_id)),
@@ -145,6 +161,7 @@ impl AgentResponse {
         };
         Ok(Self {
             id: agent.id,
+            org_id: agent.org,
             name: agent.name.clone(),
             description: agent.description.clone(),
             auth_method: agent.auth_method.clone(),
@@ -154,6 +171,7 @@ impl AgentResponse {
             oidc_client_id: client,
             scopes: record.scopes.iter().map(ToString::to_string).collect(),
             is_active: record.active,
+            status,
             intents_api_enabled: record.intents,
             guardrails: GuardrailsShown::new(cx, &record.guardrails).await?,
             token_ttl_seconds: record.token_ttl_seconds,

@@ -1,7 +1,7 @@
 //! The kill switches: one agent's, and one for all of an organisation's agents. Each works in the signer as well.
 
 use domain::access::{ChangeAgent, Permit, SuspendAgents};
-use domain::{AgentId, Error, OrMissing as _, OrgId, PrincipalId, Result, Role};
+use domain::{AgentId, OrMissing as _, OrgId, PrincipalId, Result, Role};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use signer_protocol::people;
 use signer_protocol::record::{Change, Principal};
 use store::{agents, ip_rules};
 
-use super::record::{Row, change, settings_of};
+use super::record::{Row, change, ended, settings_of};
 use super::{AgentResponse, principal};
 use crate::access::{InOrg, OnAgent};
 use crate::cx::Cx;
@@ -155,11 +155,7 @@ async fn set_active(
     let mut agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
     let record = principal(&agent)?;
     if active && record.verifier.is_none() && record.asserted.is_none() {
-        return Err(Error::conflict(if agent.auth_method == "api_key" {
-            "This agent has ended, and its key with it. Give it a new one (rotate-key), then set is_active to true."
-        } else {
-            "This agent has ended, and what it logged in with: register another agent."
-        }));
+        return Err(ended(&agent));
     }
     // What its maker has stopped, an owner or admin may stop as well, so that the maker alone can't let it go on.
     let stops_it_too = !active && !record.stopped_by_manager && rules_over(cx, &record)?;

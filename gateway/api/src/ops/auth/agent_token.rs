@@ -14,13 +14,13 @@ use signer_protocol::token::{IssueToken, IssuedToken};
 use signer_protocol::wire::Secret;
 use store::agents::{self, Agent};
 
-use super::{TokenResponse, asserted, rubbish};
+use super::{TokenResponse, asserted};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
 use crate::gate;
 use crate::gateway::Gateway;
-use crate::notes::Tried;
+use crate::notes::{Asked, Tried};
 use crate::operation::{Operation, Reply, Route};
 use crate::refusal;
 use crate::throttle::{self, Target};
@@ -108,7 +108,7 @@ async fn by_id(
     {
         return asserted::by_token(gateway, agent, (issuer, client_id), key, address).await;
     }
-    let record = found.as_ref().map_or_else(rubbish, |agent| agent.record.clone());
+    let record = found.as_ref().map(|agent| agent.record.clone());
     let issued = issue(gateway, id, record, key).await;
     let Some(agent) = found else {
         gateway.notes.stranger(Tried::AgentKey, address, gateway.clock.now());
@@ -124,11 +124,10 @@ async fn by_id(
             gateway.notes.failed(event(gateway, &agent, "auth.failure", "api_key", address));
             Err(Error::unauthenticated(WRONG).because(error))
         }
-        Err(error) => Err(error),
+        Err(error) => Err(refused(gateway, &agent, error, address)),
     }
 }
 
-/// Whose failure it is, is not certain here: it is nobody's.
 async fn by_key(gateway: &Gateway, key: &SecretText, address: Option<IpAddr>) -> Result<IssuedToken> {
     // The first characters are no secret, and a key that is shorter is none at all.
     let candidates = match key.expose().get(..PREFIX) {
@@ -136,24 +135,31 @@ async fn by_key(gateway: &Gateway, key: &SecretText, address: Option<IpAddr>) ->
         None => Vec::new(),
     };
     for agent in &candidates {
-        match issue(gateway, agent.id, agent.record.clone(), key).await {
+        match issue(gateway, agent.id, Some(agent.record.clone()), key).await {
             Ok(issued) => {
                 gate::pass(gateway, PrincipalId::Agent(agent.id), agent.org, address).await?;
                 succeeded(gateway, agent, "api_key", address).await?;
                 return Ok(issued);
             }
-            Err(error) if error.kind() == Kind::Unauthenticated => {}
-            Err(error) => return Err(error),
+            // Whoever has so much of its key is taken for the agent.
+            Err(error) if error.kind() == Kind::Unauthenticated => {
+                if gateway.notes.is_news(agent.id, address, None) {
+                    gateway.notes.failed(event(gateway, agent, "auth.failure", "api_key", address));
+                }
+            }
+            Err(error) => return Err(refused(gateway, agent, error, address)),
         }
     }
-    gateway.notes.stranger(Tried::AgentKey, address, gateway.clock.now());
+    if candidates.is_empty() {
+        gateway.notes.stranger(Tried::AgentKey, address, gateway.clock.now());
+    }
     Err(Error::unauthenticated(WRONG))
 }
 
 async fn issue(
     gateway: &Gateway,
     agent: AgentId,
-    record: Attested<Principal>,
+    record: Option<Attested<Principal>>,
     key: &SecretText,
 ) -> Result<IssuedToken> {
     let derived_scopes = derived_scopes(gateway, agent).await?;
@@ -188,6 +194,16 @@ pub async fn succeeded(
     agents::seen(&mut tx, agent.id, gateway.clock.now()).await?;
     tx.record(event(gateway, agent, "auth.success", method, address));
     tx.commit().await
+}
+
+/// The signer gave no token, and not for what was shown: its rule is told where the agent's owners look, and nowhere else.
+pub fn refused(gateway: &Gateway, agent: &Agent, error: Error, from: Option<IpAddr>) -> Error {
+    let what = ("operation", AgentToken::ROUTE.id);
+    let (by, at) = (Some(PrincipalId::Agent(agent.id)), gateway.clock.now());
+    if error.refused().is_some() && gateway.notes.is_news(agent.id, from, error.refused()) {
+        gateway.notes.refused(&error, Asked { org: agent.org, by, what, from, at });
+    }
+    error.told()
 }
 
 pub fn event(

@@ -11,13 +11,13 @@ use serde_json::Map;
 use signer_protocol::Attested;
 use signer_protocol::api_key::IssueKeyToken;
 use signer_protocol::record::{Credential, CredentialKind};
-use signer_protocol::token::IssuedToken;
+use signer_protocol::token::{IssueToken, IssuedToken};
 use signer_protocol::wire::Secret;
 use store::api_keys::{self, ApiKey};
 use store::users;
 
+use super::TokenResponse;
 use super::agent_token::PREFIX;
-use super::{TokenResponse, rubbish};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
@@ -80,11 +80,11 @@ pub async fn exchange(gateway: &Gateway, key: &SecretText, address: Option<IpAdd
     let candidates = api_keys::facts_by_prefix(&gateway.store, prefix).await?;
     if candidates.is_empty() {
         // The same work as for a key that is there, and the same answer.
-        let _refused = issue(gateway, UserId::new(), rubbish(), key).await?;
+        let _refused = issue(gateway, UserId::new(), None, key).await?;
         gateway.notes.stranger(Tried::ApiKey, address, gateway.clock.now());
     }
     for found in candidates {
-        match issue(gateway, found.user, found.record.clone(), key).await? {
+        match issue(gateway, found.user, Some(found.record.clone()), key).await? {
             Ok(issued) => {
                 gate::pass(gateway, PrincipalId::User(found.user), found.org, address).await?;
                 succeeded(gateway, &found, address).await?;
@@ -106,13 +106,16 @@ type Issued = Result<IssuedToken, signer_protocol::Refusal>;
 async fn issue(
     gateway: &Gateway,
     user: UserId,
-    key: Attested<signer_protocol::api_key::ApiKey>,
+    key: Option<Attested<signer_protocol::api_key::ApiKey>>,
     secret: &SecretText,
 ) -> Result<Issued> {
     let user = users::facts(&gateway.store, user).await?;
-    let record = user.map_or_else(rubbish, |user| user.record);
     let proof = Credential { kind: CredentialKind::ApiKey, secret: Secret::from(secret) };
-    let request = IssueKeyToken { record, key, proof };
+    let (Some(user), Some(key)) = (user, key) else {
+        let request = IssueToken { record: None, proof, derived_scopes: Vec::new() };
+        return Ok(gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await);
+    };
+    let request = IssueKeyToken { record: user.record, key, proof };
     Ok(gateway.signer.call(async |signer, cx| signer.issue_key_token(cx, request).await).await)
 }
 

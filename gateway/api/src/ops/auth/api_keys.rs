@@ -29,6 +29,8 @@ pub struct ApiKeyResponse {
     name: String,
     /// The first 12 characters of the key, to tell keys apart.
     key_prefix: String,
+    /// The same as `key_prefix`, as clients name it.
+    prefix: String,
     /// Path globs; empty: whatever its person may.
     scopes: Vec<String>,
     /// False once it has expired.
@@ -51,6 +53,7 @@ impl ApiKeyResponse {
             id: key.id,
             name: key.name.clone(),
             key_prefix: key.prefix.clone(),
+            prefix: key.prefix.clone(),
             scopes: record.scopes.iter().map(ToString::to_string).collect(),
             is_active: record.active && record.expires_at.is_none_or(|end| cx.now() < end),
             created_at: key.created_at,

@@ -9,7 +9,7 @@ use signer_protocol::token::{IssueAsserted, IssuedToken};
 use signer_protocol::wire::Blob;
 use store::agents::{self, Agent};
 
-use super::agent_token::{WRONG, derived_scopes, event, succeeded};
+use super::agent_token::{WRONG, derived_scopes, event, refused, succeeded};
 use crate::certificate::Fingerprint;
 use crate::gateway::Gateway;
 use crate::notes::Tried;
@@ -100,6 +100,6 @@ async fn issue(
             gateway.notes.failed(event(gateway, agent, "auth.failure", method, address));
             Err(Error::unauthenticated(WRONG).because(error))
         }
-        Err(error) => Err(error),
+        Err(error) => Err(refused(gateway, agent, error, address)),
     }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use signer_protocol::token::{IssueToken, IssuedToken};
 use store::users::{self, User};
 
-use super::{LoginResponse, MAX_PASSWORD, email, needs_code, rubbish, stretched};
+use super::{LoginResponse, MAX_PASSWORD, email, needs_code, stretched};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
@@ -70,7 +70,7 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         // The hasher leaves out what nobody waits for.
         () = cx.hung_up() => return Err(Error::unavailable("Nobody waits for the answer any more.")),
     };
-    let record = user.as_ref().map_or_else(rubbish, |user| user.record.clone());
+    let record = user.as_ref().map(|user| user.record.clone());
     let request = IssueToken { record, proof, derived_scopes: Vec::new() };
     let issued = cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await);
     let issued = issued.await;

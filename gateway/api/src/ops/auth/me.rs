@@ -17,6 +17,7 @@ use crate::ops::name;
 #[derive(Serialize, JsonSchema)]
 pub struct UserProfileResponse {
     id: UserId,
+    org_id: OrgId,
     email: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
@@ -35,6 +36,7 @@ impl UserProfileResponse {
     fn new(user: User, principal: &Principal) -> Self {
         Self {
             id: user.id,
+            org_id: user.org,
             email: user.email,
             display_name: user.display_name,
             auth_method: user.auth_method,

@@ -20,10 +20,9 @@ mod revoke;
 mod signup;
 mod verify_email;
 
-use domain::{AgentId, Error, PrincipalId, Result, SecretText};
+use domain::{AgentId, Error, PrincipalId, Result, SecretText, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
-use signer_protocol::attested::{Attested, Statement};
 use signer_protocol::record::{Credential, CredentialKind};
 use signer_protocol::token::{ACCESS, IssuedToken};
 
@@ -110,11 +109,6 @@ pub(super) async fn stretched(gateway: &Gateway, password: &SecretText, salt: &[
     Ok(Credential { kind: CredentialKind::Password, secret })
 }
 
-/// A statement that the signer did not make: to ask it for nobody costs what it costs to ask for somebody.
-pub(super) fn rubbish<T: Statement>() -> Attested<T> {
-    Attested::from_parts([0; 32], b"{}")
-}
-
 /// What logging in answers: a token, or that a code must be shown first.
 #[derive(Serialize, JsonSchema)]
 pub struct LoginResponse {
@@ -124,6 +118,7 @@ pub struct LoginResponse {
     token_type: &'static str,
     /// Seconds.
     expires_in: i64,
+    user_id: UserId,
     /// A time-based or a recovery code must be shown to `/v1/auth/mfa/verify`.
     mfa_required: bool,
     /// For `/v1/auth/mfa/verify` and nothing else, once.
@@ -133,6 +128,9 @@ pub struct LoginResponse {
 
 impl LoginResponse {
     pub fn new(issued: &IssuedToken) -> Result<Self> {
+        let PrincipalId::User(user_id) = issued.claims.sub else {
+            return Err(Error::internal("an agent's token was about to be given out as a person's"));
+        };
         let mfa_required = needs_code(issued);
         let given = domain::Revealed::new(&jwt(issued)?);
         let none = || domain::Revealed::new(&SecretText::from(String::new()));
@@ -141,6 +139,7 @@ impl LoginResponse {
             access_token,
             token_type: "Bearer",
             expires_in: issued.claims.exp - issued.claims.iat,
+            user_id,
             mfa_required,
             mfa_token,
         })

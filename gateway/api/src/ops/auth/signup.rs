@@ -53,6 +53,9 @@ impl SignupRequest {
 #[derive(Serialize, JsonSchema)]
 pub struct SignupResponse {
     message: &'static str,
+    /// Left out while there is no account: the address is to be verified first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<UserId>,
     email: String,
     /// Left out while the address is to be verified first.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +69,7 @@ impl SignupResponse {
     fn welcome(user: User, issued: &IssuedToken) -> Result<Self> {
         Ok(Self {
             message: "Welcome to Talon.",
+            user_id: Some(user.id),
             email: user.email,
             access_token: Some(domain::Revealed::new(&text(issued)?)),
             token_type: "Bearer",
@@ -78,6 +82,7 @@ impl SignupResponse {
         Self {
             message: "Check your mail: it has a link that confirms your address. If none arrives within a few minutes, \
                       sign up again.",
+            user_id: None,
             email,
             access_token: None,
             token_type: "Bearer",
@@ -275,7 +280,7 @@ pub async fn found(
 /// # Errors
 /// `Unauthenticated` if it is not theirs.
 pub async fn first_token(gateway: &Gateway, user: &User, proof: Credential) -> Result<IssuedToken> {
-    let request = IssueToken { record: user.record.clone(), proof, derived_scopes: Vec::new() };
+    let request = IssueToken { record: Some(user.record.clone()), proof, derived_scopes: Vec::new() };
     let issued = gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await);
     issued.await.map_err(refusal::error)
 }

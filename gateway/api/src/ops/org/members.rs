@@ -21,6 +21,8 @@ use crate::ops::webhooks::switch_off;
 #[derive(Serialize, JsonSchema)]
 pub struct OrgMemberResponse {
     id: UserId,
+    /// The same as `id`, as clients name it.
+    user_id: UserId,
     email: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
@@ -28,6 +30,8 @@ pub struct OrgMemberResponse {
     /// `password` or `google`
     auth_method: String,
     created_at: Time,
+    /// The same as `created_at`, as clients name it: who comes from another organisation keeps theirs.
+    joined_at: Time,
 }
 
 impl OrgMemberResponse {
@@ -35,10 +39,12 @@ impl OrgMemberResponse {
         Ok(Self {
             role: owners::record(&user)?.role.unwrap_or(Role::Member),
             id: user.id,
+            user_id: user.id,
             email: user.email,
             display_name: user.display_name,
             auth_method: user.auth_method,
             created_at: user.created_at,
+            joined_at: user.created_at,
         })
     }
 }
