@@ -33,6 +33,7 @@ mod health;
 mod identities;
 mod ip_rules;
 mod limits;
+mod links;
 mod login_throttle;
 mod mail;
 mod mcp;

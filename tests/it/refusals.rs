@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use harness::{ADDRESSES, PASSWORD, Person, Value, both, json};
 use reqwest::Method;
 
@@ -96,6 +97,47 @@ both! {
         }
         let told = told();
         assert!(told.len() == 1 && told[0].contains("issue_token"), "{told:?}");
+    }
+}
+
+both! {
+    /// Neither is somebody whose record is changed, or whose key is revoked, at the moment that they log in.
+    async fn a_change_at_the_same_moment_is_no_sign_of_tampering(w: World) {
+        let ada = w.owner("ada").await;
+        ada.post("/v1/org/invite", &json!({"email": "bob@example.org"})).expect(200, "").await;
+        let ticket = w.ticket("bob@example.org", "You are invited").await;
+        let bob = json!({"email": "bob@example.org", "password": PASSWORD});
+        let mut signing_up = bob.clone();
+        signing_up["invitation"] = json!(ticket);
+        w.post("/v1/auth/signup", &signing_up).expect(200, "").await;
+        let members = ada.get("/v1/org/members").expect(200, "").await;
+        let members = members["members"].as_array().unwrap().clone();
+        let id = members.iter().find(|m| m["email"] == "bob@example.org").unwrap()["id"].as_str().unwrap().to_owned();
+        let change = async {
+            for role in ["admin", "member"].repeat(5) {
+                ada.patch(&format!("/v1/org/members/{id}"), &json!({"role": role})).expect(200, "").await;
+            }
+        };
+        let log_ins = async {
+            let mut statuses = Vec::new();
+            for _ in 0..8 {
+                let at_once = join_all((0..4).map(|_| w.post("/v1/auth/token", &bob).reply())).await;
+                statuses.extend(at_once.iter().map(|reply| reply.status));
+            }
+            statuses
+        };
+        let ((), statuses) = tokio::join!(change, log_ins);
+        assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+        let (id, key) = ada.api_key(&json!({"name": "k"})).await;
+        let uses = (0..40).map(|_| w.post("/v1/auth/api-key-token", &json!({"api_key": key})).reply());
+        let revoke = async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            ada.delete(&format!("/v1/auth/api-keys/{id}")).expect(204, "").await;
+        };
+        let (uses, ()) = tokio::join!(join_all(uses), revoke);
+        assert!(uses.iter().all(|reply| [200, 401].contains(&reply.status)), "{:?}", uses.iter().map(|r| r.status).collect::<Vec<_>>());
+        let said = w.said();
+        assert!(!said.contains("the signer refused what the database holds"), "{said}");
     }
 }
 

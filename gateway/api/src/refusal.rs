@@ -55,3 +55,24 @@ pub fn of_change(refusal: Refusal) -> Error {
         _ => error(refusal),
     }
 }
+
+/// Asks by what the database holds of somebody. If the signer has seen a newer version meanwhile, somebody has just changed it:
+/// it is read once more, and only what is the same still looks rolled back.
+///
+/// # Errors
+/// Those of `again`.
+pub async fn by_newest<R: Clone + PartialEq, T>(
+    sent: R,
+    again: impl AsyncFnOnce() -> domain::Result<Option<R>>,
+    ask: impl AsyncFn(R) -> Result<T, Refusal>,
+) -> domain::Result<Result<T, Refusal>> {
+    let refusal = match ask(sent.clone()).await {
+        Err(refusal) if refusal.reason == Reason::RolledBack => refusal,
+        answer => return Ok(answer),
+    };
+    Ok(match again().await? {
+        Some(newest) if newest != sent => ask(newest).await,
+        Some(_) => Err(refusal),
+        None => Err(Refusal::new(Reason::Unauthenticated, "It has ended.")),
+    })
+}

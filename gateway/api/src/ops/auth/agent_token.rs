@@ -163,13 +163,16 @@ async fn issue(
     key: &SecretText,
 ) -> Result<IssuedToken> {
     let derived_scopes = derived_scopes(gateway, agent).await?;
-    let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
-    let request = IssueToken { record, proof, derived_scopes };
-    gateway
-        .signer
-        .call(async |signer, cx| signer.issue_token(cx, request).await)
-        .await
-        .map_err(refusal::error)
+    let again = async || match record {
+        Some(_) => Ok(agents::facts(&gateway.store, agent).await?.map(|agent| Some(agent.record))),
+        None => Ok(Some(None)),
+    };
+    let ask = async |record| {
+        let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
+        let request = IssueToken { record, proof, derived_scopes: derived_scopes.clone() };
+        gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await
+    };
+    refusal::by_newest(record.clone(), again, ask).await?.map_err(refusal::error)
 }
 
 /// What an agent's policies come to, for its token to say.

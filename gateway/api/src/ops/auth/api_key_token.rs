@@ -115,8 +115,17 @@ async fn issue(
         let request = IssueToken { record: None, proof, derived_scopes: Vec::new() };
         return Ok(gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await);
     };
-    let request = IssueKeyToken { record: user.record, key, proof };
-    Ok(gateway.signer.call(async |signer, cx| signer.issue_key_token(cx, request).await).await)
+    let id = key.peek().map_err(Error::internal)?.id;
+    let again = async || {
+        let user = users::facts(&gateway.store, user.id).await?;
+        let key = api_keys::facts(&gateway.store, id).await?;
+        Ok(user.zip(key).map(|(user, key)| (user.record, key.record)))
+    };
+    let ask = async |(record, key)| {
+        let request = IssueKeyToken { record, key, proof: proof.clone() };
+        gateway.signer.call(async |signer, cx| signer.issue_key_token(cx, request).await).await
+    };
+    refusal::by_newest((user.record.clone(), key), again, ask).await
 }
 
 async fn succeeded(gateway: &Gateway, key: &ApiKey, address: Option<IpAddr>) -> Result<()> {

@@ -84,9 +84,13 @@ async fn issue(
     let issued = match seen {
         Ok(seen) => {
             let derived_scopes = derived_scopes(gateway, agent.id).await?;
-            let request = IssueAsserted { record: agent.record.clone(), seen, derived_scopes };
-            let issued = gateway.signer.call(async |signer, cx| signer.issue_asserted(cx, request).await);
-            issued.await.map_err(refusal::error)
+            let again = async || Ok(agents::facts(&gateway.store, agent.id).await?.map(|agent| agent.record));
+            let ask = async |record| {
+                let (seen, derived_scopes) = (seen.clone(), derived_scopes.clone());
+                let request = IssueAsserted { record, seen, derived_scopes };
+                gateway.signer.call(async |signer, cx| signer.issue_asserted(cx, request).await).await
+            };
+            refusal::by_newest(agent.record.clone(), again, ask).await?.map_err(refusal::error)
         }
         Err(why) => Err(Error::unauthenticated(WRONG).because(why)),
     };

@@ -70,10 +70,16 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         // The hasher leaves out what nobody waits for.
         () = cx.hung_up() => return Err(Error::unavailable("Nobody waits for the answer any more.")),
     };
+    let again = async || match &user {
+        Some(user) => Ok(users::facts(cx.store(), user.id).await?.map(|user| Some(user.record))),
+        None => Ok(Some(None)),
+    };
+    let ask = async |record| {
+        let request = IssueToken { record, proof: proof.clone(), derived_scopes: Vec::new() };
+        cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await).await
+    };
     let record = user.as_ref().map(|user| user.record.clone());
-    let request = IssueToken { record, proof, derived_scopes: Vec::new() };
-    let issued = cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await);
-    let issued = issued.await;
+    let issued = refusal::by_newest(record, again, ask).await?;
     let Some(user) = user else {
         cx.gateway.notes.stranger(Tried::Password, cx.address, cx.now());
         return Err(Error::unauthenticated(WRONG).because("unknown email"));
