@@ -1,6 +1,7 @@
 //! What can go wrong with a node, and what the caller of the gateway is told about it.
 
 use alloy::rpc::json_rpc::ErrorPayload;
+use domain::unseen::is_invisible;
 use domain::{Error, Kind};
 
 use crate::address::NodeUrl;
@@ -105,12 +106,7 @@ pub(crate) fn clean(text: &str, url: &NodeUrl) -> String {
 pub(crate) fn line(text: &str) -> String {
     // Control characters would forge log lines; the invisible ones and those that turn the direction of writing would
     // make a reader see something else than there is.
-    let unseen = |c: char| {
-        matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e0fff}')
-    };
-    let printable = |c: char| !c.is_control() && !unseen(c);
+    let printable = |c: char| !c.is_control() && !is_invisible(c);
     let line: String = text.chars().map(|c| if printable(c) { c } else { ' ' }).collect();
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(LONGEST_TEXT) {

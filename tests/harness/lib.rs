@@ -49,6 +49,27 @@ pub use world::{Database, Keystore, PASSWORD, World, WorldDraft};
 
 pub use serde_json::{Value, json};
 
+/// What nobody sees in a text: one of each kind that Unicode ignores, and blanks.
+pub const UNSEEN: [char; 17] = [
+    '\u{ad}',
+    '\u{34f}',
+    '\u{115f}',
+    '\u{17b4}',
+    '\u{180b}',
+    '\u{200b}',
+    '\u{202e}',
+    '\u{2800}',
+    '\u{3164}',
+    '\u{fe0f}',
+    '\u{ffa0}',
+    '\u{fff0}',
+    '\u{fff9}',
+    '\u{1bca0}',
+    '\u{1d173}',
+    '\u{e0061}',
+    '\u{e0100}',
+];
+
 /// A test that runs on both databases: `both! { async fn name(w: World) { … } }`.
 #[macro_export]
 macro_rules! both {

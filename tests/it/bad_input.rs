@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use harness::{Person, Reply, both, json};
+use harness::{Person, Reply, UNSEEN, both, json};
 use reqwest::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -106,6 +106,31 @@ both! {
         assert_eq!(made["name"], name);
         let list = ada.get("/v1/vaults").expect(200, "").await;
         assert_eq!(list["vaults"][0]["name"], name);
+    }
+}
+
+both! {
+    /// Tags say to models what people don't see.
+    async fn what_can_not_be_seen_is_in_no_name_and_no_description(w: World) {
+        let ada = w.owner("ada").await;
+        let bot = ada.agent("bot").make().await;
+        let agent = format!("/v1/agents/{}", bot.id);
+        for unseen in UNSEEN {
+            let odd = format!("a{unseen}b");
+            ada.patch("/v1/auth/me", &json!({"display_name": odd})).expect(400, "display_name: must have").await;
+            for path in ["/v1/agents", "/v1/vaults"] {
+                ada.post(path, &json!({"name": odd})).expect(400, "name: must have").await;
+                ada.post(path, &json!({"name": "ok", "description": odd})).expect(400, "description: must have").await;
+            }
+            ada.patch(&agent, &json!({"name": odd})).expect(400, "name: must have").await;
+            ada.patch(&agent, &json!({"description": odd})).expect(400, "description: must have").await;
+        }
+        // Emoji look as they were typed, and a description has lines.
+        let (name, description) = ("Ada ❤\u{fe0f}", "what it does:\r\n\t1. 🤖\n\t2. ☎\u{fe0f}");
+        let me = ada.patch("/v1/auth/me", &json!({"display_name": name})).expect(200, "").await;
+        assert_eq!(me["display_name"], name);
+        let bot = ada.patch(&agent, &json!({"name": name, "description": description})).expect(200, "").await;
+        assert_eq!((&bot["name"], &bot["description"]), (&json!(name), &json!(description)));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is noted off a request's path: when an API key was last used, that somebody tried a credential in vain, and what the
 //! signer refused. A request never waits for it; so a wrong credential takes no longer where there is somebody to note it for.
 
+mod failures;
 mod guesses;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 use store::{Store, api_keys};
 use tokio::sync::mpsc;
 
+use failures::Failures;
 use guesses::Guesses;
 
 /// How exact `last_used_at` is.
@@ -21,7 +23,8 @@ pub const COARSE: Duration = Duration::from_secs(60);
 /// Notes that may wait to be written. More are left out: each costs a commit, and anyone can try keys.
 const QUEUE: usize = 256;
 const CAPACITY: u64 = 20_000;
-/// Strangers' failures are gathered so long, and written as one event for each address.
+/// Strangers' failures are gathered so long, and written as one event for each address; so is what follows the first
+/// failure at an account.
 const GATHER: Duration = Duration::from_secs(10);
 /// Others are written together after so long: written at once, each would hold up the request that comes after it, and that
 /// could be told.
@@ -35,6 +38,7 @@ pub const APPROVAL: &str = "approval_id";
 enum Note {
     Used(ApiKeyId, Time),
     Event(Box<Event>),
+    Failure(Box<Event>),
     Stranger(Tried, Option<IpAddr>, Time),
     Guess(Box<Event>),
 }
@@ -112,7 +116,7 @@ impl Notes {
 
     /// Somebody tried a credential of somebody's that is not the right one.
     pub fn failed(&self, event: Event) {
-        self.try_note(Note::Event(Box::new(event)));
+        self.try_note(Note::Failure(Box::new(event)));
     }
 
     /// The signer would not do something: nothing, if `error` is of another kind.
@@ -158,6 +162,7 @@ impl Notes {
 }
 
 async fn write(store: Store, mut waiting: mpsc::Receiver<Note>) {
+    let mut failures = Failures::default();
     let mut strangers = Strangers::default();
     let mut guesses = Guesses::default();
     let mut events = Vec::new();
@@ -171,6 +176,10 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Note>) {
                     events.push(*event);
                     if events.len() < QUEUE { Ok(()) } else { record(&store, std::mem::take(&mut events)).await }
                 }
+                Some(Note::Failure(event)) => {
+                    failures.add(*event);
+                    Ok(())
+                }
                 Some(Note::Stranger(tried, from, at)) => {
                     strangers.add(tried, from, at);
                     Ok(())
@@ -180,14 +189,18 @@ async fn write(store: Store, mut waiting: mpsc::Receiver<Note>) {
                     Ok(())
                 }
                 None => {
-                    events.extend(strangers.take().into_iter().chain(guesses.take()));
+                    events.extend(failures.take().into_iter().chain(strangers.take()).chain(guesses.take()));
                     let _ended = record(&store, events).await;
                     return;
                 }
             },
-            _ = soon.tick() => record(&store, std::mem::take(&mut events)).await,
+            _ = soon.tick() => {
+                events.extend(failures.first());
+                record(&store, std::mem::take(&mut events)).await
+            }
             _ = gathered.tick() => {
-                record(&store, strangers.take().into_iter().chain(guesses.take()).collect()).await
+                let gathered = failures.take().into_iter().chain(strangers.take()).chain(guesses.take());
+                record(&store, gathered.collect()).await
             }
         };
         if let Err(error) = written {

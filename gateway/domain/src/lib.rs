@@ -24,6 +24,7 @@ pub mod setting;
 pub mod share;
 pub mod ticket;
 pub mod transaction;
+pub mod unseen;
 pub mod webhook;
 
 pub use access_list::{AccessList, Accessed};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::unseen::has_unseen;
 use domain::{PrincipalId, UserId};
 use signer_protocol::passkey::{
     AddPasskey, Asserted, BeginPasskey, ChangedPasskeys, Passkey, Passkeys, PendingPasskey, RemovePasskey,
@@ -58,8 +59,10 @@ impl Authority {
             return Err(conflict("The challenge has expired; begin again."));
         }
         let name = request.name.trim();
-        if !(1..=MAX_NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
-            return Err(invalid(format!("name: must be 1 to {MAX_NAME} characters.")));
+        if !(1..=MAX_NAME).contains(&name.chars().count()) || has_unseen(name) {
+            return Err(invalid(format!(
+                "name: must be 1 to {MAX_NAME} characters, all of which can be seen."
+            )));
         }
         let made = webauthn::made(
             self.origin()?,

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use signer_protocol::record::Change;
 use store::agents::{self, Agent};
 
-use super::{OfAgent, description, name};
+use super::{OfAgent, described, name};
 use crate::access::{Agents, InOrg, OnAgent};
 use crate::cx::Cx;
 use crate::decode::{self, Nothing, NothingElse, Patch};
@@ -210,7 +210,7 @@ impl Operation for UpdateAgent {
         let mut settings = settings_of(&agent)?;
         let texts = Row::Texts {
             name: patch.name.map_or_else(|| Ok(agent.name.clone()), |new| name("name", &new))?,
-            description: description(patch.description.over(agent.description.clone()))?,
+            description: patch.description.try_map(described)?.over(agent.description.clone()),
         };
         settings.active = patch.is_active.unwrap_or(settings.active);
         settings.intents = patch.intents_api_enabled.unwrap_or(settings.intents);

@@ -20,6 +20,7 @@ pub mod transactions;
 pub mod vaults;
 pub mod webhooks;
 
+use domain::unseen::has_unseen;
 use domain::{
     AgentId, ApiKeyId, ApprovalId, CmekJobId, InvitationId, IpRuleId, PolicyId, SecretId, SecretPath,
     ShareId, TxId, UserId, VaultId, WebhookId,
@@ -150,35 +151,30 @@ impl NamesAgent for OfTransaction {
     }
 }
 
-/// What can't be seen, or turns text around, has no place in what people are shown to decide on.
-fn is_unseen(c: char) -> bool {
-    c.is_control() || crate::email::is_invisible(c)
-}
-
 /// A name that people gave: trimmed, 1 to 200 characters, none that can't be seen.
 fn name(field: &str, text: &str) -> domain::Result<String> {
     let text = text.trim();
-    if text.is_empty() || text.chars().count() > 200 || text.chars().any(is_unseen) {
+    if text.is_empty() || text.chars().count() > 200 || has_unseen(text) {
         return Err(domain::Error::invalid(
             field,
-            "must have 1 to 200 characters, none of them a control character or a mark of direction",
+            "must have 1 to 200 characters, none of them a control character, an invisible one or a mark of direction",
         ));
     }
     Ok(text.to_owned())
 }
 
-/// A description that people gave: at most 2,000 characters.
-fn description(text: Option<String>) -> domain::Result<Option<String>> {
-    match text {
-        Some(text)
-            if text.chars().count() > 2000
-                || text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) =>
-        {
-            Err(domain::Error::invalid(
-                "description",
-                "must have at most 2,000 characters, and no control characters",
-            ))
-        }
-        text => Ok(text),
+/// A description that people gave: at most 2,000 characters, none that can't be seen but ends of lines and tabs.
+fn described(text: String) -> domain::Result<String> {
+    if text.chars().count() > 2000 || text.split(['\n', '\r', '\t']).any(has_unseen) {
+        return Err(domain::Error::invalid(
+            "description",
+            "must have at most 2,000 characters, none of them a control character, an invisible one or a mark of direction",
+        ));
     }
+    Ok(text)
+}
+
+/// As [`described`], where it may be left out.
+fn description(text: Option<String>) -> domain::Result<Option<String>> {
+    text.map(described).transpose()
 }

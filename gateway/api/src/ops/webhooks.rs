@@ -20,7 +20,7 @@ use serde_json::json;
 use signer_protocol::webhook::MakeWebhookKey;
 use store::webhooks::{self, Progress, Webhook};
 
-use super::{OfWebhook, description};
+use super::{OfWebhook, described, description};
 use crate::access::InOrg;
 use crate::cx::{Act, Cx};
 use crate::decode::{self, NothingElse, Patch};
@@ -264,7 +264,7 @@ impl Operation for UpdateWebhook {
         if let Some(events) = change.events {
             hook.events = patterns(events)?;
         }
-        hook.description = description(change.description.over(hook.description))?;
+        hook.description = change.description.try_map(described)?.over(hook.description);
         hook.active = change.active.unwrap_or(hook.active);
         webhooks::update(&mut act, &may, &hook, cx.now()).await?;
         note(&mut act, &hook);

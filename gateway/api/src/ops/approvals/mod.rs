@@ -16,6 +16,7 @@ pub use show::{ApprovalResponse, GetApproval, ListApprovals};
 pub use wait::WaitForApproval;
 
 use domain::approval::{Approval, Status, Target};
+use domain::unseen::has_unseen;
 use domain::{Error, Result};
 use serde_json::{Map, Value};
 use store::Tx;
@@ -29,10 +30,10 @@ const REASON: usize = 500;
 /// Why somebody asks or decides: at most 500 characters on one line. An empty one says nothing.
 fn reason(text: Option<String>) -> Result<Option<String>> {
     let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    if text.as_ref().is_some_and(|t| t.chars().count() > REASON || t.chars().any(super::is_unseen)) {
+    if text.as_deref().is_some_and(|t| t.chars().count() > REASON || has_unseen(t)) {
         return Err(Error::invalid(
             "reason",
-            "must have at most 500 characters, none of them a control character or a mark of direction",
+            "must have at most 500 characters, none of them a control character, an invisible one or a mark of direction",
         ));
     }
     Ok(text)

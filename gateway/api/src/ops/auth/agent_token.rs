@@ -143,9 +143,7 @@ async fn by_key(gateway: &Gateway, key: &SecretText, address: Option<IpAddr>) ->
             }
             // Whoever has so much of its key is taken for the agent.
             Err(error) if error.kind() == Kind::Unauthenticated => {
-                if gateway.notes.is_news(agent.id, address, None) {
-                    gateway.notes.failed(event(gateway, agent, "auth.failure", "api_key", address));
-                }
+                gateway.notes.failed(event(gateway, agent, "auth.failure", "api_key", address));
             }
             Err(error) => return Err(refused(gateway, agent, error, address)),
         }
