@@ -169,13 +169,17 @@ both! {
             let count: (i64,) = sqlx::query_as(sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"))).fetch_one(&pool).await.unwrap();
             assert_eq!(count.0, 0, "{table}");
         }
-        for _ in 0..20 {
-            w.mail(&bob.email, "You are invited").await;
-        }
-        // Mails leave in their order: once one that was asked for afterwards is there, no other is on its way.
+        w.mail(&bob.email, "You are invited").await;
+        // Mails leave in their order: once one that was asked for afterwards is there, no other is on its way. An invitation
+        // that was replaced before it left is not sent.
         w.post("/v1/auth/forgot-password", &body).expect(202, "").await;
         w.mail(&bob.email, "A new password").await;
-        assert!(!w.has_mail(&bob.email, "You are invited"));
+        let mut mails = 1;
+        while w.has_mail(&bob.email, "You are invited") {
+            w.mail(&bob.email, "You are invited").await;
+            mails += 1;
+        }
+        assert!(mails <= 20, "{mails}");
     }
 }
 
