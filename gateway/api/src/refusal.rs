@@ -56,23 +56,28 @@ pub fn of_change(refusal: Refusal) -> Error {
     }
 }
 
-/// Asks by what the database holds of somebody. If the signer has seen a newer version meanwhile, somebody has just changed it:
-/// it is read once more, and only what is the same still looks rolled back.
+/// What is to be made of an answer that may be to something out of date.
+pub enum Looked<T, R> {
+    Answered(Result<T, Refusal>),
+    /// Somebody has just changed it, and nobody has tampered with anything: ask with this.
+    Changed(R),
+}
+
+/// Looks into the database once more where the signer calls what it was sent rolled back.
 ///
 /// # Errors
-/// Those of `again`.
-pub async fn by_newest<R: Clone + PartialEq, T>(
-    sent: R,
-    again: impl AsyncFnOnce() -> domain::Result<Option<R>>,
-    ask: impl AsyncFn(R) -> Result<T, Refusal>,
-) -> domain::Result<Result<T, Refusal>> {
-    let refusal = match ask(sent.clone()).await {
-        Err(refusal) if refusal.reason == Reason::RolledBack => refusal,
-        answer => return Ok(answer),
-    };
-    Ok(match again().await? {
-        Some(newest) if newest != sent => ask(newest).await,
-        Some(_) => Err(refusal),
-        None => Err(Refusal::new(Reason::Unauthenticated, "It has ended.")),
-    })
+/// Those of `newest`.
+pub async fn look<T, R: PartialEq>(
+    answer: Result<T, Refusal>,
+    sent: &R,
+    newest: impl Future<Output = domain::Result<Option<R>>>,
+) -> domain::Result<Looked<T, R>> {
+    match answer {
+        Err(refusal) if refusal.reason == Reason::RolledBack => Ok(match newest.await? {
+            Some(newest) if newest != *sent => Looked::Changed(newest),
+            Some(_) => Looked::Answered(Err(refusal)),
+            None => Looked::Answered(Err(Refusal::new(Reason::Unauthenticated, "It has ended."))),
+        }),
+        answer => Ok(Looked::Answered(answer)),
+    }
 }

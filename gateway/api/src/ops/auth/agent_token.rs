@@ -8,10 +8,10 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
-use signer_protocol::Attested;
 use signer_protocol::record::{Assertion, Credential, CredentialKind, Principal};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use signer_protocol::wire::Secret;
+use signer_protocol::{Attested, Refusal};
 use store::agents::{self, Agent};
 
 use super::{TokenResponse, asserted};
@@ -22,7 +22,7 @@ use crate::gate;
 use crate::gateway::Gateway;
 use crate::notes::{Asked, Tried};
 use crate::operation::{Operation, Reply, Route};
-use crate::refusal;
+use crate::refusal::{self, Looked};
 use crate::throttle::{self, Target};
 
 /// Of the scopes that are written into a token for information, in bytes.
@@ -161,16 +161,29 @@ async fn issue(
     key: &SecretText,
 ) -> Result<IssuedToken> {
     let derived_scopes = derived_scopes(gateway, agent).await?;
-    let again = async || match record {
-        Some(_) => Ok(agents::facts(&gateway.store, agent).await?.map(|agent| Some(agent.record))),
-        None => Ok(Some(None)),
+    let newest = async {
+        match record {
+            Some(_) => Ok(agents::facts(&gateway.store, agent).await?.map(|agent| Some(agent.record))),
+            None => Ok(Some(None)),
+        }
     };
-    let ask = async |record| {
-        let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
-        let request = IssueToken { record, proof, derived_scopes: derived_scopes.clone() };
-        gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await
-    };
-    refusal::by_newest(record.clone(), again, ask).await?.map_err(refusal::error)
+    let issued =
+        match refusal::look(ask(gateway, &record, &derived_scopes, key).await, &record, newest).await? {
+            Looked::Answered(issued) => issued,
+            Looked::Changed(record) => ask(gateway, &record, &derived_scopes, key).await,
+        };
+    issued.map_err(refusal::error)
+}
+
+async fn ask(
+    gateway: &Gateway,
+    record: &Option<Attested<Principal>>,
+    derived_scopes: &[PathGlob],
+    key: &SecretText,
+) -> Result<IssuedToken, Refusal> {
+    let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
+    let request = IssueToken { record: record.clone(), proof, derived_scopes: derived_scopes.to_vec() };
+    gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await
 }
 
 /// What an agent's policies come to, for its token to say.

@@ -8,11 +8,11 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
-use signer_protocol::Attested;
-use signer_protocol::api_key::IssueKeyToken;
-use signer_protocol::record::{Credential, CredentialKind};
+use signer_protocol::api_key::{ApiKey as KeyRecord, IssueKeyToken};
+use signer_protocol::record::{Credential, CredentialKind, Principal};
 use signer_protocol::token::{IssueToken, IssuedToken};
 use signer_protocol::wire::Secret;
+use signer_protocol::{Attested, Refusal};
 use store::api_keys::{self, ApiKey};
 use store::users;
 
@@ -25,7 +25,7 @@ use crate::gate;
 use crate::gateway::Gateway;
 use crate::notes::{COARSE, Tried};
 use crate::operation::{Operation, Reply, Route};
-use crate::refusal;
+use crate::refusal::{self, Looked};
 use crate::throttle::{self, Target};
 
 /// What a personal API key begins with.
@@ -101,12 +101,14 @@ pub async fn exchange(gateway: &Gateway, key: &SecretText, address: Option<IpAdd
     Err(Error::unauthenticated(WRONG))
 }
 
-type Issued = Result<IssuedToken, signer_protocol::Refusal>;
+type Issued = Result<IssuedToken, Refusal>;
+/// Whose key it is, and the key.
+type Records = (Attested<Principal>, Attested<KeyRecord>);
 
 async fn issue(
     gateway: &Gateway,
     user: UserId,
-    key: Option<Attested<signer_protocol::api_key::ApiKey>>,
+    key: Option<Attested<KeyRecord>>,
     secret: &SecretText,
 ) -> Result<Issued> {
     let user = users::facts(&gateway.store, user).await?;
@@ -116,16 +118,21 @@ async fn issue(
         return Ok(gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await);
     };
     let id = key.peek().map_err(Error::internal)?.id;
-    let again = async || {
+    let newest = async {
         let user = users::facts(&gateway.store, user.id).await?;
         let key = api_keys::facts(&gateway.store, id).await?;
         Ok(user.zip(key).map(|(user, key)| (user.record, key.record)))
     };
-    let ask = async |(record, key)| {
-        let request = IssueKeyToken { record, key, proof: proof.clone() };
-        gateway.signer.call(async |signer, cx| signer.issue_key_token(cx, request).await).await
-    };
-    refusal::by_newest((user.record.clone(), key), again, ask).await
+    let sent = (user.record.clone(), key);
+    Ok(match refusal::look(ask(gateway, &sent, &proof).await, &sent, newest).await? {
+        Looked::Answered(issued) => issued,
+        Looked::Changed(newest) => ask(gateway, &newest, &proof).await,
+    })
+}
+
+async fn ask(gateway: &Gateway, (record, key): &Records, proof: &Credential) -> Issued {
+    let request = IssueKeyToken { record: record.clone(), key: key.clone(), proof: proof.clone() };
+    gateway.signer.call(async |signer, cx| signer.issue_key_token(cx, request).await).await
 }
 
 async fn succeeded(gateway: &Gateway, key: &ApiKey, address: Option<IpAddr>) -> Result<()> {

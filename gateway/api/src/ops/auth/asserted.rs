@@ -3,18 +3,20 @@
 
 use std::net::IpAddr;
 
-use domain::{AgentId, Error, Kind, PrincipalId, Result, SecretText};
-use signer_protocol::record::Assertion;
+use domain::{AgentId, Error, Kind, PathGlob, PrincipalId, Result, SecretText};
+use signer_protocol::record::{Assertion, Principal};
 use signer_protocol::token::{IssueAsserted, IssuedToken};
 use signer_protocol::wire::Blob;
+use signer_protocol::{Attested, Refusal};
 use store::agents::{self, Agent};
 
 use super::agent_token::{WRONG, derived_scopes, event, refused, succeeded};
 use crate::certificate::Fingerprint;
+use crate::gate;
 use crate::gateway::Gateway;
 use crate::notes::Tried;
 use crate::openid::Refused;
-use crate::{gate, refusal};
+use crate::refusal::{self, Looked};
 
 /// The token of the issuer and client that the agent's record pins.
 ///
@@ -84,13 +86,14 @@ async fn issue(
     let issued = match seen {
         Ok(seen) => {
             let derived_scopes = derived_scopes(gateway, agent.id).await?;
-            let again = async || Ok(agents::facts(&gateway.store, agent.id).await?.map(|agent| agent.record));
-            let ask = async |record| {
-                let (seen, derived_scopes) = (seen.clone(), derived_scopes.clone());
-                let request = IssueAsserted { record, seen, derived_scopes };
-                gateway.signer.call(async |signer, cx| signer.issue_asserted(cx, request).await).await
+            let newest =
+                async { Ok(agents::facts(&gateway.store, agent.id).await?.map(|agent| agent.record)) };
+            let answer = ask(gateway, &agent.record, &seen, &derived_scopes).await;
+            let issued = match refusal::look(answer, &agent.record, newest).await? {
+                Looked::Answered(issued) => issued,
+                Looked::Changed(record) => ask(gateway, &record, &seen, &derived_scopes).await,
             };
-            refusal::by_newest(agent.record.clone(), again, ask).await?.map_err(refusal::error)
+            issued.map_err(refusal::error)
         }
         Err(why) => Err(Error::unauthenticated(WRONG).because(why)),
     };
@@ -106,4 +109,15 @@ async fn issue(
         }
         Err(error) => Err(refused(gateway, agent, error, address)),
     }
+}
+
+async fn ask(
+    gateway: &Gateway,
+    record: &Attested<Principal>,
+    seen: &Assertion,
+    derived_scopes: &[PathGlob],
+) -> Result<IssuedToken, Refusal> {
+    let derived_scopes = derived_scopes.to_vec();
+    let request = IssueAsserted { record: record.clone(), seen: seen.clone(), derived_scopes };
+    gateway.signer.call(async |signer, cx| signer.issue_asserted(cx, request).await).await
 }

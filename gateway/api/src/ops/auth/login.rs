@@ -4,19 +4,22 @@ use domain::{Error, Kind, PrincipalId, Result, SecretText};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use signer_protocol::record::{Credential, Principal};
 use signer_protocol::token::{IssueToken, IssuedToken};
+use signer_protocol::{Attested, Refusal};
 use store::users::{self, User};
 
 use super::{LoginResponse, MAX_PASSWORD, email, needs_code, stretched};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
+use crate::gate;
 use crate::notes::Tried;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::shares;
 use crate::password::SALT;
+use crate::refusal::{self, Looked};
 use crate::throttle::{self, Target};
-use crate::{gate, refusal};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct LoginRequest {
@@ -70,16 +73,15 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         // The hasher leaves out what nobody waits for.
         () = cx.hung_up() => return Err(Error::unavailable("Nobody waits for the answer any more.")),
     };
-    let again = async || match &user {
-        Some(user) => Ok(users::facts(cx.store(), user.id).await?.map(|user| Some(user.record))),
-        None => Ok(Some(None)),
-    };
-    let ask = async |record| {
-        let request = IssueToken { record, proof: proof.clone(), derived_scopes: Vec::new() };
-        cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await).await
-    };
     let record = user.as_ref().map(|user| user.record.clone());
-    let issued = refusal::by_newest(record, again, ask).await?;
+    let newest = async {
+        let Some(user) = &user else { return Ok(Some(None)) };
+        Ok(users::facts(cx.store(), user.id).await?.map(|user| Some(user.record)))
+    };
+    let issued = match refusal::look(issue(cx, &record, &proof).await, &record, newest).await? {
+        Looked::Answered(issued) => issued,
+        Looked::Changed(record) => issue(cx, &record, &proof).await,
+    };
     let Some(user) = user else {
         cx.gateway.notes.stranger(Tried::Password, cx.address, cx.now());
         return Err(Error::unauthenticated(WRONG).because("unknown email"));
@@ -97,4 +99,13 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         }
         Err(error) => Err(error),
     }
+}
+
+async fn issue(
+    cx: &Cx,
+    record: &Option<Attested<Principal>>,
+    proof: &Credential,
+) -> Result<IssuedToken, Refusal> {
+    let request = IssueToken { record: record.clone(), proof: proof.clone(), derived_scopes: Vec::new() };
+    cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await).await
 }
