@@ -1,9 +1,14 @@
 //! The signer's refusals, as the API's errors.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::{Error, Kind};
 use signer_protocol::{Reason, Refusal};
+
+/// What a commit takes, and more.
+const MOMENT: Duration = Duration::from_millis(300);
 
 pub fn error(refusal: Refusal) -> Error {
     match refusal.reason.rule() {
@@ -63,21 +68,31 @@ pub enum Looked<T, R> {
     Changed(R),
 }
 
-/// Looks into the database once more where the signer calls what it was sent rolled back.
+/// Looks into the database once more where the signer calls what it was sent rolled back; and again in a moment, for the signer
+/// may know of a change before the database does.
 ///
 /// # Errors
 /// Those of `newest`.
-pub async fn look<T, R: PartialEq>(
+pub async fn look<T, R: PartialEq, F: Future<Output = domain::Result<Option<R>>>>(
     answer: Result<T, Refusal>,
     sent: &R,
-    newest: impl Future<Output = domain::Result<Option<R>>>,
+    newest: impl Fn() -> F,
 ) -> domain::Result<Looked<T, R>> {
     match answer {
-        Err(refusal) if refusal.reason == Reason::RolledBack => Ok(match newest.await? {
-            Some(newest) if newest != *sent => Looked::Changed(newest),
-            Some(_) => Looked::Answered(Err(refusal)),
-            None => Looked::Answered(Err(Refusal::new(Reason::Unauthenticated, "It has ended."))),
-        }),
+        Err(refusal) if refusal.reason == Reason::RolledBack => {
+            for wait in [Duration::ZERO, MOMENT] {
+                tokio::time::sleep(wait).await;
+                match newest().await? {
+                    Some(newest) if newest != *sent => return Ok(Looked::Changed(newest)),
+                    Some(_) => {}
+                    None => {
+                        let ended = Refusal::new(Reason::Unauthenticated, "It has ended.");
+                        return Ok(Looked::Answered(Err(ended)));
+                    }
+                }
+            }
+            Ok(Looked::Answered(Err(refusal)))
+        }
         answer => Ok(Looked::Answered(answer)),
     }
 }

@@ -161,7 +161,7 @@ async fn issue(
     key: &SecretText,
 ) -> Result<IssuedToken> {
     let derived_scopes = derived_scopes(gateway, agent).await?;
-    let newest = async {
+    let newest = || async {
         match record {
             Some(_) => Ok(agents::facts(&gateway.store, agent).await?.map(|agent| Some(agent.record))),
             None => Ok(Some(None)),

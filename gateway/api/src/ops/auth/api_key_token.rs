@@ -80,11 +80,11 @@ pub async fn exchange(gateway: &Gateway, key: &SecretText, address: Option<IpAdd
     let candidates = api_keys::facts_by_prefix(&gateway.store, prefix).await?;
     if candidates.is_empty() {
         // The same work as for a key that is there, and the same answer.
-        let _refused = issue(gateway, UserId::new(), None, key).await?;
+        let _refused = issue(gateway, None, key).await?;
         gateway.notes.stranger(Tried::ApiKey, address, gateway.clock.now());
     }
     for found in candidates {
-        match issue(gateway, found.user, Some(found.record.clone()), key).await? {
+        match issue(gateway, Some(&found), key).await? {
             Ok(issued) => {
                 gate::pass(gateway, PrincipalId::User(found.user), found.org, address).await?;
                 succeeded(gateway, &found, address).await?;
@@ -105,25 +105,19 @@ type Issued = Result<IssuedToken, Refusal>;
 /// Whose key it is, and the key.
 type Records = (Attested<Principal>, Attested<KeyRecord>);
 
-async fn issue(
-    gateway: &Gateway,
-    user: UserId,
-    key: Option<Attested<KeyRecord>>,
-    secret: &SecretText,
-) -> Result<Issued> {
-    let user = users::facts(&gateway.store, user).await?;
+async fn issue(gateway: &Gateway, found: Option<&ApiKey>, secret: &SecretText) -> Result<Issued> {
     let proof = Credential { kind: CredentialKind::ApiKey, secret: Secret::from(secret) };
-    let (Some(user), Some(key)) = (user, key) else {
+    let user = users::facts(&gateway.store, found.map_or_else(UserId::new, |found| found.user)).await?;
+    let (Some(user), Some(found)) = (user, found) else {
         let request = IssueToken { record: None, proof, derived_scopes: Vec::new() };
         return Ok(gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await);
     };
-    let id = key.peek().map_err(Error::internal)?.id;
-    let newest = async {
+    let newest = || async {
         let user = users::facts(&gateway.store, user.id).await?;
-        let key = api_keys::facts(&gateway.store, id).await?;
+        let key = api_keys::facts(&gateway.store, found.id).await?;
         Ok(user.zip(key).map(|(user, key)| (user.record, key.record)))
     };
-    let sent = (user.record.clone(), key);
+    let sent = (user.record.clone(), found.record.clone());
     Ok(match refusal::look(ask(gateway, &sent, &proof).await, &sent, newest).await? {
         Looked::Answered(issued) => issued,
         Looked::Changed(newest) => ask(gateway, &newest, &proof).await,

@@ -87,7 +87,7 @@ async fn issue(
         Ok(seen) => {
             let derived_scopes = derived_scopes(gateway, agent.id).await?;
             let newest =
-                async { Ok(agents::facts(&gateway.store, agent.id).await?.map(|agent| agent.record)) };
+                || async { Ok(agents::facts(&gateway.store, agent.id).await?.map(|agent| agent.record)) };
             let answer = ask(gateway, &agent.record, &seen, &derived_scopes).await;
             let issued = match refusal::look(answer, &agent.record, newest).await? {
                 Looked::Answered(issued) => issued,

@@ -74,7 +74,7 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         () = cx.hung_up() => return Err(Error::unavailable("Nobody waits for the answer any more.")),
     };
     let record = user.as_ref().map(|user| user.record.clone());
-    let newest = async {
+    let newest = || async {
         let Some(user) = &user else { return Ok(Some(None)) };
         Ok(users::facts(cx.store(), user.id).await?.map(|user| Some(user.record)))
     };
