@@ -310,9 +310,10 @@ impl Lines {
         Ok(vec![own, any])
     }
 
-    /// As many at once as cost no wait.
+    /// As many at once as cost no wait, while another gateway lets in as many.
     async fn turn(&self, key: &str, throttle: &Throttle) -> Result<OwnedSemaphorePermit> {
-        let at_once = usize::try_from(throttle.free.saturating_sub(1).max(1)).map_err(Error::internal)?;
+        let at_once = (throttle.free.saturating_sub(1) / 2).max(1);
+        let at_once = usize::try_from(at_once).map_err(Error::internal)?;
         self.line(key, at_once).acquire_owned().await.map_err(Error::internal)
     }
 
