@@ -162,7 +162,7 @@ impl World {
             ("TALON_OPERATOR_PASSWORD".into(), PASSWORD.into()),
             // All actors share an address, and some tests try many wrong keys from it.
             ("TALON_LOGIN_TRIES_ADDRESS".into(), "1000000".into()),
-            ("TALON_LOGIN_PLACES_ADDRESS".into(), "256".into()),
+            ("TALON_LOGIN_PLACES_ADDRESS".into(), "128".into()),
             // A world listens at an address, and passkeys need a name.
             ("TALON_SIGNER_ORIGIN".into(), crate::passkey::ORIGIN.into()),
         ];

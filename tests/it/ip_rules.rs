@@ -369,7 +369,7 @@ async fn an_operator_lets_in_whom_their_own_rules_keep_out() {
         );
         let begun = Instant::now();
         while ada.get("/v1/vaults").from(AWAY).reply().await.status != 200 {
-            assert!(begun.elapsed() < Duration::from_millis(1200), "after {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(5), "after {:?}", begun.elapsed());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let trail = ada.get("/v1/audit/events?action=ip_rule.delete").from(AWAY).expect(200, HOME).await;

@@ -214,7 +214,7 @@ async fn an_address_that_floods_leaves_others_logging_in() {
             let (in_, refused): (Vec<_>, Vec<_>) =
                 flood.into_iter().partition(|reply| reply.status == looked_at);
             assert!(!in_.is_empty() && refused.len() >= 100, "{from}: {} got in", in_.len());
-            let at_once = "Too many log-ins from your address at once.";
+            let at_once = "Too many log-ins or sign-ups from your address at once.";
             assert!(
                 refused.iter().any(|reply| reply.text.contains(at_once)),
                 "{from} had more than its places"

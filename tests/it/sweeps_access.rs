@@ -8,7 +8,12 @@ use harness::{Agent, Person, Value, Vault, World, both, json};
 use crate::approvals::member;
 use crate::sweeps::{NOBODY, Named, Operation, operations};
 
-/// An organisation with one of each thing that an id names.
+/// What names no thing of an organisation's; and the three that need a chain, a customer's key or an authenticator to be there,
+/// whose own tests look at them.
+const NOT_THINGS: [&str; 8] =
+    ["path", "version", "key", "identifier", "user_code", "tx_id", "job_id", "passkey_id"];
+
+/// An organisation with one of each thing that an id names, but for [`NOT_THINGS`].
 struct Things<'p> {
     vault: Vault<'p>,
     /// An agent that may read one secret, and another one once people have approved it.
@@ -85,6 +90,10 @@ both! {
         let things = Things::of(&ada).await;
         let (own, spy) = (eve.vault("own").await, eve.agent("spy").intents().make().await);
         for operation in operations().iter().filter(|o| o.of_organisations() && o.path.contains('{')) {
+            for placeholder in operation.path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()) {
+                let is_thing = things.named.iter().any(|(name, _)| *name == placeholder);
+                assert!(is_thing || NOT_THINGS.contains(&placeholder), "{placeholder} is neither in Things nor none");
+            }
             let nobodys = operation.with(&[], NOBODY);
             let mut theirs = vec![(operation.with(&things.named, NOBODY), nobodys)];
             // As if it were in one's own vault.

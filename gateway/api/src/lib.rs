@@ -49,5 +49,6 @@ pub use ops::security::lift_ip_rules;
 pub use ops::setup::PAGE as SETUP_PAGE;
 pub use ops::shares::PAGE as SHARE_PAGE;
 pub use outside::mail;
+pub use password::PLACES as LOGIN_PLACES;
 pub use pipeline::{Inbound, Outbound, Visitor};
 pub use problem::problem;

@@ -1,6 +1,5 @@
-//! A mailbox is not flooded from here: what strangers can have sent to an address is counted for the address, whoever asks
-//! and whichever letter it is. Beyond that, who may be told is refused; where the answer must tell nothing of the
-//! address, no mail is sent.
+//! A mailbox is not flooded from here: what strangers can have sent to an address is counted for the address, whoever asks.
+//! Beyond that, who may be told is refused; where the answer must tell nothing of the address, no mail is sent.
 
 use std::time::Duration;
 
@@ -11,23 +10,23 @@ use crate::gateway::Gateway;
 use crate::throttle;
 
 /// To one address.
-const MAILS: Window = Window::new(20, Duration::from_secs(60 * 60));
+const MOST: Window = Window::new(20, Duration::from_secs(60 * 60));
 
-/// For what letters are asked. Each is counted by itself: what others send keeps nobody from an account. Mails for a new password
+/// Of two kinds, each counted by itself: what others send keeps nobody from an account. Mails for a new password
 /// are fewer, and counted where they are asked for.
 #[derive(Clone, Copy, Debug)]
-pub enum Asked {
+pub enum Mails {
     /// An invitation, a share, the key of an agent that enrols itself.
-    ByOthers,
+    OthersAskFor,
     /// To verify an address that somebody signs up with.
     ToSignUp,
 }
 
-impl Asked {
+impl Mails {
     /// What is counted.
     fn what(self) -> &'static str {
         match self {
-            Self::ByOthers => "mailbox.others",
+            Self::OthersAskFor => "mailbox.others",
             Self::ToSignUp => "mailbox.signup",
         }
     }
@@ -37,11 +36,11 @@ impl Asked {
 ///
 /// # Errors
 /// `TooManyRequests`, with the time until there is room.
-pub async fn take(gateway: &Gateway, asked: Asked, email: &str) -> Result<()> {
-    throttle::take(gateway, asked.what(), &[email], MAILS).await
+pub async fn take(gateway: &Gateway, mails: Mails, email: &str) -> Result<()> {
+    throttle::take(gateway, mails.what(), &[email], MOST).await
 }
 
 /// As [`take`], where whoever asks is not to be told: whether there was room.
-pub async fn has_room(gateway: &Gateway, asked: Asked, email: &str) -> Result<bool> {
-    throttle::has_room(gateway, asked.what(), &[email], MAILS).await
+pub async fn has_room(gateway: &Gateway, mails: Mails, email: &str) -> Result<bool> {
+    throttle::has_room(gateway, mails.what(), &[email], MOST).await
 }

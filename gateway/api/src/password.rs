@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// Log-ins that may wait or be looked at, on this gateway; each holds a request in memory. One client has a share of them.
+/// Log-ins, and whatever else hashes a password, that may wait or be looked at, on this gateway; each holds a request in memory. One client has a share of them.
 pub const PLACES: usize = 128;
 /// How far the threads step back (`nice(2)`): where cores are scarce, those who are in come before those who log in, who
 /// still get about a tenth.
@@ -90,7 +90,7 @@ fn hash(password: &SecretText, salt: &[u8]) -> Result<Secret> {
 
 /// More people log in than the gateway has room for.
 pub fn busy() -> Error {
-    too_many("Too many people log in right now.", 2)
+    too_many("Too many people log in or sign up right now.", 2)
 }
 
 /// Fills with random bytes from the system.

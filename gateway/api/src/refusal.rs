@@ -61,38 +61,36 @@ pub fn of_change(refusal: Refusal) -> Error {
     }
 }
 
-/// What is to be made of an answer that may be to something out of date.
-pub enum Looked<T, R> {
-    Answered(Result<T, Refusal>),
-    /// Somebody has just changed it, and nobody has tampered with anything: ask with this.
-    Changed(R),
-}
-
-/// Looks into the database once more where the signer calls what it was sent rolled back; and again in a moment, for the signer
-/// may know of a change before the database does.
+/// Asks by what the database holds of somebody, and once more by the newest where somebody has changed it a moment ago: only what
+/// stays the same looks rolled back.
 ///
 /// # Errors
 /// Those of `newest`.
-pub async fn look<T, R: PartialEq, F: Future<Output = domain::Result<Option<R>>>>(
-    answer: Result<T, Refusal>,
-    sent: &R,
-    newest: impl Fn() -> F,
-) -> domain::Result<Looked<T, R>> {
-    match answer {
-        Err(refusal) if refusal.reason == Reason::RolledBack => {
-            for wait in [Duration::ZERO, MOMENT] {
-                tokio::time::sleep(wait).await;
-                match newest().await? {
-                    Some(newest) if newest != *sent => return Ok(Looked::Changed(newest)),
-                    Some(_) => {}
-                    None => {
-                        let ended = Refusal::new(Reason::Unauthenticated, "It has ended.");
-                        return Ok(Looked::Answered(Err(ended)));
-                    }
-                }
-            }
-            Ok(Looked::Answered(Err(refusal)))
+pub async fn with_newest<T, R, A, N>(
+    mut sent: R,
+    ask: impl Fn(R) -> A,
+    newest: impl Fn() -> N,
+) -> domain::Result<Result<T, Refusal>>
+where
+    R: Clone + PartialEq,
+    A: Future<Output = Result<T, Refusal>>,
+    N: Future<Output = domain::Result<Option<R>>>,
+{
+    loop {
+        let refusal = match ask(sent.clone()).await {
+            Err(refusal) if refusal.reason == Reason::RolledBack => refusal,
+            answer => return Ok(answer),
+        };
+        let mut found = newest().await?;
+        if found.as_ref() == Some(&sent) {
+            // The signer may know of a change before the database does.
+            tokio::time::sleep(MOMENT).await;
+            found = newest().await?;
         }
-        answer => Ok(Looked::Answered(answer)),
+        match found {
+            Some(same) if same == sent => return Ok(Err(refusal)),
+            Some(changed) => sent = changed,
+            None => return Ok(Err(Refusal::new(Reason::Unauthenticated, "It has ended."))),
+        }
     }
 }

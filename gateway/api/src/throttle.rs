@@ -294,7 +294,7 @@ pub struct Lines {
 const LINES: u64 = 20_000;
 /// Transactions that count, on this gateway at once.
 const COUNTING: usize = 2;
-const SHARE_TAKEN: &str = "Too many log-ins from your address at once.";
+const SHARE_TAKEN: &str = "Too many log-ins or sign-ups from your address at once.";
 
 impl Lines {
     pub fn new() -> Self {

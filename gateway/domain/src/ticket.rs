@@ -13,7 +13,7 @@ pub enum Purpose {
     VerifyEmail,
     /// A new password; its subject is the person.
     ResetPassword,
-    /// The same, by a link that an operator has made: no mail that anybody asks for ends it.
+    /// The same, by a link that an operator has made: no mail that anybody asks for ends it. To the signer it is the same link.
     Recovery,
     /// Joining an organisation; its subject is the invitation.
     Invitation,
@@ -100,6 +100,7 @@ mod tests {
     fn a_link_is_good_for_its_time() {
         let minutes = [
             (Purpose::ResetPassword, 30),
+            (Purpose::Recovery, 30),
             (Purpose::VerifyEmail, 24 * 60),
             (Purpose::AgentKey, 24 * 60),
             (Purpose::Invitation, 7 * 24 * 60),

@@ -425,7 +425,7 @@ fn rate(text: &str) -> Option<Option<Rate>> {
 }
 
 fn places(text: &str) -> Option<usize> {
-    text.parse().ok().filter(|n| (1..=256).contains(n))
+    text.parse().ok().filter(|n| (1..=api::LOGIN_PLACES).contains(n))
 }
 
 /// Seconds: a minute to 30 days.

@@ -18,7 +18,7 @@ use crate::worker::{database_file, database_folder};
 pub struct Recover {
     /// The email of the account
     email: String,
-    /// Remove the IP rules of the account's organisation, which let nobody in; prints no link
+    /// Remove all IP rules of the account's organisation, for when they let nobody in; prints no link
     #[arg(long)]
     ip_rules: bool,
     #[command(flatten)]

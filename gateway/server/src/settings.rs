@@ -134,7 +134,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     gateway(
         "login_places_address",
-        "NUMBER, 1 to 256",
+        "NUMBER, 1 to 128",
         "Log-ins with a password from one address at once [default: 16]",
     ),
     gateway(

@@ -40,7 +40,7 @@ macro_rules! untouched {
 }
 const COUNT_KEYLESS: &str =
     concat!("SELECT COUNT(*) AS found FROM agents a WHERE a.org_id = $1 AND ", untouched!());
-/// The outer condition is checked again once the row is ours.
+/// Version and key are looked at again once the row is ours. A policy that is given at this very moment names an agent that is gone.
 const FORGET_KEYLESS: &str = concat!(
     "DELETE FROM agents WHERE version = 1 AND key_prefix IS NULL AND id IN \
      (SELECT a.id FROM agents a WHERE a.created_at <= $1 AND ",

@@ -63,9 +63,7 @@ impl Authority {
             return Err(forbidden("The agent is not this person's."));
         }
         match agent.id {
-            PrincipalId::Agent(id)
-                if agent.verifier.is_none() && agent.asserted.is_none() && agent.version == FIRST_VERSION =>
-            {
+            PrincipalId::Agent(id) if !agent.has_login() && agent.version == FIRST_VERSION => {
                 Ok(Enrolled { person, agent, id })
             }
             _ => Err(conflict(

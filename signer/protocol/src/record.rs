@@ -60,6 +60,13 @@ pub struct Principal {
     pub version: u64,
 }
 
+impl Principal {
+    /// Whether there is anything that it logs in with.
+    pub fn has_login(&self) -> bool {
+        self.verifier.is_some() || self.asserted.is_some()
+    }
+}
+
 impl Statement for Principal {
     const DOMAIN: &'static str = "talon/principal/1";
 }

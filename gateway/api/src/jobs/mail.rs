@@ -103,27 +103,27 @@ async fn compose(gateway: &Gateway, mail: &Mail, letter: &Letter) -> Result<Opti
             if users::facts_by_email(store, &mail.recipient).await?.is_some() {
                 return Ok(Some(has_an_account(url)));
             }
-            (Opens::new(Purpose::VerifyEmail, signup), None)
+            (Subject::new(Purpose::VerifyEmail, signup), None)
         }
         Letter::PasswordReset => {
             let Some(user) = users::facts_by_email(store, &mail.recipient).await? else { return Ok(None) };
             if user.auth_method != "password" {
                 return Ok(Some(has_no_password(url)));
             }
-            let opens = Opens::new(Purpose::ResetPassword, user.id);
+            let opens = Subject::new(Purpose::ResetPassword, user.id);
             (opens, Some((user.org, LinkTo::Password(user.record))))
         }
         Letter::Invitation { invitation, .. } => {
             let open = invitations::facts(store, *invitation, gateway.clock.now()).await?;
             let Some(open) = open else { return Ok(None) };
-            let opens = Opens::new(Purpose::Invitation, invitation);
+            let opens = Subject::new(Purpose::Invitation, invitation);
             (opens, Some((open.org, LinkTo::Invitation(open.record))))
         }
         Letter::AgentCredentials { agent, .. } => {
             let Some(found) = agents::facts(store, *agent).await? else { return Ok(None) };
             let Some(person) = owner(store, &found).await? else { return Ok(None) };
             let to = LinkTo::AgentKey { person: person.record, agent: found.record };
-            (Opens::new(Purpose::AgentKey, agent), Some((found.org, to)))
+            (Subject::new(Purpose::AgentKey, agent), Some((found.org, to)))
         }
         _ => return Ok(Some(write(letter, None, url))),
     };
@@ -132,12 +132,12 @@ async fn compose(gateway: &Gateway, mail: &Mail, letter: &Letter) -> Result<Opti
 }
 
 /// What a letter's link opens, and for whom or what.
-struct Opens {
+struct Subject {
     purpose: Purpose,
     subject: String,
 }
 
-impl Opens {
+impl Subject {
     fn new(purpose: Purpose, subject: impl ToString) -> Self {
         Self { purpose, subject: subject.to_string() }
     }
@@ -148,17 +148,19 @@ impl Opens {
 async fn ticket(
     gateway: &Gateway,
     mail: &Mail,
-    opens: &Opens,
+    opens: &Subject,
     to: Option<(OrgId, LinkTo)>,
 ) -> Result<Option<Ticket>> {
     let (ticket, now) = (Ticket::new(&random::<32>()?), gateway.clock.now());
-    let Opens { purpose, subject } = opens;
+    let Subject { purpose, subject } = opens;
     let link = match to {
         None => None,
         Some((org, to)) => match links::attest(&gateway.signer, &ticket, to, &mail.recipient).await {
             Ok(link) => Some(link),
-            Err(refused) if matches!(refused.reason, Reason::Unavailable | Reason::RolledBack) => {
-                return Err(refusal::error(refused));
+            Err(refused) if refused.reason == Reason::Unavailable => return Err(refusal::error(refused)),
+            // Changed a moment ago, by the looks of it.
+            Err(refused) if refused.reason == Reason::RolledBack && mail.attempts == 1 => {
+                return Err(refusal::of_change(refused));
             }
             Err(refused) => {
                 let what = ("mail", &*mail.id.to_string());
@@ -179,6 +181,7 @@ async fn ticket(
     tx.commit().await?;
     Ok(Some(ticket))
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

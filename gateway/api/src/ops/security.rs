@@ -190,13 +190,14 @@ fn details(rule: &IpRule) -> [(&'static str, String); 3] {
     ]
 }
 
-/// Removes all rules of the organisation of the account with this email, where they let nobody in: done on the gateway's
+/// Removes all rules of the organisation of the account with this email, for when they let nobody in: done on the gateway's
 /// host, by whoever operates it. How many there were.
 ///
 /// # Errors
 /// `Missing` if nobody has the address.
 pub async fn lift_ip_rules(store: &Store, address: &str) -> Result<usize> {
     let user = users::facts_by_email(store, &email(address)?).await?.or_missing("account")?;
+    let now = Clock::default().now();
     let mut tx = store.begin().await?;
     let lifted = ip_rules::lift(&mut tx, user.org).await?;
     for rule in &lifted {
@@ -209,7 +210,7 @@ pub async fn lift_ip_rules(store: &Store, address: &str) -> Result<usize> {
             resource: ("ip_rule", rule.id.to_string()),
             details: details.into_iter().collect(),
             address: None,
-            at: Clock::default().now(),
+            at: now,
         });
     }
     tx.commit().await?;

@@ -77,7 +77,7 @@ fn what_is_not_understood_is_named_and_never_shown() {
         ),
         (&[("TALON_LIMIT_TOTAL", "2222222/s")], "", "limit_total"),
         (&[("TALON_LOGIN_TRIES_ADDRESS", "0")], "", "login_tries_address"),
-        (&[("TALON_LOGIN_PLACES_ADDRESS", "257")], "", "login_places_address"),
+        (&[("TALON_LOGIN_PLACES_ADDRESS", "129")], "", "login_places_address"),
         (&[("TALON_SIGNER_MAX_FEE", "hunter2")], "", "signer_max_fee"),
         (&[("TALON_SIGNER_ALLOW_PORT", "80,hunter2")], "", "signer_allow_port"),
         (&[("TALON_SIGNER_ORIGIN", "https://127.0.0.1")], "", "signer_origin"),

@@ -24,7 +24,7 @@ use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
 use crate::email;
 use crate::gateway::Gateway;
-use crate::mailbox::{self, Asked};
+use crate::mailbox::{self, Mails};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{description, name};
 use crate::outside::mail::{self, Letter};
@@ -94,7 +94,7 @@ impl Operation for EnrollAgent {
         let place = throttle::place(cx.address);
         throttle::take(&cx.gateway, "enroll.address", &[&place], FROM_ONE_PLACE).await?;
         throttle::take(&cx.gateway, "enroll.email", &[&enrolment.email], FOR_ONE_PERSON).await?;
-        if mailbox::has_room(&cx.gateway, Asked::ByOthers, &enrolment.email).await? {
+        if mailbox::has_room(&cx.gateway, Mails::OthersAskFor, &enrolment.email).await? {
             let mut tx = cx.store().begin().await?;
             enrolments::queue(&mut tx, &enrolment).await?;
             tx.commit().await?;

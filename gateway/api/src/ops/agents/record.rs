@@ -149,7 +149,7 @@ pub async fn change(
     let was = principal(&agent)?;
     agent.record = cx.propose(Some(agent.record), change).await?;
     // The signer would let it, since it still logs in with nothing; but it would look as if it did.
-    if !was.active && principal(&agent)?.active && was.verifier.is_none() && was.asserted.is_none() {
+    if !was.active && principal(&agent)?.active && !was.has_login() {
         return Err(ended(&agent));
     }
     agent.version = principal_version(&agent.record)?;

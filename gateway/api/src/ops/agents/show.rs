@@ -140,8 +140,7 @@ impl GuardrailsShown {
 }
 
 fn status(record: &Principal, now: Time) -> &'static str {
-    let logs_in = record.verifier.is_some() || record.asserted.is_some();
-    match (record.active, logs_in) {
+    match (record.active, record.has_login()) {
         (true, true) if record.expires_at.is_some_and(|end| end <= now) => "expired",
         (true, true) => "active",
         (true, false) => "awaiting_key",

@@ -154,7 +154,7 @@ async fn set_active(
 ) -> Result<Reply<AgentResponse>> {
     let mut agent = agents::facts(cx.store(), id).await?.or_missing("agent")?;
     let record = principal(&agent)?;
-    if active && record.verifier.is_none() && record.asserted.is_none() {
+    if active && !record.has_login() {
         return Err(ended(&agent));
     }
     // What its maker has stopped, an owner or admin may stop as well, so that the maker alone can't let it go on.

@@ -18,12 +18,11 @@ use super::{TokenResponse, asserted};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
-use crate::gate;
 use crate::gateway::Gateway;
 use crate::notes::{Asked, Tried};
 use crate::operation::{Operation, Reply, Route};
-use crate::refusal::{self, Looked};
 use crate::throttle::{self, Target};
+use crate::{gate, refusal};
 
 /// Of the scopes that are written into a token for information, in bytes.
 const MAX_DERIVED: usize = 4096;
@@ -167,22 +166,18 @@ async fn issue(
             None => Ok(Some(None)),
         }
     };
-    let issued =
-        match refusal::look(ask(gateway, &record, &derived_scopes, key).await, &record, newest).await? {
-            Looked::Answered(issued) => issued,
-            Looked::Changed(record) => ask(gateway, &record, &derived_scopes, key).await,
-        };
-    issued.map_err(refusal::error)
+    let ask = |record| ask(gateway, record, &derived_scopes, key);
+    refusal::with_newest(record.clone(), ask, newest).await?.map_err(refusal::error)
 }
 
 async fn ask(
     gateway: &Gateway,
-    record: &Option<Attested<Principal>>,
+    record: Option<Attested<Principal>>,
     derived_scopes: &[PathGlob],
     key: &SecretText,
 ) -> Result<IssuedToken, Refusal> {
     let proof = Credential { kind: CredentialKind::AgentKey, secret: Secret::from(key) };
-    let request = IssueToken { record: record.clone(), proof, derived_scopes: derived_scopes.to_vec() };
+    let request = IssueToken { record, proof, derived_scopes: derived_scopes.to_vec() };
     gateway.signer.call(async |signer, cx| signer.issue_token(cx, request).await).await
 }
 

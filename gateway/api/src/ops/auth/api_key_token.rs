@@ -25,7 +25,7 @@ use crate::gate;
 use crate::gateway::Gateway;
 use crate::notes::{COARSE, Tried};
 use crate::operation::{Operation, Reply, Route};
-use crate::refusal::{self, Looked};
+use crate::refusal;
 use crate::throttle::{self, Target};
 
 /// What a personal API key begins with.
@@ -118,14 +118,11 @@ async fn issue(gateway: &Gateway, found: Option<&ApiKey>, secret: &SecretText) -
         Ok(user.zip(key).map(|(user, key)| (user.record, key.record)))
     };
     let sent = (user.record.clone(), found.record.clone());
-    Ok(match refusal::look(ask(gateway, &sent, &proof).await, &sent, newest).await? {
-        Looked::Answered(issued) => issued,
-        Looked::Changed(newest) => ask(gateway, &newest, &proof).await,
-    })
+    refusal::with_newest(sent, |records| ask(gateway, records, &proof), newest).await
 }
 
-async fn ask(gateway: &Gateway, (record, key): &Records, proof: &Credential) -> Issued {
-    let request = IssueKeyToken { record: record.clone(), key: key.clone(), proof: proof.clone() };
+async fn ask(gateway: &Gateway, (record, key): Records, proof: &Credential) -> Issued {
+    let request = IssueKeyToken { record, key, proof: proof.clone() };
     gateway.signer.call(async |signer, cx| signer.issue_key_token(cx, request).await).await
 }
 

@@ -88,11 +88,8 @@ async fn issue(
             let derived_scopes = derived_scopes(gateway, agent.id).await?;
             let newest =
                 || async { Ok(agents::facts(&gateway.store, agent.id).await?.map(|agent| agent.record)) };
-            let answer = ask(gateway, &agent.record, &seen, &derived_scopes).await;
-            let issued = match refusal::look(answer, &agent.record, newest).await? {
-                Looked::Answered(issued) => issued,
-                Looked::Changed(record) => ask(gateway, &record, &seen, &derived_scopes).await,
-            };
+            let ask = |record| ask(gateway, record, &seen, &derived_scopes);
+            let issued = refusal::with_newest(agent.record.clone(), ask, newest).await?;
             issued.map_err(refusal::error)
         }
         Err(why) => Err(Error::unauthenticated(WRONG).because(why)),
@@ -113,11 +110,11 @@ async fn issue(
 
 async fn ask(
     gateway: &Gateway,
-    record: &Attested<Principal>,
+    record: Attested<Principal>,
     seen: &Assertion,
     derived_scopes: &[PathGlob],
 ) -> Result<IssuedToken, Refusal> {
     let derived_scopes = derived_scopes.to_vec();
-    let request = IssueAsserted { record: record.clone(), seen: seen.clone(), derived_scopes };
+    let request = IssueAsserted { record, seen: seen.clone(), derived_scopes };
     gateway.signer.call(async |signer, cx| signer.issue_asserted(cx, request).await).await
 }

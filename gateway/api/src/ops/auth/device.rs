@@ -11,8 +11,11 @@ use domain::{
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use signer_protocol::device;
+use signer_protocol::device::{self, DeviceGrant};
+use signer_protocol::record::Principal;
+use signer_protocol::token::IssuedToken;
 use signer_protocol::wire::{Blob, Secret};
+use signer_protocol::{Attested, Refusal};
 use store::devices::{self, Device, NewDevice};
 use store::users;
 
@@ -24,7 +27,7 @@ use crate::known::digest;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfDevice, name};
 use crate::password::random;
-use crate::{gate, throttle};
+use crate::{gate, refusal, throttle};
 
 /// How long both codes last.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -192,6 +195,16 @@ fn no(error: &'static str) -> Result<Reply<DeviceTokenResponse>> {
     Ok(Reply::of(DeviceTokenResponse { error: Some(error), ..Default::default() }))
 }
 
+async fn ask(
+    cx: &Cx,
+    record: Attested<Principal>,
+    grant: &Attested<DeviceGrant>,
+    code: &SecretText,
+) -> Result<IssuedToken, Refusal> {
+    let request = device::IssueDeviceToken { record, grant: grant.clone(), code: Secret::from(code) };
+    cx.gateway.signer.call(async |signer, context| signer.issue_device_token(context, request).await).await
+}
+
 /// The signer gives a grant's token out once, however many ask at once.
 async fn let_in(cx: &Cx, device: Device, code: &SecretText) -> Result<Reply<DeviceTokenResponse>> {
     let (Some(user), Some(grant)) = (device.user, device.permission) else {
@@ -200,8 +213,9 @@ async fn let_in(cx: &Cx, device: Device, code: &SecretText) -> Result<Reply<Devi
     let Some(user) = users::facts(cx.store(), user).await? else { return no("access_denied") };
     let id = PrincipalId::User(user.id);
     gate::pass(&cx.gateway, id, user.org, cx.address).await?;
-    let request = device::IssueDeviceToken { record: user.record, grant, code: Secret::from(code) };
-    let issued = cx.signer(async |signer, context| signer.issue_device_token(context, request).await).await;
+    let newest = || async { Ok(users::facts(cx.store(), user.id).await?.map(|user| user.record)) };
+    let ask = |record| ask(cx, record, &grant, code);
+    let issued = refusal::with_newest(user.record.clone(), ask, newest).await?.map_err(refusal::error);
     let issued = match issued {
         Ok(issued) => issued,
         // Given out already, or the person's tokens have ended since they approved.

@@ -6,10 +6,10 @@ use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Map;
-use signer_protocol::Attested;
 use signer_protocol::people::Login as SignerLogin;
 use signer_protocol::record::{Assertion, FoundOrganisation, Principal};
 use signer_protocol::token::{IssueAsserted, IssuedToken};
+use signer_protocol::{Attested, Refusal};
 use store::outside_logins::{self, OutsideLogin};
 use store::users::{self, User};
 
@@ -17,7 +17,6 @@ use super::{LoginResponse, email, insert_user, needs_code, signup};
 use crate::access::Public;
 use crate::cx::{Act, Cx};
 use crate::decode;
-use crate::gate;
 use crate::notes::Tried;
 use crate::openid::{GooglePerson, Refused};
 use crate::operation::{Operation, Reply, Route};
@@ -25,6 +24,7 @@ use crate::ops::org::addressed_to;
 use crate::ops::{name, shares};
 use crate::outside::mail::{self, Letter};
 use crate::password::{SALT, random};
+use crate::{gate, refusal};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct GoogleAuthRequest {
@@ -118,8 +118,14 @@ async fn log_in(cx: &Cx, user: &User, seen: &GooglePerson) -> Result<IssuedToken
 
 /// The signer compares with what the person's record pins.
 async fn issue(cx: &Cx, user: &User, seen: Assertion) -> Result<IssuedToken> {
-    let request = IssueAsserted { record: user.record.clone(), seen, derived_scopes: Vec::new() };
-    cx.signer(async |signer, context| signer.issue_asserted(context, request).await).await
+    let newest = || async { Ok(users::facts(cx.store(), user.id).await?.map(|user| user.record)) };
+    let issued = refusal::with_newest(user.record.clone(), |record| ask(cx, record, &seen), newest).await?;
+    issued.map_err(refusal::error)
+}
+
+async fn ask(cx: &Cx, record: Attested<Principal>, seen: &Assertion) -> Result<IssuedToken, Refusal> {
+    let request = IssueAsserted { record, seen: seen.clone(), derived_scopes: Vec::new() };
+    cx.gateway.signer.call(async |signer, context| signer.issue_asserted(context, request).await).await
 }
 
 /// Makes the person, with an organisation of their own.

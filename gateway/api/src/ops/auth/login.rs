@@ -13,13 +13,12 @@ use super::{LoginResponse, MAX_PASSWORD, email, needs_code, stretched};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
-use crate::gate;
 use crate::notes::Tried;
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::shares;
 use crate::password::SALT;
-use crate::refusal::{self, Looked};
 use crate::throttle::{self, Target};
+use crate::{gate, refusal};
 
 #[derive(Deserialize, JsonSchema)]
 pub struct LoginRequest {
@@ -78,10 +77,7 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
         let Some(user) = &user else { return Ok(Some(None)) };
         Ok(users::facts(cx.store(), user.id).await?.map(|user| Some(user.record)))
     };
-    let issued = match refusal::look(issue(cx, &record, &proof).await, &record, newest).await? {
-        Looked::Answered(issued) => issued,
-        Looked::Changed(record) => issue(cx, &record, &proof).await,
-    };
+    let issued = refusal::with_newest(record, |record| issue(cx, record, &proof), newest).await?;
     let Some(user) = user else {
         cx.gateway.notes.stranger(Tried::Password, cx.address, cx.now());
         return Err(Error::unauthenticated(WRONG).because("unknown email"));
@@ -103,9 +99,9 @@ async fn check(cx: &Cx, given: &LoginRequest) -> Result<(User, IssuedToken)> {
 
 async fn issue(
     cx: &Cx,
-    record: &Option<Attested<Principal>>,
+    record: Option<Attested<Principal>>,
     proof: &Credential,
 ) -> Result<IssuedToken, Refusal> {
-    let request = IssueToken { record: record.clone(), proof: proof.clone(), derived_scopes: Vec::new() };
+    let request = IssueToken { record, proof: proof.clone(), derived_scopes: Vec::new() };
     cx.gateway.signer.call(async |signer, context| signer.issue_token(context, request).await).await
 }

@@ -5,10 +5,11 @@ use domain::{Error, Kind, OrMissing as _, PrincipalId, Result, Revealed, SecretB
 use http::Method;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use signer_protocol::Attested;
 use signer_protocol::mfa::{self, Mfa, MfaProof};
 use signer_protocol::record::Principal;
+use signer_protocol::token::IssuedToken;
 use signer_protocol::wire::Secret;
+use signer_protocol::{Attested, Refusal};
 use store::second_factors;
 use store::users::{self, User};
 
@@ -19,7 +20,7 @@ use crate::operation::{Operation, Reply, Route};
 use crate::ops::shares;
 use crate::outside::mail::{self, Letter};
 use crate::throttle::{self, Target};
-use crate::{authenticate, decode, gate};
+use crate::{authenticate, decode, gate, refusal};
 
 const OFF: &str = "The second factor is off; there is nothing to do.";
 const WRONG: &str =
@@ -195,9 +196,14 @@ impl Operation for VerifyMfa {
         let person = users::facts(cx.store(), user).await?.ok_or_else(|| Error::unauthenticated(WRONG))?;
         let factor = second_factors::facts(cx.store(), user).await?.factor;
         let mfa = factor.ok_or_else(|| Error::unauthenticated(WRONG).because("no second factor"))?;
-        let token = Secret::from(&given.mfa_token);
-        let request = mfa::VerifyMfa { token, record: person.record.clone(), mfa, code };
-        match cx.signer(async |signer, context| signer.verify_mfa(context, request).await).await {
+        let sent = (person.record.clone(), mfa);
+        let newest = || async {
+            let person = users::facts(cx.store(), user).await?;
+            let factor = second_factors::facts(cx.store(), user).await?.factor;
+            Ok(person.zip(factor).map(|(person, mfa)| (person.record, mfa)))
+        };
+        let verify = |(record, mfa)| verify(cx, &given.mfa_token, record, mfa, &code);
+        match refusal::with_newest(sent, verify, newest).await?.map_err(refusal::error) {
             Ok(issued) => {
                 gate::log_in(cx, claims.sub, person.org).await?;
                 let mut act = cx.begin().await?;
@@ -214,6 +220,17 @@ impl Operation for VerifyMfa {
             Err(error) => Err(error),
         }
     }
+}
+
+async fn verify(
+    cx: &Cx,
+    token: &SecretText,
+    record: Attested<Principal>,
+    mfa: Attested<Mfa>,
+    code: &Secret,
+) -> Result<IssuedToken, Refusal> {
+    let request = mfa::VerifyMfa { token: Secret::from(token), record, mfa, code: code.clone() };
+    cx.gateway.signer.call(async |signer, context| signer.verify_mfa(context, request).await).await
 }
 
 #[derive(Deserialize, JsonSchema)]

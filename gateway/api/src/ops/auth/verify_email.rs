@@ -18,7 +18,7 @@ use super::{TokenResponse, stretched};
 use crate::access::Public;
 use crate::cx::Cx;
 use crate::decode;
-use crate::mailbox::{self, Asked};
+use crate::mailbox::{self, Mails};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::shares;
 use crate::outside::mail::{self, Letter};
@@ -33,7 +33,7 @@ pub async fn ask(cx: &Cx, email: &str, password: &SecretText, display_name: Opti
     let now = cx.now();
     let (user, _) = found(&cx.gateway, now, cx.address, email.to_owned(), password, display_name).await?;
     if !throttle::has_room(&cx.gateway, "signup.email", &[email], MAILS).await?
-        || !mailbox::has_room(&cx.gateway, Asked::ToSignUp, email).await?
+        || !mailbox::has_room(&cx.gateway, Mails::ToSignUp, email).await?
     {
         return Ok(());
     }

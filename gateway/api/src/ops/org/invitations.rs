@@ -16,7 +16,7 @@ use super::join;
 use crate::access::InOrg;
 use crate::cx::Cx;
 use crate::decode;
-use crate::mailbox::{self, Asked};
+use crate::mailbox::{self, Mails};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::{OfInvitation, auth};
 use crate::outside::mail::{self, Letter};
@@ -70,7 +70,7 @@ impl Operation for Invite {
         access::role(&cx.subject()?, role)?;
         room(cx, &may, &email).await?;
         throttle::take(&cx.gateway, "invite.organisation", &[&may.org().to_string()], INVITATIONS).await?;
-        mailbox::take(&cx.gateway, Asked::ByOthers, &email).await?;
+        mailbox::take(&cx.gateway, Mails::OthersAskFor, &email).await?;
         let invitation = invite(cx, &may, email, role).await?;
         let letter = letter(cx, &may, &invitation).await?;
         let mut act = cx.begin().await?;

@@ -146,6 +146,5 @@ fn has_login(agent: &Agent) -> Result<bool> {
     let record = agent.record.peek();
     let record =
         record.map_err(|e| Error::internal(format!("agent {}'s record is damaged: {e}", agent.id)))?;
-    // With its end an agent loses its key, and keeps the identity that somebody vouches for.
-    Ok(record.verifier.is_some() || (record.active && record.asserted.is_some()))
+    Ok(record.has_login())
 }

@@ -22,7 +22,7 @@ use super::access::{GrantedSecret, OnSecretId};
 use super::readable;
 use crate::cx::Cx;
 use crate::decode::{self, NothingElse};
-use crate::mailbox::{self, Asked};
+use crate::mailbox::{self, Mails};
 use crate::operation::{Operation, Reply, Route};
 use crate::ops::OfSecretId;
 use crate::ops::auth::email;
@@ -273,7 +273,7 @@ async fn external(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
     let email = email(given)?;
     let digest = addressed_to(&email).0;
     let digest = digest.try_into().map_err(|_| Error::internal("a SHA-256 that is none"))?;
-    mailbox::take(&cx.gateway, Asked::ByOthers, &email).await?;
+    mailbox::take(&cx.gateway, Mails::OthersAskFor, &email).await?;
     Ok(Named { to: None, email: Some(email), recipient: Recipient::Email(digest) })
 }
 
@@ -283,7 +283,7 @@ async fn letter(cx: &Cx, named: &Named) -> Result<Option<(String, String)>> {
     let to = match (&named.email, named.to) {
         (Some(email), _) => Some(email.clone()),
         (None, Some(PrincipalId::User(user))) => match users::facts(cx.store(), user).await? {
-            Some(user) if mailbox::has_room(&cx.gateway, Asked::ByOthers, &user.email).await? => {
+            Some(user) if mailbox::has_room(&cx.gateway, Mails::OthersAskFor, &user.email).await? => {
                 Some(user.email)
             }
             _ => None,
