@@ -12,11 +12,10 @@ use store::agents::{self, Agent};
 
 use super::agent_token::{WRONG, derived_scopes, event, refused, succeeded};
 use crate::certificate::Fingerprint;
-use crate::gate;
 use crate::gateway::Gateway;
 use crate::notes::Tried;
 use crate::openid::Refused;
-use crate::refusal::{self, Looked};
+use crate::{gate, refusal};
 
 /// The token of the issuer and client that the agent's record pins.
 ///
