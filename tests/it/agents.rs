@@ -102,7 +102,7 @@ both! {
 both! {
     async fn an_expired_agent_does_nothing(w: World) {
         let ada = w.owner("ada").await;
-        let soon = domain::Clock::default().now().plus(std::time::Duration::from_secs(10));
+        let soon = domain::Clock::default().now().plus(std::time::Duration::from_millis(2500));
         let bot = ada.agent("bot").set("expires_at", soon.to_string()).make().await;
         bot.get("/v1/agents/me").expect(200, "bot").await;
         tokio::time::sleep(std::time::Duration::from_millis(2600)).await;
@@ -135,7 +135,7 @@ both! {
         is(false, "ended").await;
         let key = ada.post(&rotate, &json!({})).expect(200, "ocv_").await["api_key"].clone();
         is(false, "suspended").await;
-        let soon = domain::Clock::default().now().plus(std::time::Duration::from_millis(2500));
+        let soon = domain::Clock::default().now().plus(std::time::Duration::from_secs(10));
         ada.patch(&path, &json!({"is_active": true, "expires_at": soon.to_string()})).expect(200, "").await;
         is(true, "active").await;
         let shown = json!({"agent_id": bot.id, "api_key": key});

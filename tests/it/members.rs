@@ -95,6 +95,12 @@ both! {
         bob.post(&format!("/v1/agents/{}/suspend", bot.id), &json!({})).expect(200, "").await;
         bob.post("/v1/org/join", &join).expect(409, "last owner").await;
         bob.delete(&format!("/v1/agents/{}", bot.id)).expect(204, "").await;
+        let certificate = json!({"name": "m", "auth_method": "mtls", "client_cert_fingerprint": "ab".repeat(32)});
+        let keyless = bob.post("/v1/agents", &certificate).expect(201, "id").await;
+        let keyless = format!("/v1/agents/{}", keyless["agent"]["id"].as_str().unwrap());
+        bob.post(&format!("{keyless}/suspend"), &json!({})).expect(200, "").await;
+        bob.post("/v1/org/join", &join).expect(409, "last owner").await;
+        bob.delete(&keyless).expect(204, "").await;
         // Nor does a stranger hold him back, who enrols an agent with him.
         w.post("/v1/agents/enroll", &json!({"name": "scout", "human_email": "bob@example.org"})).expect(201, "agent_id").await;
         w.mail("bob@example.org", "An agent asks for its key").await;
@@ -162,6 +168,16 @@ both! {
         let secret = secret(&vault, "api/token", "note").await;
         let to_bob = json!({"recipient_type": "external_email", "email": bob.email});
         asked(&ada, &secret, to_bob).expect(429, "Too many").await;
+        // What is refused for another reason takes no place in anybody's mailbox.
+        let open = json!({"recipient_type": "anyone_with_link"});
+        for _ in 0..10 {
+            asked(&ada, &secret, open.clone()).reply().await;
+        }
+        let to_dora = json!({"recipient_type": "external_email", "email": "dora@example.org"});
+        for _ in 0..21 {
+            asked(&ada, &secret, to_dora.clone()).expect(429, "Too many").await;
+        }
+        eve.post("/v1/org/invite", &json!({"email": "dora@example.org"})).expect(200, "dora").await;
         // Who enrols an agent is not told.
         w.post("/v1/agents/enroll", &json!({"name": "scout", "human_email": bob.email})).expect(201, "agent_id").await;
         let pool = w.database().await;

@@ -313,3 +313,50 @@ async fn what_ends_at_one_gateway_has_ended_at_the_other_within_a_second() {
         .await;
     }
 }
+
+both! {
+    /// Who logs in again after a change does so wherever the next request goes.
+    async fn what_begins_at_one_gateway_is_good_at_the_other_at_once(w: World) {
+        let ada = w.owner("ada").await;
+        let bob = member(&ada, "bob", "member").await;
+        let bot = ada.agent("bot").make().await;
+        let other = w.beside().await;
+        let me = "/v1/agents/me";
+        let exchanged = async |key: &str| {
+            let body = json!({"agent_id": bot.id, "api_key": key});
+            let given = other.post("/v1/auth/agent-token", &body).expect(200, "access_token").await;
+            other.get(me, given["access_token"].as_str().unwrap()).expect(200, "bot").await;
+        };
+        other.get(me, &bot.token).expect(200, "bot").await;
+        let given = ada.post(&format!("/v1/agents/{}/rotate-key", bot.id), &json!({})).expect(200, "ocv_").await;
+        let key = given["api_key"].as_str().unwrap();
+        other.get(me, key).expect(200, "bot").await;
+        exchanged(key).await;
+        for verb in ["suspend", "resume"] {
+            ada.post(&format!("/v1/agents/{}/{verb}", bot.id), &json!({})).expect(200, "").await;
+            // So that it is known there as it is now.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            let status = other.get(me, key).reply().await.status;
+            assert_eq!(status, if verb == "suspend" { 401 } else { 200 }, "{verb}");
+        }
+        ada.post(&format!("/v1/agents/{}/suspend", bot.id), &json!({})).expect(200, "").await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        other.get(me, key).expect(401, "").await;
+        ada.post(&format!("/v1/agents/{}/resume", bot.id), &json!({})).expect(200, "").await;
+        exchanged(key).await;
+        // People: after another role, and a new password.
+        let logged_in = async |password: &str| {
+            let body = json!({"email": bob.email, "password": password});
+            let given = other.post("/v1/auth/token", &body).expect(200, "access_token").await;
+            let token = given["access_token"].as_str().unwrap().to_owned();
+            other.get("/v1/auth/me", &token).expect(200, "bob").await;
+            token
+        };
+        logged_in(PASSWORD).await;
+        ada.patch(&format!("/v1/org/members/{}", bob.id().await), &json!({"role": "admin"})).expect(200, "").await;
+        let token = logged_in(PASSWORD).await;
+        let new = json!({"current_password": PASSWORD, "new_password": "Another-Horse-42!x"});
+        w.call(Method::POST, "/v1/auth/change-password", Some(&token)).json(&new).expect(204, "").await;
+        logged_in("Another-Horse-42!x").await;
+    }
+}

@@ -81,7 +81,7 @@ pub async fn caller(
     let caller = match with_token(gateway, token).await {
         // The token that it was exchanged for has ended; the key may still be good.
         Err(error) if error.kind() == Kind::Unauthenticated => {
-            gateway.known.exchanged.invalidate(&digest(&bearer)).await;
+            gateway.known.exchanged.invalidate(&(digest(&bearer), address)).await;
             with_token(gateway, exchanged(gateway, &bearer, address).await?).await
         }
         caller => caller,
@@ -114,7 +114,7 @@ async fn exchanged(
         };
         Ok::<_, Error>(Arc::new(text(&issued)?))
     };
-    let token = gateway.known.exchanged.try_get_with(digest(key), exchange).await;
+    let token = gateway.known.exchanged.try_get_with((digest(key), address), exchange).await;
     token.map_err(Arc::unwrap_or_clone)
 }
 
@@ -136,7 +136,14 @@ async fn with_token(gateway: &Gateway, token: Arc<SecretText>) -> Result<Caller>
     if now.seconds() >= claims.exp {
         return Err(bad("expired"));
     }
-    let known = gateway.known.principal(&gateway.store, claims.sub, claims.org).await?;
+    let mut known = gateway.known.principal(&gateway.store, claims.sub, claims.org).await?;
+    // A token that is newer than what is known of its principal: somebody has changed it a moment ago, at another gateway.
+    let is_behind =
+        |known: &Principal| claims.epoch > known.epoch || (claims.epoch == known.epoch && !known.active);
+    if known.as_ref().is_none_or(|known| is_behind(&known.principal)) {
+        gateway.known.forget_principal(claims.sub).await;
+        known = gateway.known.principal(&gateway.store, claims.sub, claims.org).await?;
+    }
     let known = known.ok_or_else(|| bad("unknown principal"))?;
     let principal = &known.principal;
     if !principal.active || principal.epoch != claims.epoch {

@@ -3,6 +3,7 @@
 //! A second is what the contract gives a revocation to reach every gateway; on the gateway that makes the change
 //! it is forgotten at once.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use store::Store;
 use store::ip_rules::Gate;
 use store::vaults::Vault;
 
-const FRESH: Duration = Duration::from_secs(1);
+const FRESH: Duration = Duration::from_millis(900);
 /// A key presented directly is exchanged this often at least.
 const EXCHANGED: Duration = Duration::from_secs(30);
 const CAPACITY: u64 = 20_000;
@@ -48,8 +49,8 @@ pub fn digest(text: &SecretText) -> Digest {
 pub struct Known {
     /// Tokens that were good a moment ago: signature, expiry and revocation.
     pub tokens: Cache<Digest, Arc<Claims>>,
-    /// Tokens that keys presented directly were exchanged for.
-    pub exchanged: Cache<Digest, Arc<SecretText>>,
+    /// Tokens that keys presented directly were exchanged for, by where they come from: it decides whether they get any.
+    pub exchanged: Cache<(Digest, Option<IpAddr>), Arc<SecretText>>,
     /// What the signer's keystore said of itself.
     pub keystore: Cache<(), &'static str>,
     principals: Cache<PrincipalId, Arc<KnownPrincipal>>,

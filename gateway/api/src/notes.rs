@@ -81,8 +81,8 @@ pub struct Asked<'a> {
 pub struct Notes {
     /// Keys whose use was noted a moment ago.
     noted: Cache<ApiKeyId, ()>,
-    /// Agents of which a refusal was told a moment ago, by where they come from and the rule.
-    turned_away: Cache<(AgentId, Option<IpAddr>, Option<&'static str>), ()>,
+    /// Agents of which a refusal was told a moment ago, by the rule.
+    turned_away: Cache<(AgentId, Option<&'static str>), ()>,
     queue: mpsc::Sender<Note>,
 }
 
@@ -109,9 +109,9 @@ impl Notes {
         }
     }
 
-    /// Whether it is a while ago that the same was told of the agent: one that was stopped may ask on and on.
-    pub fn is_news(&self, agent: AgentId, from: Option<IpAddr>, rule: Option<&'static str>) -> bool {
-        self.turned_away.entry((agent, from, rule)).or_insert(()).is_fresh()
+    /// Whether it is a while ago that the same was told of the agent: one that was stopped may ask on and on, from everywhere.
+    pub fn is_news(&self, agent: AgentId, rule: Option<&'static str>) -> bool {
+        self.turned_away.entry((agent, rule)).or_insert(()).is_fresh()
     }
 
     /// Somebody tried a credential of somebody's that is not the right one.

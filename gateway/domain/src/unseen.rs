@@ -3,6 +3,9 @@
 
 /// What stands before it is shown as an emoji.
 const AS_EMOJI: char = '\u{fe0f}';
+/// Zero-width joiner and non-joiner.
+const ZWJ: char = '\u{200d}';
+const ZWNJ: char = '\u{200c}';
 
 /// Unicode's Default_Ignorable_Code_Point (UAX #44), marks of annotations, separators of lines, and blanks that are no
 /// spaces.
@@ -16,14 +19,31 @@ pub fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Whether it has a control character or an invisible one. U+FE0F may follow what it shows as an emoji.
+/// Whether it has a control character or an invisible one. What shows an emoji as one, joins two, or belongs to the spelling of
+/// a word stays: one between two characters that ask for it, which leaves no room for a hidden text.
 pub fn has_unseen(text: &str) -> bool {
-    let mut before = ' ';
-    text.chars().any(|c| {
-        let styles = c == AS_EMOJI && may_be_emoji(before);
-        before = c;
-        !styles && (c.is_control() || is_invisible(c))
-    })
+    let chars: Vec<char> = text.chars().collect();
+    let hides = |(n, c): (usize, &char)| {
+        (c.is_control() || is_invisible(*c)) && !belongs(*c, &chars[..n], chars.get(n + 1).copied())
+    };
+    chars.iter().enumerate().any(hides)
+}
+
+fn belongs(c: char, before: &[char], after: Option<char>) -> bool {
+    let (Some(last), after) = (before.last().copied(), after.unwrap_or(' ')) else { return false };
+    let emoji = |c: char| !c.is_ascii() && may_be_emoji(c);
+    let styled = if last == AS_EMOJI { before.iter().rev().nth(1).copied().unwrap_or(' ') } else { last };
+    match c {
+        AS_EMOJI => may_be_emoji(last),
+        ZWJ if emoji(styled) && emoji(after) => true,
+        ZWJ | ZWNJ => joins(last) && joins(after),
+        _ => false,
+    }
+}
+
+/// A letter or sign of a script in which joiners tell words apart (Arabic and the scripts of India).
+fn joins(c: char) -> bool {
+    matches!(c, '\u{620}'..='\u{6ff}' | '\u{900}'..='\u{dff}')
 }
 
 /// What has two looks, and what is an emoji at any rate (UTS #51).
@@ -86,6 +106,11 @@ mod tests {
             "e\u{301}",
             "க்ஷ",
             "🤖",
+            "👩\u{200d}💻 bot",
+            "❤\u{fe0f}\u{200d}🔥",
+            "👨🏽\u{200d}👩\u{200d}👧",
+            "خانه\u{200c}ها",
+            "क\u{94d}\u{200d}ष",
         ] {
             assert!(!has_unseen(seen), "{seen:?}");
         }
@@ -97,6 +122,12 @@ mod tests {
             "❤\u{fe0e}",
             "\u{2800}\u{fe0f}",
             "❤\u{e0061}",
+            "a\u{200d}b",
+            "1\u{200d}2",
+            "👩\u{200d}",
+            "👩\u{200d}\u{200d}💻",
+            "خانه\u{200c}\u{200c}ها",
+            "ها\u{200c}",
         ] {
             assert!(has_unseen(unseen), "{unseen:?}");
         }

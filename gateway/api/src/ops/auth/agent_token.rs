@@ -209,7 +209,7 @@ pub async fn succeeded(
 pub fn refused(gateway: &Gateway, agent: &Agent, error: Error, from: Option<IpAddr>) -> Error {
     let what = ("operation", AgentToken::ROUTE.id);
     let (by, at) = (Some(PrincipalId::Agent(agent.id)), gateway.clock.now());
-    if error.refused().is_some() && gateway.notes.is_news(agent.id, from, error.refused()) {
+    if error.refused().is_some() && gateway.notes.is_news(agent.id, error.refused()) {
         gateway.notes.refused(&error, Asked { org: agent.org, by, what, from, at });
     }
     error.told()

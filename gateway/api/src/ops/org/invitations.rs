@@ -69,9 +69,10 @@ impl Operation for Invite {
         let (email, role) = (auth::email(&asked.email)?, asked.role.unwrap_or(Role::Member));
         access::role(&cx.subject()?, role)?;
         room(cx, &may, &email).await?;
-        throttle::take(&cx.gateway, "invite.organisation", &[&may.org().to_string()], INVITATIONS).await?;
-        mailbox::take(&cx.gateway, Mails::OthersAskFor, &email).await?;
         let invitation = invite(cx, &may, email, role).await?;
+        // Last: what is refused takes no place in a mailbox.
+        throttle::take(&cx.gateway, "invite.organisation", &[&may.org().to_string()], INVITATIONS).await?;
+        mailbox::take(&cx.gateway, Mails::OthersAskFor, &invitation.email).await?;
         let letter = letter(cx, &may, &invitation).await?;
         let mut act = cx.begin().await?;
         invitations::put(&mut act, &may, &invitation).await?;

@@ -122,9 +122,10 @@ impl Operation for CreateShare {
         may_leave(cx, &granted, &asked)?;
         let named = named(cx, &asked).await?;
         throttle::take(&cx.gateway, "share.organisation", &[&granted.may.org().to_string()], SHARES).await?;
-        let letter = letter(cx, &named).await?;
         let salt = asked.passphrase.is_some().then(random::<SALT>).transpose()?;
         let (id, record) = grant(cx, &granted, &asked, &named, addresses, salt).await?;
+        // Last: what is refused takes no place in a mailbox.
+        let letter = letter(cx, &named).await?;
         let share = Share {
             id,
             org: granted.may.org(),
@@ -273,7 +274,6 @@ async fn external(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
     let email = email(given)?;
     let digest = addressed_to(&email).0;
     let digest = digest.try_into().map_err(|_| Error::internal("a SHA-256 that is none"))?;
-    mailbox::take(&cx.gateway, Mails::OthersAskFor, &email).await?;
     Ok(Named { to: None, email: Some(email), recipient: Recipient::Email(digest) })
 }
 
@@ -281,7 +281,10 @@ async fn external(cx: &Cx, asked: &CreateShareRequest) -> Result<Named> {
 /// without a mail: a refusal would tell whose address it is.
 async fn letter(cx: &Cx, named: &Named) -> Result<Option<(String, String)>> {
     let to = match (&named.email, named.to) {
-        (Some(email), _) => Some(email.clone()),
+        (Some(email), _) => {
+            mailbox::take(&cx.gateway, Mails::OthersAskFor, email).await?;
+            Some(email.clone())
+        }
         (None, Some(PrincipalId::User(user))) => match users::facts(cx.store(), user).await? {
             Some(user) if mailbox::has_room(&cx.gateway, Mails::OthersAskFor, &user.email).await? => {
                 Some(user.email)
