@@ -146,7 +146,7 @@ both! {
         assert!(count(401) >= 100 && count(429) >= 100, "{} were looked at, {} refused", count(401), count(429));
         assert_eq!(count(401) + count(429), 400);
         let refused = replies.into_iter().find(|reply| reply.status == 429).unwrap();
-        refused.expect(429, "Too many people log in or sign up right now. Try again in");
+        refused.expect(429, "Too many log-ins or sign-ups from your address at once. Try again in");
     }
 }
 
