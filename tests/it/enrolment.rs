@@ -139,7 +139,7 @@ both! {
         let (ada, beside) = (w.owner("ada").await, w.beside().await);
         let ask = |n: usize, email: String| {
             let (at, body) = ("/v1/agents/enroll", json!({"name": "scout", "human_email": email}));
-            if n % 2 == 0 { w.post(at, &body).reply() } else { beside.post(at, &body).reply() }
+            if n.is_multiple_of(2) { w.post(at, &body).reply() } else { beside.post(at, &body).reply() }
         };
         let for_one = join_all((0..10).map(|n| ask(n, ada.email.clone()))).await;
         w.sql("DELETE FROM limits").await;

@@ -103,7 +103,7 @@ both! {
         let beside = w.beside().await;
         let sign_up = |n: usize| {
             let body = json!({"email": format!("n{n}@example.org"), "password": PASSWORD});
-            if n % 2 == 0 { w.post("/v1/auth/signup", &body).reply() } else { beside.post("/v1/auth/signup", &body).reply() }
+            if n.is_multiple_of(2) { w.post("/v1/auth/signup", &body).reply() } else { beside.post("/v1/auth/signup", &body).reply() }
         };
         let replies = join_all((0..20).map(sign_up)).await;
         assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 5);
