@@ -9,9 +9,8 @@ use std::time::Duration;
 
 use domain::access::Subject;
 use domain::policy::Policy;
-use domain::{ApiKeyId, Error, OrgId, PrincipalId, Result, SecretText, Time, VaultId};
+use domain::{ApiKeyId, Error, OrgId, PrincipalId, Result, SecretText, Time, VaultId, secret};
 use moka::future::Cache;
-use sha2::{Digest as _, Sha256};
 use signer_protocol::Attested;
 use signer_protocol::api_key::ApiKey;
 use signer_protocol::record::Principal;
@@ -43,7 +42,7 @@ impl KnownPrincipal {
 pub type Digest = [u8; 32];
 
 pub fn digest(text: &SecretText) -> Digest {
-    Sha256::digest(text.expose().as_bytes()).into()
+    secret::sha256(text.expose().as_bytes())
 }
 
 pub struct Known {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use domain::limit::too_many;
-use domain::{Error, Result, SecretText};
+use domain::{Error, Result, SecretText, secret};
 use signer_protocol::wire::Secret;
 use tokio::sync::{mpsc, oneshot};
 
@@ -84,7 +84,8 @@ fn hash(password: &SecretText, salt: &[u8]) -> Result<Secret> {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, Some(32)).map_err(Error::internal)?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     let mut output = vec![0; 32];
-    argon2.hash_password_into(password.expose().as_bytes(), salt, &mut output).map_err(Error::internal)?;
+    secret::leaving_no_trace(|| argon2.hash_password_into(password.expose().as_bytes(), salt, &mut output))
+        .map_err(Error::internal)?;
     Ok(Secret::from(output))
 }
 

@@ -5,9 +5,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest as _, Sha256};
 
-use crate::{Error, Result};
+use crate::{Error, Result, secret};
 
 /// Bytes of a customer's key.
 pub const KEY: usize = 32;
@@ -26,7 +25,7 @@ pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
     pub fn of(key: &[u8; KEY]) -> Self {
-        Self(Sha256::digest(key).into())
+        Self(secret::sha256(key))
     }
 
     /// # Errors

@@ -3,9 +3,34 @@
 use base64::Engine as _;
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::{Error, Result};
+
+/// Bytes of a stack that are overwritten: more than the frames of a hash take.
+const FRAMES: usize = 16 * 1024;
+
+/// Does something with a secret, and overwrites what that leaves on the stack: a hash keeps the last bytes that it was given, and
+/// a thread that rests keeps them as long as it rests.
+pub fn leaving_no_trace<T>(work: impl FnOnce() -> T) -> T {
+    #[inline(never)]
+    fn within_a_frame<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    #[inline(never)]
+    fn overwrite() {
+        std::hint::black_box(&mut [0_u8; FRAMES]);
+    }
+    let done = within_a_frame(work);
+    overwrite();
+    done
+}
+
+/// SHA-256 of a secret.
+pub fn sha256(secret: &[u8]) -> [u8; 32] {
+    leaving_no_trace(|| Sha256::digest(secret).into())
+}
 
 /// A secret text: a value, a password, an API key, a token. Zeroed when dropped; no `Serialize`, a blank `Debug`.
 #[derive(Clone, Deserialize)]

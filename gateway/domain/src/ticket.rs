@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use crate::{SecretText, secret};
 
 /// What a ticket is good for. A ticket for one thing is none for another.
@@ -63,7 +61,7 @@ pub struct TicketHash([u8; 32]);
 impl TicketHash {
     /// Of a ticket as somebody presents it.
     pub fn of(ticket: &SecretText) -> Self {
-        Self(Sha256::digest(ticket.expose().as_bytes()).into())
+        Self(secret::sha256(ticket.expose().as_bytes()))
     }
 
     pub fn as_bytes(&self) -> &[u8; 32] {

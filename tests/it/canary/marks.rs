@@ -50,6 +50,14 @@ impl Marks {
 
     /// What is found of them.
     pub fn within(&self, haystack: &[u8]) -> Vec<&str> {
+        let mut found: Vec<_> = self.places(haystack).into_iter().map(|(_, name)| name).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// Where each of them is found.
+    pub fn places(&self, haystack: &[u8]) -> Vec<(usize, &str)> {
         let mut found = Vec::new();
         for at in 0..haystack.len().saturating_sub(3) {
             if !self.starts[pair(&haystack[at..])] {
@@ -62,11 +70,9 @@ impl Marks {
                 forms
                     .iter()
                     .filter(|(_, form)| haystack[at..].starts_with(form))
-                    .map(|(name, _)| name.as_str()),
+                    .map(|(name, _)| (at, name.as_str())),
             );
         }
-        found.sort_unstable();
-        found.dedup();
         found
     }
 

@@ -13,6 +13,8 @@ use super::marks::Marks;
 const PIECE: usize = 1 << 20;
 /// No form of a mark is longer.
 const OVERLAP: usize = 256;
+/// Bytes around what is found, to tell what holds it.
+const NEIGHBOURHOOD: usize = 160;
 /// Until connections have ended, tasks are done and what was kept for a second or half a minute is let go.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -75,7 +77,7 @@ fn held(pid: u32, marks: &Marks) -> (usize, Vec<String>) {
                 found.extend(
                     within(&piece[..length], marks)
                         .into_iter()
-                        .map(|mark| format!("{mark}, in {name} at {at:x}")),
+                        .map(|mark| format!("in {name} at {at:x}: {mark}")),
                 );
             }
             at += u64::try_from(PIECE).unwrap();
@@ -90,5 +92,9 @@ fn within(bytes: &[u8], marks: &Marks) -> Vec<String> {
     if bytes.chunks(PAGE).all(|page| page == &[0; PAGE][..page.len()]) {
         return Vec::new();
     }
-    marks.within(bytes).into_iter().map(str::to_owned).collect()
+    let around = |at: usize| {
+        let text = &bytes[at.saturating_sub(NEIGHBOURHOOD)..bytes.len().min(at + NEIGHBOURHOOD)];
+        text.escape_ascii().to_string()
+    };
+    marks.places(bytes).into_iter().map(|(at, name)| format!("{name}, in {}", around(at))).collect()
 }

@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use domain::{Error, Result, SecretText, Time};
+use domain::{Error, Result, SecretText, Time, secret};
 use http::Method;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use store::{settings, users};
 
 use super::auth::{self, TokenResponse};
@@ -57,7 +56,7 @@ async fn invite(gateway: &Gateway, now: Time) -> Result<String> {
 }
 
 fn hash(token: &SecretText) -> String {
-    hex::encode(Sha256::digest(token.expose().as_bytes()))
+    hex::encode(secret::sha256(token.expose().as_bytes()))
 }
 
 #[derive(Deserialize, JsonSchema)]
