@@ -230,7 +230,8 @@ pub enum Change {
     Update(AgentSettings),
     /// A new key: earlier keys and tokens end.
     RotateKey(Credential),
-    /// Keys and tokens end at once. An agent that logs in without a key has ended for good.
+    /// Keys, other ways to log in, and tokens end at once. An agent that had no key gets none afterwards either: that, the
+    /// gateway asks.
     Deactivate,
     /// A person's role. Their tokens end: each says the role it was issued for.
     SetRole(Role),

@@ -59,6 +59,7 @@ impl Operation for ChangePassword {
             return Err(Error::invalid(NEW, "must be another one than the current"));
         }
         let user = users::facts(cx.store(), *may.on()).await?.or_missing("user")?;
+        // Before a guess is counted.
         domain::password::check(NEW, &given.new_password)?;
         let change = async {
             let current = stretched(&cx.gateway, &given.current_password, &user.salt).await?;
