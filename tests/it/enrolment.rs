@@ -7,6 +7,8 @@ use futures::future::join_all;
 use harness::{Database, PASSWORD, Person, Value, World, both, json, now};
 use reqwest::Method;
 
+use crate::timing::Pairs;
+
 async fn enrol(w: &World, email: &str) -> String {
     let answer = w
         .post("/v1/agents/enroll", &json!({"name": "scout", "human_email": email}))
@@ -121,16 +123,10 @@ async fn an_enrolment_takes_as_long_for_an_address_that_nobody_has() {
             assert_eq!(reply.status, 201, "{}", reply.text);
         }
     }
-    let median = |mut times: Vec<f64>| {
-        times.sort_by(f64::total_cmp);
-        times[PAIRS / 2]
-    };
-    let [known, unknown] = took;
-    let apart = median(known.iter().zip(&unknown).map(|(known, unknown)| known - unknown).collect());
-    let (known, unknown) = (median(known), median(unknown));
-    println!("known {:.2} ms, unknown {:.2} ms, {:.2} ms apart", known * 1e3, unknown * 1e3, apart * 1e3);
-    let most = f64::max(0.3 * known, 0.003);
-    assert!(apart.abs() < most, "known {known:.4} s, unknown {unknown:.4} s, {apart:.4} s apart");
+    let times = Pairs::of(took);
+    println!("{times}");
+    let most = f64::max(0.3 * times.known, 0.003);
+    assert!(times.apart.abs() < most, "{times}");
 }
 
 both! {

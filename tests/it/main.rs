@@ -72,6 +72,7 @@ mod sweeps_access;
 mod taken_away;
 mod tampering;
 mod tenderly;
+mod timing;
 mod together;
 mod tokens;
 mod transactions;

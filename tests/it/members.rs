@@ -4,6 +4,7 @@ use harness::{Authenticator, PASSWORD, Person, World, both, json};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 
+use crate::approvals::member;
 use crate::devices::through_a_device;
 use crate::shares::{asked, secret};
 
@@ -18,13 +19,6 @@ async fn sign_up<'w>(w: &'w World, email: &str, ticket: &str) -> Person<'w> {
     let body = json!({"email": email, "password": PASSWORD, "invitation": ticket});
     let answer = w.post("/v1/auth/signup", &body).expect(200, "access_token").await;
     Person::new(w, email.to_owned(), answer["access_token"].as_str().unwrap().to_owned())
-}
-
-/// Brings a new person into somebody's organisation.
-async fn member<'w>(by: &Person<'w>, name: &str, role: &str) -> Person<'w> {
-    let email = format!("{name}@example.org");
-    let ticket = invite(by, &email, role).await;
-    sign_up(by.world, &email, &ticket).await
 }
 
 async fn log_in<'w>(w: &'w World, email: &str) -> Person<'w> {

@@ -6,6 +6,8 @@ use futures::future::join_all;
 use harness::{ADDRESSES, PASSWORD, Person, Value, both, json};
 use reqwest::Method;
 
+use crate::approvals::member;
+
 /// The refusals on the trail, once there are `count`, newest first.
 pub async fn refusals(ada: &Person<'_>, count: usize) -> Vec<Value> {
     for _ in 0..100 {
@@ -104,15 +106,8 @@ both! {
     /// Neither is somebody whose record is changed, or whose key is revoked, at the moment that they log in.
     async fn a_change_at_the_same_moment_is_no_sign_of_tampering(w: World) {
         let ada = w.owner("ada").await;
-        ada.post("/v1/org/invite", &json!({"email": "bob@example.org"})).expect(200, "").await;
-        let ticket = w.ticket("bob@example.org", "You are invited").await;
-        let bob = json!({"email": "bob@example.org", "password": PASSWORD});
-        let mut signing_up = bob.clone();
-        signing_up["invitation"] = json!(ticket);
-        w.post("/v1/auth/signup", &signing_up).expect(200, "").await;
-        let members = ada.get("/v1/org/members").expect(200, "").await;
-        let members = members["members"].as_array().unwrap().clone();
-        let id = members.iter().find(|m| m["email"] == "bob@example.org").unwrap()["id"].as_str().unwrap().to_owned();
+        let bob = member(&ada, "bob", "member").await;
+        let (id, bob) = (bob.id().await, json!({"email": bob.email, "password": PASSWORD}));
         let change = async {
             for role in ["admin", "member"].repeat(5) {
                 ada.patch(&format!("/v1/org/members/{id}"), &json!({"role": role})).expect(200, "").await;

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use harness::{PASSWORD, Person, Value, Vault, World, both, json};
+use harness::{Person, Value, Vault, both, json};
 
+use crate::approvals::member;
 use crate::shares::{asked, at, later, secret, share};
 
 fn anyone() -> Value {
@@ -17,15 +18,6 @@ async fn listed(by: &Person<'_>, path: &str) -> Vec<Value> {
 
 fn ids(list: &[Value]) -> Vec<&str> {
     list.iter().map(|share| share["id"].as_str().unwrap()).collect()
-}
-
-async fn member<'w>(w: &'w World, by: &Person<'w>, name: &str, role: &str) -> Person<'w> {
-    let email = format!("{name}@example.org");
-    by.post("/v1/org/invite", &json!({"email": email, "role": role})).expect(200, &email).await;
-    let ticket = w.ticket(&email, "You are invited").await;
-    let body = json!({"email": email, "password": PASSWORD, "invitation": ticket});
-    let made = w.post("/v1/auth/signup", &body).expect(200, "access_token").await;
-    Person::new(w, email, made["access_token"].as_str().unwrap().to_owned())
 }
 
 both! {
@@ -70,7 +62,7 @@ both! {
 both! {
     async fn owners_and_admins_find_and_end_what_others_have_shared(w: World) {
         let (ada, eve) = (w.owner("ada").await, w.owner("eve").await);
-        let (bob, ann) = (member(&w, &ada, "bob", "member").await, member(&w, &ada, "ann", "admin").await);
+        let (bob, ann) = (member(&ada, "bob", "member").await, member(&ada, "ann", "admin").await);
         let (vault, his) = (ada.vault("main").await, bob.vault("his").await);
         let token = secret(&vault, "api/token", "note").await;
         let own = share(&ada, &token, anyone()).await;
